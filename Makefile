@@ -1,0 +1,45 @@
+# Everything a fresh machine with git, python3 (3.11 or newer) and make needs.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+# Half the suite waits for processes, so twice as many workers as cores pay off.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
+
+.PHONY: setup demo test chaos bench lint lock clean
+
+setup: $(READY)
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Prodigy needs Python 3.11 or newer; this is %s. Name another with: make PYTHON=/path/to/python3" % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/prodigy demo
+
+test: setup
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not chaos"
+
+chaos: setup
+	$(BIN)/python -m pytest -n $(WORKERS) -m chaos --timeout 1800
+
+bench: setup
+	$(BIN)/python benchmarks/overhead.py
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: setup
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 \
+		--custom-compile-command "make lock" --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 \
+		--custom-compile-command "make lock" --output-file requirements/run.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

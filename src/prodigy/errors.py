@@ -1,0 +1,76 @@
+"""One small hierarchy of errors, each saying what happened, where, and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ProdigyError(Exception):
+    """Something the user can act on; the command line prints it and exits with `exit_code`.
+
+    what: one sentence, no final full stop needed.
+    where: a file position, path or ref the sentence is about.
+    hint: what to do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}\n  {self.hint}" if self.hint else text
+
+
+class UsageError(ProdigyError):
+    """The call, the configuration or the input is wrong: nothing was started."""
+
+    exit_code = 2
+
+
+class EnvironmentProblem(ProdigyError):
+    """Git, the disk, the shell or an agent program is not as we need it."""
+
+    exit_code = 5
+
+
+class RunLocked(ProdigyError):
+    """Another process works on this run."""
+
+    exit_code = 4
+
+
+class CorruptState(ProdigyError):
+    """What is on disk contradicts itself; we stop instead of guessing."""
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One mistake in a workflow file. Lines and columns count from 1."""
+
+    line: int
+    column: int
+    message: str
+    hint: str | None = None
+
+
+class WorkflowError(UsageError):
+    """A workflow file has problems; all of them are listed, in file order."""
+
+    def __init__(self, file: str, problems: list[Problem]) -> None:
+        self.file = file
+        self.problems = sorted(set(problems), key=lambda p: (p.line, p.column, p.message))
+        count = len(self.problems)
+        super().__init__(f"{count} problem{'s' if count != 1 else ''} in {file}")
+
+    def __str__(self) -> str:
+        lines = []
+        for problem in self.problems:
+            lines.append(f"{self.file}:{problem.line}:{problem.column}: {problem.message}")
+            if problem.hint:
+                lines.append(f"  {problem.hint}")
+        return "\n".join(lines)
