@@ -1,0 +1,284 @@
+"""Every fact a run can record: appended in the transaction that moves the tables, never changed.
+
+Names and fields follow what people's tools already read (job, agent, worktree, dlq); paths are step paths.
+Times are RFC 3339 in UTC, durations are seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of all events. `type` is the class name in snake case."""
+
+    type: ClassVar[str] = "event"
+
+    def __init_subclass__(cls) -> None:
+        cls.type = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        _TYPES[cls.type] = cls
+
+    def data(self) -> dict[str, object]:
+        """The fields as JSON values."""
+        return dataclasses.asdict(self)
+
+
+_TYPES: dict[str, type[Event]] = {}
+
+
+def from_data(event_type: str, data: dict[str, object]) -> Event:
+    """The event that `data()` came from. Unknown fields of a newer version are ignored."""
+    cls = _TYPES[event_type]
+    known = {field.name for field in dataclasses.fields(cls)}
+    return cls(**{key: value for key, value in data.items() if key in known})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemEvent(Event):
+    """A fact about one attempt of one item. `fanout` is the fan-out's step path, `ordinal` counts from 1."""
+
+    fanout: str
+    ordinal: int
+    attempt: int
+
+
+# The run ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStarted(Event):
+    workflow: str
+    base: str
+    branch: str
+    target: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResumed(Event):
+    """`options` are the run's choices from here on, as JSON."""
+
+    command: str
+    options: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseStarted(Event):
+    """A phase begins. `head`, if given, is where the run's worktree stands now; `snapshot` holds what is
+    uncommitted there."""
+
+    phase: str
+    path: str
+    head: str | None = None
+    snapshot: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobCompleted(Event):
+    status: str  # completed | completed_with_failures
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFailed(Event):
+    error: str
+    path: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPaused(Event):
+    status: str  # interrupted | cancelled | paused
+    stop_reason: str | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warned(Event):
+    message: str
+
+
+# Steps -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStarted(Event):
+    """`path` ends with the try (`.../t1`)."""
+
+    path: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepAdopted(Event):
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLost(Event):
+    """The step ended without a result of its own; it runs again as the next try.
+
+    reason: `lost` (warden or host went down) or `interrupted` (the user ended it).
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRetired(Event):
+    """The step failed the run, which is resumed: its result no longer counts, it runs again as the next try."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFinished(Event):
+    """`kind` is None for success, else the error kind. `head` and `snapshot` are the workspace's boundary."""
+
+    path: str
+    kind: str | None
+    message: str | None
+    exit_code: int | None
+    duration_s: float
+    head: str
+    snapshot: str | None
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceLost(Event):
+    """The directory of `path` was gone; its last boundary was restored in the workspace `worktree`."""
+
+    path: str
+    worktree: str
+
+
+# Items -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsPlanned(Event):
+    fanout: str
+    total: int
+    duplicates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentStarted(ItemEvent):
+    """An attempt begins. `continues` is the interrupted attempt whose finished steps it takes over."""
+
+    item_id: str
+    agent_id: str
+    worktree: str
+    base: str
+    workflow: int  # version of the workflow it runs, to its end
+    continues: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentCompleted(ItemEvent):
+    """An attempt succeeded; `merged` is the commit on the run branch, None without anything to merge."""
+
+    item_id: str
+    duration_s: float
+    commits: tuple[str, ...]
+    merged: str | None
+    json_log_location: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentFailed(ItemEvent):
+    """An attempt failed. `log` is the failing step's directory, relative to the run's."""
+
+    item_id: str
+    kind: str
+    error: str
+    retry_eligible: bool
+    exit_code: int | None = None
+    step: str | None = None
+    log: str | None = None
+    last_output: str = ""
+    duration_s: float = 0.0
+    head: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentInterrupted(ItemEvent):
+    """The user ended the attempt. It is not a try; the next attempt continues where this one stood."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DlqItemAdded(ItemEvent):
+    """`branch` holds the failed work, uncommitted edits included."""
+
+    item_id: str
+    error_signature: str
+    reprocess_eligible: bool
+    manual_review_required: bool
+    branch: str | None
+    worktree_path: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DlqItemRemoved(Event):
+    fanout: str
+    ordinal: int
+    item_id: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DlqItemsReprocessed(Event):
+    """These dead items are pending again; their dead letters stay until they succeed."""
+
+    fanout: str
+    ordinals: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FanoutFinished(Event):
+    fanout: str
+
+
+# Branches --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merging(Event):
+    """Intent: the run branch moves from `old` to `new` on behalf of `path` (an attempt, a step, a sync)."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorktreeMerged(Event):
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalMergeStarted(Event):
+    """Intent: `target` moves from `old` to `new`; `checkout` is the work tree that follows it, if any."""
+
+    target: str
+    old: str
+    new: str
+    checkout: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalMergeFinished(Event):
+    target: str
+    new: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalMergeRefused(Event):
+    problem: str

@@ -1,0 +1,136 @@
+"""What an item may be, what may follow what, and what remains to be done. The only place with these rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from prodigy.errors import CorruptState
+from prodigy.state import events as ev
+
+# Outcomes that do not count against an item's limits: the item is not to blame.
+NOT_A_TRY = frozenset({"rate_limited", "interrupted", "lost", "budget_exceeded"})
+
+
+class ItemState(StrEnum):
+    """pending -> running -> succeeded, or failed (tries are left) or dead (it has a dead letter)."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DEAD = "dead"
+    SKIPPED = "skipped"
+
+
+_MAY_FOLLOW: dict[str, tuple[frozenset[ItemState], ItemState]] = {
+    ev.AgentStarted.type: (frozenset({ItemState.PENDING, ItemState.FAILED}), ItemState.RUNNING),
+    ev.AgentCompleted.type: (frozenset({ItemState.RUNNING}), ItemState.SUCCEEDED),
+    ev.AgentFailed.type: (frozenset({ItemState.RUNNING}), ItemState.FAILED),
+    ev.AgentInterrupted.type: (frozenset({ItemState.RUNNING}), ItemState.PENDING),
+    ev.DlqItemAdded.type: (frozenset({ItemState.FAILED}), ItemState.DEAD),
+    ev.DlqItemsReprocessed.type: (frozenset({ItemState.DEAD}), ItemState.PENDING),
+}
+
+
+def follow(state: ItemState, event_type: str) -> ItemState:
+    """The state after an event of this type; raises CorruptState when the event may not happen in `state`."""
+    allowed, after = _MAY_FOLLOW[event_type]
+    if state not in allowed:
+        raise CorruptState(f"an item that is {state} cannot see the event {event_type}")
+    return after
+
+
+@dataclass(frozen=True)
+class ItemRow:
+    """One item of a fan-out as the store knows it. `attempt` is the newest attempt's number, 0 before any."""
+
+    ordinal: int
+    item_id: str
+    state: ItemState
+    attempt: int = 0
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be run, in order, and how many rows named an item that was already listed."""
+
+    rows: tuple[ItemRow, ...]
+    duplicates: int
+
+
+def remaining_work(rows: Iterable[ItemRow], *, include_dead: bool = False, max_tries: int | None = None) -> Work:
+    """In flight first (adopted or continued), then pending, then failed with tries left, then dead if asked.
+
+    Each group keeps the order of `rows`; an item id that comes again is dropped and counted. O(n).
+    """
+    order = [ItemState.RUNNING, ItemState.PENDING, ItemState.FAILED]
+    if include_dead:
+        order.append(ItemState.DEAD)
+    groups: dict[ItemState, list[ItemRow]] = {state: [] for state in order}
+    for row in rows:
+        limited = row.state in (ItemState.FAILED, ItemState.DEAD) and max_tries is not None
+        if row.state in groups and not (limited and max_tries is not None and row.tries >= max_tries):
+            groups[row.state].append(row)
+    candidates = [row for state in order for row in groups[state]]
+    first: dict[str, ItemRow] = {}
+    for row in candidates:
+        first.setdefault(row.item_id, row)
+    return Work(tuple(first.values()), len(candidates) - len(first))
+
+
+@dataclass
+class Folded:
+    """What the events alone say; a test holds it equal to the tables."""
+
+    items: dict[tuple[str, int], tuple[ItemState, int, int]] = field(default_factory=dict)
+    steps: dict[str, str] = field(default_factory=dict)
+    dead: set[tuple[str, int]] = field(default_factory=set)
+    status: str = "new"
+    merging: str | None = None
+    merged: bool = False
+
+
+def fold(folded: Folded, event: ev.Event) -> Folded:
+    """Apply one event; changes and returns `folded`."""
+    match event:
+        case ev.ItemsPlanned(fanout=fanout, total=total):
+            for ordinal in range(1, total + 1):
+                folded.items[fanout, ordinal] = (ItemState.PENDING, 0, 0)
+        case ev.DlqItemsReprocessed(fanout=fanout, ordinals=ordinals):
+            for ordinal in ordinals:
+                state, attempt, tries = folded.items[fanout, ordinal]
+                folded.items[fanout, ordinal] = (follow(state, event.type), attempt, tries)
+        case ev.DlqItemRemoved(fanout=fanout, ordinal=ordinal):
+            folded.dead.discard((fanout, ordinal))
+        case ev.ItemEvent(fanout=fanout, ordinal=ordinal, attempt=attempt):
+            state, _, tries = folded.items[fanout, ordinal]
+            counted = isinstance(event, ev.AgentCompleted) or (
+                isinstance(event, ev.AgentFailed) and event.kind not in NOT_A_TRY
+            )
+            folded.items[fanout, ordinal] = (follow(state, event.type), attempt, tries + counted)
+            if isinstance(event, ev.DlqItemAdded):
+                folded.dead.add((fanout, ordinal))
+        case ev.StepStarted(path=path):
+            folded.steps[path] = "started"
+        case ev.StepFinished(path=path):
+            folded.steps[path] = "finished"
+        case ev.StepLost(path=path):
+            folded.steps[path] = "lost"
+        case ev.StepRetired(path=path):
+            folded.steps[path] = "retired"
+        case ev.Merging(path=path):
+            folded.merging = path
+        case ev.WorktreeMerged():
+            folded.merging = None
+        case ev.JobStarted() | ev.JobResumed():
+            folded.status = "running"
+        case ev.JobCompleted(status=status) | ev.JobPaused(status=status):
+            folded.status = status
+        case ev.JobFailed():
+            folded.status = "failed"
+        case ev.FinalMergeFinished():
+            folded.merged = True
+    return folded

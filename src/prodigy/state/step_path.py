@@ -1,0 +1,48 @@
+"""Step paths: the name of every execution, e.g. `it1/3/i0042/a2/1/t1`.
+
+Segments: `it1` the iteration; a number, the step's place in its list (0: a fan-out's input command); `i0042` the
+item's ordinal in its fan-out; `a2` the item's attempt; last `t1`, the step's own try.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+ITERATION = "it1"
+
+_ATTEMPT = re.compile(r"(?P<fanout>.+)/i(?P<ordinal>\d+)/a(?P<attempt>\d+)")
+_IN_AN_ITEM = re.compile(r"/i\d+/")
+
+
+class AttemptOf(NamedTuple):
+    """What an attempt's path names."""
+
+    fanout: str
+    ordinal: int
+    attempt: int
+
+
+def attempt_path(fanout: str, ordinal: int, attempt: int) -> str:
+    return f"{fanout}/i{ordinal:04d}/a{attempt}"
+
+
+def parse_attempt(path: str) -> AttemptOf | None:
+    """What the path of an attempt names; None for any other path."""
+    found = _ATTEMPT.fullmatch(path)
+    return AttemptOf(found["fanout"], int(found["ordinal"]), int(found["attempt"])) if found else None
+
+
+def is_in_an_item(path: str) -> bool:
+    """Whether the step belongs to an item, not to the run itself."""
+    return _IN_AN_ITEM.search(path) is not None
+
+
+def execution_path(step: str, number: int) -> str:
+    return f"{step}/t{number}"
+
+
+def split_try(path: str) -> tuple[str, int]:
+    """("it1/2", 3) of "it1/2/t3"."""
+    step, _, number = path.rpartition("/t")
+    return step, int(number)
