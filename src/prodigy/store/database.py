@@ -1,0 +1,60 @@
+"""SQLite as we use it: write-ahead log, every commit on disk, numbered migrations."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+
+def now() -> str:
+    """The present as RFC 3339 in UTC with milliseconds."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA foreign_keys = ON")
+    return db
+
+
+class _Commits:
+    """How many transactions this process has committed; overhead is judged by it."""
+
+    count = 0
+
+
+def commits() -> int:
+    """Transactions committed so far by this process."""
+    return _Commits.count
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:  # a full disk rolls back by itself
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+    _Commits.count += 1
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Apply every numbered migration that the database has not seen, each in one transaction."""
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    folder = resources.files("prodigy.store") / "migrations"
+    for script in sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda e: e.name):
+        number = int(script.name[:4])
+        if number > version:
+            db.executescript(f"BEGIN IMMEDIATE;\n{script.read_text()}\nPRAGMA user_version = {number};\nCOMMIT;")

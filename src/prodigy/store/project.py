@@ -1,0 +1,172 @@
+"""How each event changes the tables. Called inside the transaction that appends the event, nowhere else."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from prodigy.errors import CorruptState
+from prodigy.state import events as ev
+from prodigy.state.items import NOT_A_TRY, ItemState, follow
+from prodigy.state.step_path import attempt_path, is_in_an_item, parse_attempt, split_try
+
+
+def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
+    """Move the tables by one event that happened at `at` (RFC 3339)."""
+    match event:
+        case ev.ItemEvent():
+            _item(db, event, at)
+        case ev.DlqItemsReprocessed(fanout=fanout, ordinals=ordinals):
+            for ordinal in ordinals:
+                _move_item(db, fanout, ordinal, event.type)
+            db.execute("UPDATE fanout SET finished = 0 WHERE path = ?", (fanout,))
+        case ev.DlqItemRemoved(fanout=fanout, ordinal=ordinal):
+            db.execute("DELETE FROM dead_letter WHERE fanout = ? AND ordinal = ?", (fanout, ordinal))
+        case ev.ItemsPlanned(fanout=fanout, total=total, duplicates=duplicates):
+            db.execute("INSERT INTO fanout (path, total, duplicates) VALUES (?, ?, ?)", (fanout, total, duplicates))
+        case ev.FanoutFinished(fanout=fanout):
+            db.execute("UPDATE fanout SET finished = 1 WHERE path = ?", (fanout,))
+        case ev.StepStarted() | ev.StepFinished() | ev.StepLost() | ev.StepRetired():
+            _step(db, event, at)
+        case ev.WorkspaceLost(path=path, worktree=worktree):
+            _move_attempt(db, path, worktree)
+        case ev.Merging(path=path, old=old, new=new):
+            db.execute("INSERT INTO merge_intent VALUES (1, ?, ?, ?)", (path, old, new))
+        case ev.WorktreeMerged(path=path, new=new):
+            _delete_one(db, "DELETE FROM merge_intent WHERE path = ? AND new = ?", (path, new))
+            db.execute("UPDATE run SET tip = ?", (new,))
+        case ev.FinalMergeStarted(target=target, old=old, new=new, checkout=checkout):
+            db.execute("INSERT INTO final_merge_intent VALUES (1, ?, ?, ?, ?)", (target, old, new, checkout))
+        case ev.FinalMergeFinished(new=new):
+            db.execute("DELETE FROM final_merge_intent")
+            db.execute("UPDATE run SET merged = ?, merge_problem = NULL", (new,))
+        case ev.FinalMergeRefused(problem=problem):
+            db.execute("DELETE FROM final_merge_intent")
+            db.execute("UPDATE run SET merge_problem = ?", (problem,))
+        case _:
+            _run(db, event)
+
+
+def _run(db: sqlite3.Connection, event: ev.Event) -> None:
+    match event:
+        case ev.JobStarted():
+            db.execute("UPDATE run SET status = 'running'")
+        case ev.JobResumed(options=options):
+            db.execute("UPDATE run SET status = 'running', stop_reason = NULL, error = NULL, options = ?", (options,))
+        case ev.PhaseStarted(phase=phase, path=path, head=head, snapshot=snapshot):
+            db.execute("UPDATE run SET phase = ?", (phase,))
+            db.execute("INSERT OR IGNORE INTO phase VALUES (?, ?)", (path, phase))
+            if head is not None:
+                db.execute("UPDATE run SET head = ?, snapshot = ?", (head, snapshot))
+        case ev.JobCompleted(status=status):
+            db.execute("UPDATE run SET status = ?, stop_reason = NULL, error = NULL", (status,))
+        case ev.JobFailed(error=error):
+            db.execute("UPDATE run SET status = 'failed', error = ?", (error,))
+        case ev.JobPaused(status=status, stop_reason=reason, error=error):
+            db.execute("UPDATE run SET status = ?, stop_reason = ?, error = ?", (status, reason, error))
+        case ev.Warned() | ev.StepAdopted():
+            pass  # told in the event log only
+
+
+def _item(db: sqlite3.Connection, event: ev.ItemEvent, at: str) -> None:
+    key = (event.fanout, event.ordinal, event.attempt)
+    _move_item(db, event.fanout, event.ordinal, event.type)
+    match event:
+        case ev.AgentStarted():
+            db.execute("UPDATE item SET attempt = ? WHERE fanout = ? AND ordinal = ?", (event.attempt, *key[:2]))
+            db.execute(
+                "INSERT INTO attempt (fanout, ordinal, number, state, base, worktree, workflow, started_at)"
+                " VALUES (?, ?, ?, 'running', ?, ?, ?, ?)",
+                (*key, event.base, event.worktree, event.workflow, at),
+            )
+            if event.continues is not None:
+                _take_over_steps(db, event, event.continues)
+        case ev.AgentCompleted():
+            _end_attempt(db, key, "succeeded", at, duration_s=event.duration_s, merged=event.merged)
+            _count_try(db, key)
+        case ev.AgentFailed():
+            _end_attempt(
+                db, key, "failed", at, kind=event.kind, error=event.error, exit_code=event.exit_code,
+                step=event.step, log=event.log, last_output=event.last_output,
+                duration_s=event.duration_s, head=event.head,
+            )  # fmt: skip
+            if event.kind not in NOT_A_TRY:
+                _count_try(db, key)
+        case ev.AgentInterrupted():
+            _end_attempt(db, key, "interrupted", at)
+        case ev.DlqItemAdded():
+            db.execute(
+                "INSERT OR REPLACE INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*key[:2], event.error_signature, event.reprocess_eligible, event.manual_review_required,
+                 event.branch, event.worktree_path),
+            )  # fmt: skip
+
+
+def _move_item(db: sqlite3.Connection, fanout: str, ordinal: int, event_type: str) -> None:
+    row = db.execute("SELECT state FROM item WHERE fanout = ? AND ordinal = ?", (fanout, ordinal)).fetchone()
+    if row is None:
+        raise CorruptState(f"item {ordinal} of {fanout} is not in the database")
+    after = follow(ItemState(row["state"]), event_type)
+    db.execute("UPDATE item SET state = ? WHERE fanout = ? AND ordinal = ?", (after, fanout, ordinal))
+
+
+def _count_try(db: sqlite3.Connection, key: tuple[str, int, int]) -> None:
+    db.execute("UPDATE item SET tries = tries + 1 WHERE fanout = ? AND ordinal = ?", key[:2])
+
+
+def _end_attempt(db: sqlite3.Connection, key: tuple[str, int, int], state: str, at: str, **facts: object) -> None:
+    columns = {"state": state, "ended_at": at, **facts}
+    assignments = ", ".join(f"{column} = ?" for column in columns)
+    db.execute(
+        f"UPDATE attempt SET {assignments} WHERE fanout = ? AND ordinal = ? AND number = ?",  # noqa: S608 - our names
+        (*columns.values(), *key),
+    )
+
+
+def _take_over_steps(db: sqlite3.Connection, event: ev.AgentStarted, previous: int) -> None:
+    """The steps that an interrupted attempt had finished are finished in the attempt that continues it."""
+    old = attempt_path(event.fanout, event.ordinal, previous) + "/"
+    new = attempt_path(event.fanout, event.ordinal, event.attempt) + "/"
+    db.execute(
+        "INSERT INTO step SELECT ? || substr(path, ?), try, state, fingerprint, started_at, finished_at,"
+        " kind, message, exit_code, duration_s, head, snapshot, coalesce(reused_from, path || '/t' || try)"
+        " FROM step WHERE path >= ? AND path < ? AND state = 'finished' AND kind IS NULL",
+        (new, len(old) + 1, old, old[:-1] + "0"),
+    )
+
+
+def _step(
+    db: sqlite3.Connection, event: ev.StepStarted | ev.StepFinished | ev.StepLost | ev.StepRetired, at: str
+) -> None:
+    path, number = split_try(event.path)
+    match event:
+        case ev.StepStarted(fingerprint=fingerprint):
+            db.execute(
+                "INSERT INTO step (path, try, state, fingerprint, started_at) VALUES (?, ?, 'started', ?, ?)",
+                (path, number, fingerprint, at),
+            )
+        case ev.StepFinished():
+            db.execute(
+                "UPDATE step SET state = 'finished', finished_at = ?, kind = ?, message = ?, exit_code = ?,"
+                " duration_s = ?, head = ?, snapshot = ? WHERE path = ? AND try = ?",
+                (at, event.kind, event.message, event.exit_code, event.duration_s, event.head,
+                 event.snapshot, path, number),
+            )  # fmt: skip
+            if event.kind is None and not is_in_an_item(path):
+                db.execute("UPDATE run SET head = ?, snapshot = ?", (event.head, event.snapshot))
+        case ev.StepLost() | ev.StepRetired():
+            state = "lost" if isinstance(event, ev.StepLost) else "retired"
+            db.execute("UPDATE step SET state = ? WHERE path = ? AND try = ?", (state, path, number))
+
+
+def _move_attempt(db: sqlite3.Connection, path: str, worktree: str) -> None:
+    """An attempt goes on in another workspace; the run's own workspace keeps its name."""
+    if attempt := parse_attempt(path):
+        db.execute(
+            "UPDATE attempt SET worktree = ? WHERE fanout = ? AND ordinal = ? AND number = ?",
+            (worktree, *attempt),
+        )
+
+
+def _delete_one(db: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> None:
+    if db.execute(statement, values).rowcount != 1:
+        raise CorruptState("a merge was recorded that was not announced before", where=str(values[0]))

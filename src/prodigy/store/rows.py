@@ -1,0 +1,79 @@
+"""What the store answers with: frozen rows, named as the columns they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prodigy.state.step_path import execution_path
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """The run itself; the columns of the table `run`."""
+
+    id: str
+    workflow: str
+    file: str | None
+    repo: str
+    common_dir: str
+    base: str
+    branch: str
+    target: str | None
+    options: str
+    created_at: str
+    tip: str
+    status: str = "new"
+    stop_reason: str | None = None
+    phase: str = ""
+    error: str | None = None
+    merged: str | None = None
+    merge_problem: str | None = None
+    head: str | None = None
+    snapshot: str | None = None
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One execution of a step: the columns of the table `step` that the engine reads."""
+
+    path: str
+    number: int
+    state: str
+    kind: str | None
+    message: str | None
+    exit_code: int | None
+    duration_s: float | None
+    head: str | None
+    snapshot: str | None
+
+    @property
+    def execution(self) -> str:
+        """The path with its try: the name of its directory."""
+        return execution_path(self.path, self.number)
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    number: int
+    state: str
+    base: str
+    worktree: str
+    workflow: int
+    started_at: str
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A merge that was announced and not yet recorded as done."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class FinalIntent:
+    target: str
+    old: str
+    new: str
+    checkout: str | None

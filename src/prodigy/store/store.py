@@ -1,0 +1,334 @@
+"""The database of one run: what was decided and what happened. A change is a transaction with its events."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from prodigy import faults
+from prodigy.errors import CorruptState, EnvironmentProblem, UsageError
+from prodigy.state import events as ev
+from prodigy.state.items import ItemRow, ItemState
+from prodigy.state.step_path import is_in_an_item
+from prodigy.store.database import SCHEMA_VERSION, connect, migrate, now, transaction
+from prodigy.store.project import project
+from prodigy.store.rows import AttemptRow, FinalIntent, Intent, RunRow, StepRow
+
+
+class Store:
+    """An open run database. `record` is the only way in; the rest are questions."""
+
+    def __init__(self, directory: Path, db: sqlite3.Connection) -> None:
+        self.directory = directory
+        self._db = db
+        self.listener: Callable[[ev.Event], None] = _nobody
+
+    # Opening -----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, directory: Path, row: RunRow, workflow_json: str) -> Store:
+        """Make the run's directory and database whole, or not at all; raises EnvironmentProblem."""
+        staging = directory.with_name(f".{directory.name}.new")
+        try:
+            staging.mkdir(mode=0o700, parents=True)
+            db = connect(staging / "run.db")
+            try:
+                migrate(db)
+                columns = vars(row)
+                names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+                with transaction(db):
+                    db.execute(f"INSERT INTO run ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608
+                    db.execute("INSERT INTO workflow_version VALUES (1, ?, ?)", (workflow_json, now()))
+            finally:
+                db.close()
+            staging.rename(directory)
+        except (OSError, sqlite3.Error) as error:
+            raise EnvironmentProblem(f"the run can't be stored: {error}", where=str(directory)) from error
+        return cls.open(directory)
+
+    @classmethod
+    def open(cls, directory: Path) -> Store:
+        """Open an existing run; raises UsageError when there is none, CorruptState when it can't be read."""
+        path = directory / "run.db"
+        if not path.is_file():
+            raise UsageError(f"there is no run {directory.name}", hint="`prodigy status` lists the runs.")
+        try:
+            db = connect(path)
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            raise CorruptState(f"the run's database can't be read: {error}", where=str(path)) from error
+        if version > SCHEMA_VERSION:
+            db.close()
+            raise UsageError(
+                f"run {directory.name} was written by a newer version of Prodigy",
+                hint="Update Prodigy, then try again.",
+            )
+        return cls(directory, db)
+
+    def migrate(self) -> None:
+        """Bring an older schema up to date; only the holder of the run's lock may call it."""
+        migrate(self._db)
+
+    def close(self) -> None:
+        self._db.close()
+
+    # The one way in ----------------------------------------------------------------------------------------
+
+    def record(self, *events: ev.Event) -> None:
+        """Append the events and move the tables, in one transaction that is on disk when this returns."""
+        self._write(events, None)
+
+    def plan_items(self, fanout: str, items: Iterable[tuple[int, str, str]], event: ev.ItemsPlanned) -> None:
+        """Store a fan-out's items (ordinal, id, JSON) for good, with the event that says so."""
+        rows = [(fanout, *item) for item in items]
+        self._write((event,), ("INSERT INTO item (fanout, ordinal, item_id, data) VALUES (?, ?, ?, ?)", rows))
+
+    def keep_setup_leftovers(self, paths: Iterable[str], event: ev.PhaseStarted) -> None:
+        """Remember the untracked files that setup left: they stay visible and are never committed."""
+        rows = [(path,) for path in paths]
+        self._write((event,), ("INSERT OR IGNORE INTO setup_leftover VALUES (?)", rows))
+
+    def _write(self, events: Iterable[ev.Event], rows: tuple[str, Sequence[tuple[object, ...]]] | None) -> None:
+        events = tuple(events)
+        at = now()
+        for event in events:
+            faults.point(f"before:{event.type}")
+        with transaction(self._db):
+            for event in events:
+                project(self._db, event, at)
+                self._db.execute(
+                    "INSERT INTO event (id, at, type, data) VALUES (?, ?, ?, ?)",
+                    (str(uuid.uuid4()), at, event.type, json.dumps(event.data())),
+                )
+            if rows is not None:
+                self._db.executemany(*rows)
+        for event in events:
+            faults.point(f"after:{event.type}")
+            self.listener(event)
+
+    def add_request(self, kind: str, data: dict[str, object] | None = None) -> None:
+        """Ask the run's coordinator for something (`stop`); any process may."""
+        with transaction(self._db):
+            self._db.execute(
+                "INSERT INTO request (at, kind, data) VALUES (?, ?, ?)", (now(), kind, json.dumps(data or {}))
+            )
+
+    def take_requests(self) -> list[str]:
+        """The kinds of all requests that nobody has taken yet, oldest first; they are taken now."""
+        rows = self._all("SELECT id, kind FROM request WHERE handled_at IS NULL ORDER BY id")
+        if rows:
+            with transaction(self._db):
+                self._db.execute("UPDATE request SET handled_at = ? WHERE handled_at IS NULL", (now(),))
+        return [str(row["kind"]) for row in rows]
+
+    # Questions ---------------------------------------------------------------------------------------------
+
+    def run(self) -> RunRow:
+        row = self._one("SELECT * FROM run")
+        if row is None:
+            raise CorruptState("the run's database has no run in it", where=str(self.directory))
+        return RunRow(**dict(row))
+
+    def workflow(self, version: int | None = None) -> tuple[int, str]:
+        """(version, normalised workflow as JSON); the newest unless a version is named."""
+        row = self._one(
+            "SELECT version, workflow FROM workflow_version WHERE version = coalesce(?,"
+            " (SELECT max(version) FROM workflow_version))",
+            version,
+        )
+        if row is None:
+            raise CorruptState(f"workflow version {version} is not in the run's database")
+        return int(row["version"]), str(row["workflow"])
+
+    def fanout(self, path: str) -> sqlite3.Row | None:
+        return self._one("SELECT * FROM fanout WHERE path = ?", path)
+
+    def fanouts(self) -> list[sqlite3.Row]:
+        return self._all("SELECT * FROM fanout ORDER BY path")
+
+    def items(self, fanout: str) -> list[ItemRow]:
+        rows = self._all("SELECT * FROM item WHERE fanout = ? ORDER BY ordinal", fanout)
+        return [
+            ItemRow(row["ordinal"], row["item_id"], ItemState(row["state"]), row["attempt"], row["tries"])
+            for row in rows
+        ]
+
+    def item_data(self, fanout: str, ordinal: int) -> object:
+        row = self._one("SELECT data FROM item WHERE fanout = ? AND ordinal = ?", fanout, ordinal)
+        if row is None:
+            raise CorruptState(f"item {ordinal} of {fanout} is not in the database")
+        return json.loads(row["data"])
+
+    def counts(self, fanout: str | None = None) -> dict[ItemState, int]:
+        """How many items are in each state, in one fan-out or in all."""
+        rows = self._all(
+            "SELECT state, count(*) AS n FROM item WHERE fanout = coalesce(?, fanout) GROUP BY state", fanout
+        )
+        found = {row["state"]: int(row["n"]) for row in rows}
+        return {state: found.get(state, 0) for state in ItemState}
+
+    def duplicates(self) -> int:
+        row = self._one("SELECT coalesce(sum(duplicates), 0) AS n FROM fanout")
+        return int(row["n"]) if row else 0
+
+    def item_id(self, fanout: str, ordinal: int) -> str:
+        row = self._one("SELECT item_id FROM item WHERE fanout = ? AND ordinal = ?", fanout, ordinal)
+        if row is None:
+            raise CorruptState(f"item {ordinal} of {fanout} is not in the database")
+        return str(row["item_id"])
+
+    def attempts(self, fanout: str, ordinal: int) -> list[AttemptRow]:
+        rows = self._all(
+            "SELECT number, state, base, worktree, workflow, started_at FROM attempt"
+            " WHERE fanout = ? AND ordinal = ? ORDER BY number",
+            fanout,
+            ordinal,
+        )
+        return [AttemptRow(**dict(row)) for row in rows]
+
+    def running_worktrees(self) -> set[str]:
+        """The slots that attempts in flight own."""
+        return {row["worktree"] for row in self._all("SELECT worktree FROM attempt WHERE state = 'running'")}
+
+    def executions(self, path: str) -> list[StepRow]:
+        """Every execution of the step `path`, oldest first."""
+        return self._steps("WHERE path = ? AND state != 'retired' ORDER BY try", path)
+
+    def next_try(self, path: str) -> int:
+        row = self._one("SELECT coalesce(max(try), 0) + 1 AS n FROM step WHERE path = ?", path)
+        return int(row["n"]) if row else 1
+
+    def started_steps(self) -> list[StepRow]:
+        """Executions that may have a live process."""
+        return self._steps("WHERE state = 'started'")
+
+    def _steps(self, where: str, *values: object) -> list[StepRow]:
+        rows = self._all(
+            "SELECT path, try AS number, state, kind, message, exit_code, duration_s, head, snapshot"  # noqa: S608
+            f" FROM step {where}",
+            *values,
+        )
+        return [StepRow(**dict(row)) for row in rows]
+
+    def step_was_started(self, prefix: str) -> bool:
+        """Whether any step below `prefix` began there (and was not taken over from another attempt)."""
+        return (
+            self._one(
+                "SELECT 1 FROM step WHERE path >= ? AND path < ? AND reused_from IS NULL LIMIT 1",
+                f"{prefix}/",
+                f"{prefix}0",  # the character after the slash
+            )
+            is not None
+        )
+
+    def phase_was_started(self, path: str, phase: str) -> bool:
+        return self._one("SELECT 1 FROM phase WHERE path = ? AND phase = ?", path, phase) is not None
+
+    def failed_run_steps(self) -> list[StepRow]:
+        """Executions outside the items whose failure counts."""
+        failed = self._steps("WHERE state = 'finished' AND kind IS NOT NULL")
+        return [row for row in failed if not is_in_an_item(row.path)]
+
+    def setup_leftovers(self) -> set[str]:
+        return {row["path"] for row in self._all("SELECT path FROM setup_leftover")}
+
+    def merge_intent(self) -> Intent | None:
+        row = self._one("SELECT path, old, new FROM merge_intent")
+        return Intent(**dict(row)) if row else None
+
+    def final_merge_intent(self) -> FinalIntent | None:
+        row = self._one("SELECT target, old, new, checkout FROM final_merge_intent")
+        return FinalIntent(**dict(row)) if row else None
+
+    def dead_items(self, fanout: str, *, eligible_only: bool = True) -> list[ItemRow]:
+        """Dead items in order, by default only those that may succeed when run again."""
+        rows = self._all(
+            "SELECT item.* FROM item JOIN dead_letter USING (fanout, ordinal) WHERE fanout = ?"
+            " AND item.state = 'dead' AND (reprocess_eligible OR NOT ?) ORDER BY ordinal",
+            fanout,
+            eligible_only,
+        )
+        return [ItemRow(row["ordinal"], row["item_id"], ItemState.DEAD, row["attempt"], row["tries"]) for row in rows]
+
+    def dead_letters(self) -> list[dict[str, object]]:
+        """Every dead letter with the item's data and its whole history, newest failure first."""
+        rows = self._all(
+            "SELECT fanout, ordinal, item_id, data, dead_letter.* FROM dead_letter JOIN item USING (fanout, ordinal)"
+        )
+        letters = [_dead_letter(row, self._failures(row["fanout"], row["ordinal"])) for row in rows]
+        return sorted(letters, key=lambda letter: str(letter["last_attempt"]), reverse=True)
+
+    def has_dead_letter(self, fanout: str, ordinal: int) -> bool:
+        return self._one("SELECT 1 FROM dead_letter WHERE fanout = ? AND ordinal = ?", fanout, ordinal) is not None
+
+    def dead_letter_count(self) -> int:
+        row = self._one("SELECT count(*) AS n FROM dead_letter")
+        return int(row["n"]) if row else 0
+
+    def _failures(self, fanout: str, ordinal: int) -> list[sqlite3.Row]:
+        return self._all(
+            "SELECT * FROM attempt WHERE fanout = ? AND ordinal = ? AND state = 'failed' ORDER BY number",
+            fanout,
+            ordinal,
+        )
+
+    def events(self, after: int = 0) -> Iterator[dict[str, object]]:
+        """Event records in order: {seq, id, timestamp, correlation_id, event: {event_type, ...}}."""
+        run_id = self.directory.name
+        for row in self._db.execute("SELECT * FROM event WHERE seq > ? ORDER BY seq", (after,)):
+            yield {
+                "seq": row["seq"],
+                "id": row["id"],
+                "timestamp": row["at"],
+                "correlation_id": run_id,
+                "event": {"event_type": row["type"], **json.loads(row["data"])},
+            }
+
+    def has_happened(self, event_type: str) -> bool:
+        return self._one("SELECT 1 FROM event WHERE type = ? LIMIT 1", event_type) is not None
+
+    def _one(self, statement: str, *values: object) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self._db.execute(statement, values).fetchone()
+        return row
+
+    def _all(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        return self._db.execute(statement, values).fetchall()
+
+
+def _nobody(_: ev.Event) -> None:
+    """Listens to nothing."""
+
+
+def _dead_letter(row: sqlite3.Row, failures: list[sqlite3.Row]) -> dict[str, object]:
+    history = [
+        {
+            "attempt_number": failure["number"],
+            "timestamp": failure["ended_at"],
+            "error_type": failure["kind"],
+            "error_message": failure["error"],
+            "error_context": [line for line in (failure["last_output"] or "").splitlines() if line.strip()],
+            "exit_code": failure["exit_code"],
+            "agent_id": f"agent-{row['item_id']}",
+            "step_failed": failure["step"],
+            "duration_ms": round((failure["duration_s"] or 0.0) * 1000),
+            "json_log_location": failure["log"],
+        }
+        for failure in failures
+    ]
+    return {
+        "item_id": row["item_id"],
+        "item_data": json.loads(row["data"]),
+        "fanout": row["fanout"],
+        "ordinal": row["ordinal"],
+        "first_attempt": failures[0]["started_at"] if failures else None,
+        "last_attempt": failures[-1]["ended_at"] if failures else None,
+        "failure_count": len(failures),
+        "failure_history": history,
+        "error_signature": row["error_signature"],
+        "worktree_artifacts": {"worktree_path": row["worktree_path"], "branch_name": row["branch"]},
+        "reprocess_eligible": bool(row["reprocess_eligible"]),
+        "manual_review_required": bool(row["manual_review_required"]),
+    }
