@@ -1,0 +1,1 @@
+"""From an input to ordered work items with ids."""

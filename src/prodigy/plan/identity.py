@@ -1,0 +1,193 @@
+"""Gives every work item an id that is the same in every run, and drops the second of two equal items.
+
+An item's own `id`, `item_id` or `_id` is used; an item without one is known by its content, so none is ever
+lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from prodigy.errors import UsageError
+from prodigy.workflow.canonical import canonical_json
+
+MAX_ID_LENGTH = 255
+ID_FIELDS = ("id", "item_id", "_id")
+_ID_TYPES = frozenset({str, int, float})  # exact types: `true` is no number
+
+# Larger floats are not exact, so that `1e300` is not spelled out.
+_EXACT_BELOW = 2.0**53
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One unit of map work. ordinal: its place among the items that are kept, from 1."""
+
+    ordinal: int
+    id: str
+    data: object
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The items in their order. duplicates: how many equal ones were dropped."""
+
+    items: tuple[Item, ...]
+    duplicates: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ItemProblem:
+    """What is wrong with one value. position: its place in the input, from 1."""
+
+    position: int
+    message: str
+
+
+class InvalidItemsError(UsageError):
+    """Some values cannot be work items; `problems` lists all of them."""
+
+    def __init__(self, problems: list[ItemProblem]) -> None:
+        self.problems = tuple(problems)
+        shown = [f"item {problem.position}: {problem.message}" for problem in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            shown.append(f"and {len(problems) - _SHOWN:,} more")
+        count = f"{len(problems):,} item{'s' if len(problems) != 1 else ''}"
+        super().__init__(f"{count} cannot be used", hint="\n  ".join(shown))
+
+
+class _Candidate(NamedTuple):
+    wanted_id: str
+    data: object
+
+
+def identify(values: Iterable[object]) -> Plan:
+    """The plan for `values`, in their order. Takes time proportional to their size.
+
+    Of two equal values the later is dropped and counted. Of two different values with one id the later gets
+    the first of `~2`, `~3`, ... that no item has. Raises InvalidItemsError with all that is wrong.
+    """
+    candidates, dropped = _distinct(values)
+    reserved = {candidate.wanted_id for candidate in candidates}
+    last_suffix: dict[str, int] = {}
+    renamed: list[str] = []
+    items = []
+    for ordinal, (wanted, data) in enumerate(candidates, 1):
+        item_id = wanted
+        if wanted in last_suffix:
+            last_suffix[wanted] = _free_suffix(wanted, last_suffix[wanted] + 1, reserved)
+            item_id = f"{wanted}~{last_suffix[wanted]}"
+            renamed.append(item_id)
+        else:
+            last_suffix[wanted] = 1
+        items.append(Item(ordinal, item_id, data))
+    return Plan(tuple(items), len(dropped), tuple(_warnings(dropped, renamed)))
+
+
+def _distinct(values: Iterable[object]) -> tuple[list[_Candidate], list[int]]:
+    """The values to keep with the ids they ask for, and the positions of the dropped ones."""
+    seen: set[bytes] = set()
+    candidates, dropped, problems = [], [], []
+    for position, value in enumerate(values, 1):
+        try:
+            digest = hashlib.sha256(_text_of(value).encode()).digest()
+            wanted_id = _wanted_id(value, digest)
+        except _UnusableError as error:
+            problems.append(ItemProblem(position, str(error)))
+            continue
+        except UnicodeEncodeError:
+            problems.append(ItemProblem(position, "a text in it has half of a surrogate pair, which is no character"))
+            continue
+        if digest in seen:
+            dropped.append(position)
+            continue
+        seen.add(digest)
+        candidates.append(_Candidate(wanted_id, value))
+    if problems:
+        raise InvalidItemsError(problems)
+    return candidates, dropped
+
+
+class _UnusableError(ValueError):
+    """A value that cannot be a work item; the message says why."""
+
+
+def _text_of(value: object) -> str:
+    if value is None:
+        raise _UnusableError("it is null")
+    try:
+        return canonical_json(value)
+    except RecursionError:
+        raise _UnusableError("it is nested too deeply") from None
+    except (TypeError, ValueError) as error:
+        raise _UnusableError(f"it is not a JSON value: {error}") from None
+
+
+def _wanted_id(value: object, digest: bytes) -> str:
+    if isinstance(value, dict):
+        for name in ID_FIELDS:
+            own = value.get(name)
+            if type(own) in _ID_TYPES:
+                return _checked(name, _spelled(own))
+    return f"item-{digest.hex()[:12]}"
+
+
+def _spelled(own: object) -> str:
+    """An id as text. 5.0 and 5 are one number to most programs, so they are one id here."""
+    if isinstance(own, float) and own.is_integer() and abs(own) < _EXACT_BELOW:
+        return str(int(own))
+    return str(own)
+
+
+def _checked(name: str, item_id: str) -> str:
+    if not item_id.strip():
+        raise _UnusableError(f"its {name} is empty")
+    if len(item_id) > MAX_ID_LENGTH:
+        raise _UnusableError(f"its {name} has {len(item_id):,} characters; at most {MAX_ID_LENGTH} are possible")
+    if _CONTROL.search(item_id):
+        raise _UnusableError(f"its {name} {item_id!r} has a control character in it")
+    return item_id
+
+
+def _free_suffix(item_id: str, first: int, reserved: set[str]) -> int:
+    """The first suffix from `first` on that makes no item's own id of `item_id`."""
+    suffix = first
+    while f"{item_id}~{suffix}" in reserved:
+        suffix += 1
+    return suffix
+
+
+def _warnings(dropped: list[int], renamed: list[str]) -> Iterator[str]:
+    if dropped:
+        positions = ", ".join(map(str, dropped[:_SHOWN])) + (", …" if len(dropped) > _SHOWN else "")
+        yield f"{len(dropped):,} of the items equal an earlier one and were dropped: item {positions}"
+    if renamed:
+        names = ", ".join(renamed[:_SHOWN]) + (", …" if len(renamed) > _SHOWN else "")
+        yield f"{len(renamed):,} of the items share their id with a different one and got a suffix: {names}"
+
+
+def item_scope(item: Item, total: int) -> dict[str, object]:
+    """The variables of one item, as placeholders name them; `item_index` counts from 0, as people are used to.
+
+    A text has no parts of its own, so `item.item`, `item.value` and `item.path` are the text again and
+    `item.name` is its base name. The same holds for other plain values, without path and name.
+    """
+    data = item.data
+    scope: dict[str, object] = {
+        "item": data,
+        "item_id": item.id,
+        "item_index": item.ordinal - 1,
+        "item_total": total,
+    }
+    if not isinstance(data, (dict, list)):
+        scope |= {"item.item": data, "item.value": data}
+    if isinstance(data, str):
+        scope |= {"item.path": data, "item.name": data.rstrip("/").rpartition("/")[2]}
+    return scope

@@ -1,0 +1,41 @@
+"""Tells an input file from a command, by the text alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from prodigy.workflow.model import Input
+
+# Every format of the language; of these only JSON is read so far.
+KNOWN_EXTENSIONS = frozenset({".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".csv", ".tsv", ".txt"})
+
+# With one of these a word is shell text: a pipe, a list, a redirection, a substitution.
+_SHELL_SYNTAX = re.compile(r"[|&;<>()`]")
+
+
+def classify(text: str) -> Input:
+    """One word with a known extension or a slash is a file; everything else is a shell command."""
+    word = text.strip()
+    one_word = len(word.split()) == 1 and not _SHELL_SYNTAX.search(word)
+    if one_word and ("/" in word or PurePosixPath(word).suffix.lower() in KNOWN_EXTENSIONS):
+        return Input(kind="file", text=word)
+    return Input(kind="command", text=text)
+
+
+def refusal(source: Input) -> tuple[str, str] | None:
+    """Why this version cannot read `source`, as (message, hint); None when it can."""
+    if source.text.lstrip().startswith("glob:"):
+        return _later("`glob:` as `input`"), "make a JSON list with a `shell` step under `setup`"
+    if source.kind == "command":
+        return None
+    if "$" in source.text:
+        return "the name of an input file is taken as it is; `$` is not replaced in it", "write the name out"
+    extension = PurePosixPath(source.text).suffix.lower()
+    if extension in KNOWN_EXTENSIONS - {".json"}:
+        return _later(f"reading `{extension}` files"), f"turn {source.text} into JSON with a `shell` step under `setup`"
+    return None
+
+
+def _later(what: str) -> str:
+    return f"{what} is part of the language, but this version does not run it yet"

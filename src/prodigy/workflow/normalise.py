@@ -1,0 +1,110 @@
+"""The shapes of a workflow file, turned into one list of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as AbstractSequence
+
+from prodigy.workflow import keys
+from prodigy.workflow.model import Phase, Step, Workflow
+from prodigy.workflow.steps import StepReader
+from prodigy.workflow.values import Findings, read_keys, read_label, read_text, shown
+from prodigy.workflow.yaml_compose import Document
+from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
+
+_EXAMPLE = "a workflow is a list of steps such as `- shell: make test`, or a mapping with `map:` or `steps:`"
+
+
+def normalise(document: Document, source: str, default_name: str, findings: Findings) -> Workflow | None:
+    """The workflow in `document`; None when there is none. Mistakes go to `findings`."""
+    reader = StepReader(document.text, findings)
+    root = document.root
+    steps: AbstractSequence[Step]
+    if isinstance(root, Sequence):
+        name, steps = default_name, _list_shape(root, "steps", reader)
+    elif isinstance(root, Mapping):
+        name, steps = _mapping_shape(root, default_name, reader, findings)
+    else:
+        _refuse_root(root, findings)
+        return None
+    if findings.problems or document.problems:
+        return None
+    if not steps:
+        findings.problem(root.at, "this workflow has no steps", _EXAMPLE)
+        return None
+    return Workflow(name=name, steps=tuple(steps), source=source)
+
+
+def _refuse_root(root: Scalar | None, findings: Findings) -> None:
+    if root is None or root.kind == "null":
+        findings.problem(Position(1, 1), "this file has no workflow in it", _EXAMPLE)
+    else:
+        findings.problem(root.at, f"this file holds only the text {shown(root)}", _EXAMPLE)
+
+
+def _mapping_shape(
+    root: Mapping, default_name: str, reader: StepReader, findings: Findings
+) -> tuple[str, AbstractSequence[Step]]:
+    entries = read_keys(root, keys.WORKFLOW, "at the top level", findings)
+    name = read_label(entries["name"].value, "name", findings) if "name" in entries else None
+    steps: AbstractSequence[Step] = ()
+    if "map" in entries and "steps" in entries:
+        at, other = entries["steps"].key.at, entries["steps"].key.value
+        findings.problem(
+            at,
+            f"a workflow has `map` or `{other}`, not both",
+            "a `mapreduce` step can stand in a list of steps",
+        )
+    elif "map" in entries:
+        steps = _map_shape(entries, reader)
+    elif "steps" in entries:
+        for phase in ("setup", "reduce"):
+            if phase in entries:
+                _refuse_phase(entries[phase], findings)
+        steps = _list_shape(entries["steps"].value, entries["steps"].key.value, reader)
+    else:
+        findings.problem(root.at, "a workflow needs `map` or `steps`", _EXAMPLE)
+    if "mode" in entries:
+        _check_mode(entries["mode"].value, steps, findings)
+    return name or default_name, steps
+
+
+def _refuse_phase(entry: Entry, findings: Findings) -> None:
+    where = "at the beginning of the list" if entry.key.value == "setup" else "in the `mapreduce` step"
+    findings.problem(entry.key.at, f"`{entry.key.value}` goes with `map`", f"in a list of steps, write it {where}")
+
+
+def _map_shape(entries: dict[str, Entry], reader: StepReader) -> list[Step]:
+    steps = list(reader.steps(entries["setup"].value, "setup", "setup")) if "setup" in entries else []
+    fan_out = reader.fan_out(entries["map"], entries.get("reduce"), entries["map"].key.at, "")
+    return [*steps, fan_out] if fan_out else steps
+
+
+def _list_shape(node: Node, key: str, reader: StepReader) -> list[Step]:
+    """What stands before the `mapreduce` step is the setup, as in the other shape."""
+    if not isinstance(node, Sequence):
+        return list(reader.steps(node, key, ""))
+    fan_outs = [number for number, item in enumerate(node.items) if _is_fan_out(item)]
+    first = fan_outs[0] if fan_outs else 0
+    steps = []
+    for number, item in enumerate(node.items):
+        phase: Phase = "setup" if number < first else ""
+        step = reader.step(item, phase)
+        if step is not None:
+            steps.append(step)
+    return steps
+
+
+def _is_fan_out(node: Node) -> bool:
+    return isinstance(node, Mapping) and "mapreduce" in node.entries
+
+
+def _check_mode(node: Node, steps: AbstractSequence[Step], findings: Findings) -> None:
+    mode = read_text(node, "mode", findings)
+    if mode is None:
+        return
+    if mode not in ("mapreduce", "sequential"):
+        findings.problem(node.at, f"`mode` must be mapreduce or sequential, got {shown(node)}")
+    fans_out = any(step.action.kind == "mapreduce" for step in steps)
+    if steps and fans_out != (mode == "mapreduce"):
+        has = "has" if fans_out else "has no"
+        findings.warn(node.at, f"`mode` is {mode}, but the workflow {has} `map`; the steps decide", "remove `mode`")

@@ -1,0 +1,90 @@
+"""Checks the shell texts of a workflow when it is loaded, and says where in the file they are wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import NamedTuple
+
+from prodigy.workflow import keys
+from prodigy.workflow.interpolate import Placeholder, parse_placeholders, spell
+from prodigy.workflow.shell_words import ShellTextError, compile_script
+from prodigy.workflow.values import Findings, later
+from prodigy.workflow.yaml_nodes import Scalar, Text
+
+_PART = re.compile(r"""\.([\w-]+)|\[["']([^"']*)["']\]""")
+_LATER = re.compile(r"(?<![$\\])\$\{(?:([a-z_]+)\.[\w.-]*|env:[A-Za-z_]\w*)")
+_NOT_OURS = "if another program is to read it, put a space behind the `{`"
+
+
+class _Remark(NamedTuple):
+    """offset: the character of the text that it is about, from 0."""
+
+    offset: int
+    message: str
+    hint: str | None = None
+
+
+def check_script(
+    node: Scalar, available: Collection[str], step_ids: Collection[str], text: Text, findings: Findings
+) -> None:
+    """Note every problem of the shell text `node`.
+
+    available: the namespaces that have values where it runs. step_ids: ids of the steps of the workflow, whose
+    output has no name in this version.
+    """
+    problems = dict(_shell_problems(node.value, frozenset(available)))
+    # A name without a value is the first thing to say about a place, so it takes the place's one message.
+    for offset, message, hint in _remarks(node.value, available, step_ids):
+        line_start = node.value.rfind("\n", 0, offset) + 1
+        problems[node.value.count("\n", 0, offset) + 1, offset - line_start + 1] = message, hint
+    for (line, column), (message, hint) in problems.items():
+        findings.problem(text.inside(node, line, column), message, hint)
+
+
+@lru_cache(maxsize=256)
+def _shell_problems(text: str, available: frozenset[str]) -> dict[tuple[int, int], tuple[str, str | None]]:
+    """(line, column) in the text -> (message, hint). Cached, because an aliased step is checked at every use."""
+    try:
+        compile_script(text, available)
+    except ShellTextError as error:
+        return {(problem.line, problem.column): (problem.message, problem.cure) for problem in error.problems}
+    return {}
+
+
+def _remarks(text: str, available: Collection[str], step_ids: Collection[str]) -> Iterator[_Remark]:
+    for placeholder in parse_placeholders(text, step_ids):
+        name = re.split(r"[.\[]", placeholder.path, maxsplit=1)[0]
+        if name in step_ids:
+            yield _Remark(placeholder.start, later(spell(placeholder)), _NOT_OURS)
+        elif name not in available:
+            hint = f"here there are {', '.join(sorted(available))}"
+            yield _Remark(placeholder.start, f"`{spell(placeholder)}` has no value here", hint)
+        else:
+            yield from _wrong_name(placeholder, name)
+    for match in _LATER.finditer(text):
+        if match[1] is None or match[1] in keys.NAMESPACES_LATER.difference(step_ids):
+            yield _Remark(match.start(), later(match[0] + "}"), _NOT_OURS)
+
+
+def _wrong_name(placeholder: Placeholder, namespace: str) -> Iterator[_Remark]:
+    """What is wrong with the names behind a namespace of ours that has values here."""
+    written, rest = spell(placeholder), placeholder.path.removeprefix(namespace)
+    if namespace in keys.PLAIN_VARIABLES and rest:
+        yield _Remark(placeholder.start, f"`{written}`: {namespace} is one value without parts")
+    names = keys.VARIABLES.get(namespace)
+    if names is None:
+        return
+    choice = "there are " + ", ".join(f"`${{{namespace}.{name}}}`" for name in sorted(names.runs))
+    part = _PART.match(rest)
+    name = (part[1] or part[2]) if part else ""
+    if name in names.later:
+        yield _Remark(placeholder.start, later(written))
+    elif not part or name not in names.runs:
+        nearest = get_close_matches(name, sorted(names.runs | names.later), 1)
+        meant = f"; did you mean `${{{namespace}.{nearest[0]}}}`?" if nearest else ""
+        yield _Remark(placeholder.start, f"`{written}` is no variable{meant}", choice)
+    elif part.end() != len(rest):
+        yield _Remark(placeholder.start, f"`{written}`: {namespace}.{name} is one value without parts")

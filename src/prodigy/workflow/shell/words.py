@@ -1,0 +1,115 @@
+"""Claims placeholders inside words and arithmetic.
+
+Claiming means: an edit that makes the shell expand the marker as exactly one word (or part of one), and the checks
+that its value must pass. To support another part of a word, add a method to the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from prodigy.workflow.shell.findings import Findings
+from prodigy.workflow.shell.flow import is_arithmetic, markers_at
+from prodigy.workflow.shell.source import Marker
+from prodigy.workflow.shell.syntax import Node, children, kind, nodes
+
+_BARE = '"{}"'
+_SINGLE_QUOTED = "'\"{}\"'"
+
+
+class Words:
+    """The part of the walk that looks inside words; `visit_statements` goes on with those of a substitution."""
+
+    def __init__(self, findings: Findings, visit_statements: Callable[[Node], None]) -> None:
+        self.findings = findings
+        self.visit_statements = visit_statements
+        self._bare: Mapping[str, Callable[[Node], None]] = {
+            "Lit": lambda part: findings.refuse(part, "escaped"),
+            "SglQuoted": self._single_quoted,
+            "DblQuoted": self._double_quoted,
+            "ParamExp": self._expansion,
+            "CmdSubst": self._substitution,
+            "ProcSubst": visit_statements,
+            "ArithmExp": lambda part: self.arithmetic(part["X"]),
+            "ExtGlob": lambda part: findings.refuse(part, "extglob"),
+        }
+        self._quoted = {name: self._bare[name] for name in ("Lit", "ParamExp", "CmdSubst", "ArithmExp")}
+
+    def word(self, word: Node) -> None:
+        """A word that the shell expands: anything bare becomes quoted."""
+        for part in nodes(word, "Parts"):
+            if marker := self._marker(part):
+                self._claim(marker, _BARE)
+            elif visit := self._bare.get(kind(part)):
+                visit(part)
+
+    def _marker(self, part: Node) -> Marker | None:
+        markers = markers_at(part, self.findings.source) if kind(part) == "ParamExp" else []
+        return markers[0] if markers else None
+
+    def _claim(self, marker: Marker, template: str | None = None) -> None:
+        self.findings.claim(marker, template.format(marker.text) if template else None)
+
+    def _single_quoted(self, part: Node) -> None:
+        if part.get("Dollar"):
+            self.findings.refuse(part, "ansi_c")
+            return
+        for marker in markers_at(part, self.findings.source):
+            self._claim(marker, _SINGLE_QUOTED)
+
+    def _double_quoted(self, part: Node) -> None:
+        if part.get("Dollar"):
+            self.findings.refuse(part, "translated")
+            return
+        for inner in nodes(part, "Parts"):
+            if marker := self._marker(inner):
+                self._claim(marker)
+            elif visit := self._quoted.get(kind(inner)):
+                visit(inner)
+
+    def _substitution(self, part: Node) -> None:
+        if part.get("Backquotes"):
+            self.findings.refuse(part, "backticks")
+        elif part.get("TempFile") or part.get("ReplyVar"):
+            self.findings.refuse(part, "function_substitution")
+        else:
+            self.visit_statements(part)
+
+    def _expansion(self, part: Node) -> None:
+        """A `${...}` of the shell's own: indexes and slices are arithmetic, the rest of it is refused."""
+        for name, child in children(part):
+            if name == "Slice":
+                for _, expression in children(child):
+                    self.arithmetic(expression)
+            elif is_arithmetic(part, name):
+                self.arithmetic(child)
+            else:
+                self.findings.refuse(child, "expansion")
+
+    def arithmetic(self, expression: Node, *, is_word: bool = False) -> None:
+        """What bash evaluates. is_word: bash expands it as a word first, so that a bare marker needs quotes."""
+        if kind(expression) != "Word":
+            for _, operand in children(expression):
+                self.arithmetic(operand, is_word=is_word)
+            return
+        for part in nodes(expression, "Parts"):
+            if marker := self._marker(part):
+                self._evaluated(marker, _BARE if is_word else None)
+            elif kind(part) == "DblQuoted" and not part.get("Dollar"):
+                self._quoted_arithmetic(part)
+            elif kind(part) == "SglQuoted":
+                self.findings.refuse(part, "arithmetic_quotes")
+            elif visit := self._bare.get(kind(part)):
+                visit(part)
+
+    def _quoted_arithmetic(self, part: Node) -> None:
+        for inner in nodes(part, "Parts"):
+            if marker := self._marker(inner):
+                self._evaluated(marker)
+            elif visit := self._quoted.get(kind(inner)):
+                visit(inner)
+
+    def _evaluated(self, marker: Marker, template: str | None = None) -> None:
+        """bash runs the `$(...)` of `a[$(...)]` here although it is quoted, so only numbers may pass."""
+        self._claim(marker, template)
+        self.findings.check_value("integer", marker)

@@ -1,0 +1,177 @@
+"""Typed values out of YAML nodes, and the list of what is wrong with them."""
+
+from __future__ import annotations
+
+import math
+import re
+from difflib import get_close_matches
+
+from prodigy.errors import Problem
+from prodigy.workflow import keys
+from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence, visible
+
+LONGEST_DURATION_S = 366 * 24 * 3600.0
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+
+
+class Findings:
+    """Collects everything wrong with a file, so that all of it is reported at once."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def problem(self, at: Position, message: str, hint: str | None = None) -> None:
+        """Note a mistake; reading goes on."""
+        self.problems.append(Problem(at.line, at.column, message, hint))
+
+    def warn(self, at: Position, message: str, hint: str | None = None) -> None:
+        """Note something that works but should be changed."""
+        self.warnings.append(Problem(at.line, at.column, message, hint))
+
+
+def shown(node: Node) -> str:
+    """A node in a few words, for "..., got X"."""
+    if isinstance(node, Mapping):
+        return "a mapping"
+    if isinstance(node, Sequence):
+        return "a list"
+    if node.kind == "null":
+        return "nothing"
+    text = visible(node.value)
+    return text if node.kind != "str" else f'"{text}"'
+
+
+def read_text(node: Node, key: str, findings: Findings) -> str | None:
+    """The characters of a scalar as they are written (`shell: true` is the text `true`), or None."""
+    if not isinstance(node, Scalar) or node.kind == "null":
+        findings.problem(node.at, f"`{key}` must be text, got {shown(node)}")
+        return None
+    if not node.value.strip():
+        findings.problem(node.at, f"`{key}` is empty")
+        return None
+    if "\0" in node.value:
+        findings.problem(node.at, f"`{key}` has a NUL character in it, which no program accepts")
+        return None
+    return node.value
+
+
+def read_label(node: Node, key: str, findings: Findings) -> str | None:
+    """One line of text that is only shown to people, or None."""
+    text = read_text(node, key, findings)
+    if text is None:
+        return None
+    if not text.isprintable():
+        findings.problem(node.at, f"`{key}` must be one line of printable text")
+        return None
+    if "${" in text:
+        findings.problem(
+            node.at, f"a placeholder in `{key}` is part of the language, but this version does not fill it in"
+        )
+    return text
+
+
+def read_whole_number(node: Node, key: str, findings: Findings) -> int | None:
+    """A whole number of at least 1, or None."""
+    if isinstance(node, Scalar) and node.kind == "int" and len(node.value) <= 12:
+        base = 0 if node.value.startswith(("0x", "0o")) else 10
+        number = int(node.value, base)
+        if number >= 1:
+            return number
+    if isinstance(node, Scalar) and node.value.startswith("$"):
+        findings.problem(node.at, later(f"{key}: {visible(node.value)}"))
+        return None
+    quoted = isinstance(node, Scalar) and node.kind == "str" and node.value.isdecimal()
+    hint = "write the number without quotes" if quoted else None
+    findings.problem(node.at, f"`{key}` must be a whole number of at least 1, got {shown(node)}", hint)
+    return None
+
+
+def read_bool(node: Node, key: str, findings: Findings) -> bool | None:
+    """True or false, or None."""
+    if isinstance(node, Scalar) and node.kind == "bool":
+        return node.value.lower() == "true"
+    findings.problem(node.at, f"`{key}` must be true or false, got {shown(node)}")
+    return None
+
+
+def read_duration(node: Node, key: str, findings: Findings) -> float | None:
+    """Seconds, from a number of seconds or a text such as `30s`, `5m`, `1h30m`; or None."""
+    seconds = _seconds(node) if isinstance(node, Scalar) else None
+    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+        hint = "write seconds, or a time such as `30s`, `5m` or `1h30m`"
+        findings.problem(node.at, f"`{key}` must be a time of more than 0, got {shown(node)}", hint)
+        return None
+    if seconds > LONGEST_DURATION_S:
+        findings.problem(node.at, f"`{key}` must be at most 366 days, got {shown(node)}")
+        return None
+    return seconds
+
+
+def _seconds(scalar: Scalar) -> float | None:
+    if scalar.kind == "int" and scalar.value.startswith(("0x", "0o")):
+        return float(int(scalar.value, 0)) if len(scalar.value) <= 12 else None
+    if scalar.kind in ("int", "float"):
+        return float(scalar.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    total, end = 0.0, 0
+    for match in _DURATION.finditer(scalar.value):
+        if match.start() != end:
+            return None
+        total += float(match[1]) * _UNITS_S[match[2]]
+        end = match.end()
+    return total if end and not scalar.value[end:].strip() else None
+
+
+def read_keys(mapping: Mapping, table: keys.KeyTable, place: str, findings: Findings) -> dict[str, Entry]:
+    """The entries of `mapping` that this version understands, under their own names (synonyms resolved).
+
+    place: where the mapping stands, e.g. "under `map`". All other keys become problems.
+    """
+    entries: dict[str, Entry] = {}
+    for written, entry in mapping.entries.items():
+        name = table.synonyms.get(written, written)
+        if name not in table.runs:
+            _refuse_key(entry.key, table, place, findings)
+        elif name in entries:
+            other = entries[name].key
+            findings.problem(
+                entry.key.at,
+                f"`{written}` and `{other.value}` are two names of one thing",
+                f"remove one of them; the other is on line {other.at.line}",
+            )
+        else:
+            entries[name] = entry
+    return entries
+
+
+def _refuse_key(key: Scalar, table: keys.KeyTable, place: str, findings: Findings) -> None:
+    name = key.value
+    if key.kind == "null":
+        findings.problem(key.at, f"there is no key before this `:` {place}")
+    elif name in table.later:
+        findings.problem(key.at, later(name))
+    elif name in keys.GIVEN_UP:
+        findings.problem(key.at, f"`{name}` is not part of the language any more", keys.GIVEN_UP[name])
+    else:
+        findings.problem(key.at, *_unknown(name, table, place))
+
+
+def later(name: str) -> str:
+    """What is said about a part of the language that does not run yet."""
+    return f"`{name}` is part of the language, but this version does not run it yet"
+
+
+def _unknown(name: str, table: keys.KeyTable, place: str) -> tuple[str, str | None]:
+    short = visible(name)
+    nearest = get_close_matches(name[:100], sorted(table.known), 1, cutoff=0.75)
+    if nearest:
+        return f"unknown key `{short}` {place}; did you mean `{nearest[0]}`?", None
+    for other_place, other in keys.PLACES:
+        if name in other.known:
+            return f"`{name}` does not belong {place}", f"it belongs {other_place}"
+    nearest = get_close_matches(name[:100], sorted(table.known), 1)
+    if nearest:
+        return f"unknown key `{short}` {place}; did you mean `{nearest[0]}`?", None
+    return f"unknown key `{short}` {place}", f"known keys: {', '.join(sorted(table.runs))}"
