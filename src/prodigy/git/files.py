@@ -1,0 +1,97 @@
+"""Reading and writing files in directories that an agent may have rearranged: nothing here follows a link out
+of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from pathlib import Path
+
+
+def read_small(path: Path, limit: int = 4096) -> bytes | None:
+    """Up to `limit` bytes of a regular file; None when there is none.
+
+    A pipe put in its place does not block us.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return os.read(descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever is at `path`, write-protected directories too; a link is removed, not what it points
+    to.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not stat.S_ISDIR(mode):
+        path.unlink()
+        return
+    try:
+        shutil.rmtree(path)
+    except PermissionError:
+        make_writable(path)
+        shutil.rmtree(path)
+
+
+def make_writable(root: Path) -> None:
+    """Give the owner all rights on every directory under `root`. Package caches are often write-protected."""
+    with contextlib.suppress(FileNotFoundError):
+        root.chmod(root.stat().st_mode | stat.S_IRWXU)
+        for directory, names, _ in os.walk(root):
+            for name in names:
+                path = Path(directory, name)
+                if not path.is_symlink():
+                    path.chmod(path.stat().st_mode | stat.S_IRWXU)
+
+
+def remove_special(root: Path) -> None:
+    """Remove pipes, sockets and devices under `root`: git would wait for a pipe that is called .gitignore."""
+    for directory, _, names in os.walk(root):
+        for name in names:
+            path = Path(directory, name)
+            mode = path.lstat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+                path.unlink()
+
+
+def replace(path: Path, data: bytes, *, mtime_ns: int | None = None) -> None:
+    """Write `path` so that readers see the old or the new content, whatever was there before."""
+    temporary = path.with_name(f".{path.name}.new")
+    remove(temporary)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    if mtime_ns is not None:
+        os.utime(temporary, ns=(mtime_ns, mtime_ns))
+    try:
+        temporary.replace(path)
+    except IsADirectoryError:
+        remove(path)
+        temporary.replace(path)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file with its modification time.
+
+    An index needs it: git takes a file that was changed in the second it was written in for changed only if
+    the index is not younger.
+    """
+    replace(target, source.read_bytes(), mtime_ns=source.stat().st_mtime_ns)
+
+
+def lexists(path: Path) -> bool:
+    """Whether there is anything at `path`, a dangling link included."""
+    return os.path.lexists(path)

@@ -1,0 +1,87 @@
+"""Whose name commits carry, and what the environment of a step adds for git.
+
+Never written to any configuration.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from prodigy.git import config
+from prodigy.git.repo import Repo
+
+FALLBACK_NAME = "Prodigy"
+FALLBACK_EMAIL = "prodigy@localhost"
+
+# A step's git finds the repository by its working directory. These would send it elsewhere, e.g. when we run
+# inside a hook.
+AGENT_UNSET = (
+    "GIT_DIR",
+    "GIT_COMMON_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_CONFIG",
+    "GIT_REFLOG_ACTION",
+)
+
+_AGENT_ENVIRONMENT = {
+    "GIT_EDITOR": "true",
+    "GIT_SEQUENCE_EDITOR": "true",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_PAGER": "cat",
+}
+_AGENT_SETTINGS = (
+    ("commit.gpgsign", "false"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("core.fsync", "loose-object,reference"),
+    ("core.fsyncMethod", "batch"),
+)
+
+
+def identity_env(repo: Repo) -> dict[str, str]:
+    """GIT_AUTHOR_* and GIT_COMMITTER_* as the user has set them, else Prodigy's own."""
+    return _identity(repo, fallback_only=False)
+
+
+def agent_env(repo: Repo, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What to add to a step's environment so that its git asks nothing, signs nothing and keeps what it
+    wrote.
+
+    environment: the step's so far (ours by default); its GIT_CONFIG_* entries stay in force. Take AGENT_UNSET
+    out of it.
+    """
+    base = os.environ if environment is None else environment
+    result = dict(_AGENT_ENVIRONMENT)
+    text = base.get("GIT_CONFIG_COUNT", "")
+    first = int(text) if text.isdecimal() else 0
+    for number, (key, value) in enumerate(_AGENT_SETTINGS, first):
+        result[f"GIT_CONFIG_KEY_{number}"] = key
+        result[f"GIT_CONFIG_VALUE_{number}"] = value
+    result["GIT_CONFIG_COUNT"] = str(first + len(_AGENT_SETTINGS))
+    return result | _identity(repo, fallback_only=True)
+
+
+def _identity(repo: Repo, *, fallback_only: bool) -> dict[str, str]:
+    entries = config.read(repo)
+    result = {}
+    for role in ("author", "committer"):
+        for part, fallback in (("name", FALLBACK_NAME), ("email", FALLBACK_EMAIL)):
+            variable = f"GIT_{role.upper()}_{part.upper()}"
+            chosen = (
+                os.environ.get(variable)
+                or config.value(entries, f"{role}.{part}")
+                or config.value(entries, f"user.{part}")
+                or (os.environ.get("EMAIL") if part == "email" else None)
+            )
+            if not chosen:
+                result[variable] = fallback
+            elif not fallback_only:
+                result[variable] = chosen
+    return result

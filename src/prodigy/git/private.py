@@ -1,0 +1,229 @@
+"""A private git directory of a run: the repository's objects without its configuration, hooks and attributes.
+
+An agent can write to the shared repository, so git that reads it may run what the agent put there. Git that
+starts from here reads settings taken over before the first agent ran, and only objects, named by their ids,
+from the shared one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prodigy.git import config, files, index
+from prodigy.git.command import DEFAULT_TIMEOUT_S, Completed, GitError, run_git
+from prodigy.git.identity import identity_env
+from prodigy.git.refs import is_oid
+from prodigy.git.repo import Repo
+
+# A HEAD that git accepts and that names nothing.
+NO_HEAD = "ref: refs/heads/none\n"
+
+_ATTRIBUTES = ".gitattributes"
+_SHA1_LENGTH, _SHA256_LENGTH = 20, 32  # bytes
+
+
+@dataclass(frozen=True)
+class Change:
+    """One path that two commits disagree on.
+
+    status: A (added), D (deleted), M (modified) or T (another type). Modes are octal text, 000000 on the side
+    without it.
+    """
+
+    path: str
+    status: str
+    old_mode: str
+    old_oid: str
+    new_mode: str
+    new_oid: str
+
+
+@dataclass(frozen=True)
+class PrivateGit:
+    """A private git directory.
+
+    directory: ours, outside every work tree. identity: GIT_AUTHOR_* and GIT_COMMITTER_* of the commits made
+    through it.
+    """
+
+    directory: Path
+    repo: Repo
+    identity: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def create(cls, directory: Path, repo: Repo, base: str) -> PrivateGit:
+        """Make the private git directory of a run, once; when it is there already, open it.
+
+        base: the commit the run starts from, whose .gitattributes say how files are merged.
+        """
+        if not directory.exists():
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+            try:
+                lay_out(temporary, repo, config.read(repo))
+                _write_attributes(cls(temporary, repo), base)
+                temporary.rename(directory)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)  # moved away, unless something failed
+        return cls.open(directory, repo)
+
+    @classmethod
+    def open(cls, directory: Path, repo: Repo) -> PrivateGit:
+        """The private git directory that `create` made. Raises GitError when it is not there."""
+        if not (directory / "config").is_file():
+            raise GitError("not a private git directory", where=str(directory))
+        return cls(directory, repo, identity_env(repo))
+
+    @property
+    def objects(self) -> Path:
+        """The object store, shared with the repository."""
+        return self.repo.common_dir / "objects"
+
+    @property
+    def oid_length(self) -> int:
+        """Length of the repository's object ids, in bytes."""
+        is_sha256 = b"sha256" in (self.directory / "config").read_bytes().lower()
+        return _SHA256_LENGTH if is_sha256 else _SHA1_LENGTH
+
+    def run(
+        self,
+        *args: str,
+        git_dir: Path | None = None,
+        work_tree: Path | None = None,
+        index: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        settings: Sequence[str] = (),
+        stdin: bytes | None = None,
+        ok: Sequence[int] = (0,),
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Completed:
+        """Run git on the shared objects with nothing else of the shared repository.
+
+        git_dir: holds HEAD and index, the private directory itself by default. work_tree: by default one that
+        holds nothing but the base's .gitattributes.
+        """
+        tree = work_tree or self.directory / "attributes"
+        home = git_dir or self.directory
+        location = {
+            "GIT_DIR": str(home),
+            "GIT_COMMON_DIR": str(self.directory),
+            "GIT_OBJECT_DIRECTORY": str(self.objects),
+            "GIT_WORK_TREE": str(tree),
+            "GIT_INDEX_FILE": str(index or home / "index"),
+        }
+        return run_git(
+            args,
+            cwd=tree,
+            env=location | dict(self.identity) | dict(env or {}),
+            config=(f"core.attributesFile={self.directory / 'info' / 'user-attributes'}", *settings),
+            stdin=stdin,
+            ok=ok,
+            timeout_s=timeout_s,
+            fds=self.repo.fds,
+        )
+
+    def is_ancestor(self, ancestor: str, descendant: str) -> bool:
+        """Whether `descendant` is `ancestor` or contains it. Both are full object ids."""
+        if _full(ancestor) == _full(descendant):
+            return True
+        return self.run("merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1)).code == 0
+
+    def tree_of(self, commit: str) -> str:
+        """The tree of a commit."""
+        return self.run("rev-parse", "--verify", "--quiet", f"{_full(commit)}^{{tree}}").line
+
+    def commit(self, tree: str, parents: Sequence[str], message: str, identity: Mapping[str, str] | None = None) -> str:
+        """Make a commit object and return its id; no ref moves and no hook runs."""
+        flags = [part for parent in parents for part in ("-p", _full(parent))]
+        text = message if message.endswith("\n") else f"{message}\n"
+        return self.run("commit-tree", *flags, _full(tree), stdin=os.fsencode(text), env=identity).line
+
+    def changed_paths(self, old: str, new: str) -> list[Change]:
+        """What two commits or trees disagree on, renames shown as a deletion and an addition."""
+        records = self.run(
+            *(
+                "diff-tree",
+                "-r",
+                "-z",
+                "--raw",
+                "--no-abbrev",
+                "--no-renames",
+                "--no-ext-diff",
+                "--no-textconv",
+            ),
+            *("--ignore-submodules=none", _full(old), _full(new)),
+        ).records()
+        changes = []
+        for facts, path in zip(records[::2], records[1::2], strict=True):
+            old_mode, new_mode, old_oid, new_oid, status = facts.removeprefix(":").split(" ")
+            changes.append(Change(path, status, old_mode, old_oid, new_mode, new_oid))
+        return changes
+
+    def commits_between(self, old: str, new: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The commits that only `old` contains, and those that only `new` contains, oldest first.
+
+        The first are none when `new` descends from `old`.
+        """
+        spec = f"{_full(old)}...{_full(new)}"
+        marked = self.run("rev-list", "--left-right", "--topo-order", "--reverse", spec).line.split()
+        lost = tuple(commit[1:] for commit in marked if commit.startswith("<"))
+        return lost, tuple(commit[1:] for commit in marked if commit.startswith(">"))
+
+    def diffstat(self, old: str, new: str) -> str:
+        """What `git diff --stat` shows a person, possibly many lines."""
+        return self.run("diff-tree", "--stat", "--no-ext-diff", "--no-textconv", _full(old), _full(new)).text
+
+
+def lay_out(directory: Path, repo: Repo, entries: Sequence[config.Entry]) -> None:
+    """Fill an empty private git directory from the repository's settings; no process."""
+    for name in ("info", "refs", "attributes"):
+        (directory / name).mkdir()
+    taken = config.taken_over(entries)
+    version = 1 if any(entry.key == "extensions.objectformat" for entry in taken) else 0
+    own = [
+        config.Entry("local", "core.repositoryformatversion", str(version)),
+        config.Entry("local", index.END_OF_ENTRIES_SETTING, "true"),
+    ]
+    if any(entry.key.startswith("filter.lfs.") for entry in taken):
+        # git-lfs keeps its objects beside the git directory; ours must be the repository's.
+        own.append(config.Entry("local", "lfs.storage", str(repo.common_dir / "lfs")))
+    (directory / "config").write_text(config.serialised([*own, *taken]), "utf-8", "surrogateescape")
+    (directory / "HEAD").write_text(NO_HEAD)
+    shared_info = repo.common_dir / "info"
+    excludes = (config.personal_file(entries, "core.excludesfile", "ignore"), shared_info / "exclude")
+    (directory / "info" / "exclude").write_bytes(b"\n".join(_content(path) for path in excludes))
+    (directory / "info" / "attributes").write_bytes(_content(shared_info / "attributes"))
+    user_attributes = config.personal_file(entries, "core.attributesfile", "attributes")
+    (directory / "info" / "user-attributes").write_bytes(_content(user_attributes))
+    shallow = repo.common_dir / "shallow"
+    if shallow.exists():
+        # Without it, walking history fails at the parents that a shallow clone does not have.
+        shutil.copyfile(shallow, directory / "shallow")
+
+
+def _content(path: Path) -> bytes:
+    return files.read_small(path, limit=1 << 20) or b""
+
+
+def _write_attributes(private: PrivateGit, base: str) -> None:
+    """Write the base's .gitattributes files where merges look for them: git reads them from a work tree, not
+    from a commit.
+    """
+    names = private.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", _full(base)).records()
+    for name in names:
+        *parents, last = name.split("/")
+        if last == _ATTRIBUTES and not {"", ".", ".."} & set(parents):
+            target = private.directory / "attributes" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(private.run("cat-file", "blob", f"{base}:{name}").stdout)
+
+
+def _full(oid: str) -> str:
+    if not is_oid(oid):
+        raise GitError(f"not a full object id: {oid!r}")
+    return oid

@@ -1,0 +1,187 @@
+"""The user's repository: where it lies, reading its refs, and the few hardened writes to it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final, Literal
+
+from prodigy.git import refs
+from prodigy.git.command import DEFAULT_TIMEOUT_S, Completed, GitError, run_git
+
+_LOCK_TIMEOUT_S = 120.0
+_LOCK_POLL_S = 0.01
+
+
+class _Any(Enum):
+    ANY = "any"
+
+
+ANY: Final = _Any.ANY
+
+
+@dataclass(frozen=True)
+class RefChange:
+    """One ref of a compare-and-swap.
+
+    old: the object id it must hold now, None when it must not exist, ANY when that does not matter.
+    new: the object id it shall hold, None to delete it.
+    """
+
+    name: str
+    old: str | Literal[_Any.ANY] | None
+    new: str | None
+
+
+class RefMoved(GitError):
+    """A ref no longer holds the expected value, so nothing was written.
+
+    refs: their names; found: what they hold now.
+    """
+
+    def __init__(self, found: Mapping[str, str | None], *, stderr: str = "") -> None:
+        names = ", ".join(found)
+        super().__init__(f"moved meanwhile, so nothing was changed: {names}", stderr=stderr)
+        self.found = dict(found)
+
+
+@dataclass(frozen=True)
+class Repo:
+    """One checkout of a repository.
+
+    root: toplevel of the checkout. git_dir: of that checkout. common_dir: shared by all worktrees.
+    helpers_fd: a locked descriptor that every git process inherits, so that a later process can see that they
+    still run.
+    """
+
+    root: Path
+    git_dir: Path
+    common_dir: Path
+    helpers_fd: int | None = None
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """Descriptors that every git process of this repository inherits."""
+        return () if self.helpers_fd is None else (self.helpers_fd,)
+
+    def run(
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        ok: Sequence[int] = (0,),
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        fds: Sequence[int] = (),
+        user_config: bool = False,
+    ) -> Completed:
+        """Run git on the shared repository. Only for commands that read no filter, merge or diff driver."""
+        location = {
+            "GIT_DIR": str(self.git_dir),
+            "GIT_COMMON_DIR": str(self.common_dir),
+            "GIT_WORK_TREE": str(self.root),
+        }
+        return run_git(
+            args,
+            cwd=self.common_dir,
+            env=location | dict(env or {}),
+            stdin=stdin,
+            ok=ok,
+            timeout_s=timeout_s,
+            fds=(*self.fds, *fds),
+            user_config=user_config,
+        )
+
+    def read_ref(self, name: str) -> str | None:
+        """The object id of the ref `name`, or None. No process."""
+        return refs.read_ref(self.common_dir, name, self.git_dir)
+
+    def head(self) -> refs.Head:
+        """Where the HEAD of this checkout points. No process."""
+        return refs.read_head(self.git_dir, self.common_dir)
+
+    def resolve(self, revision: str) -> str | None:
+        """The commit that `revision` names, or None when it names none."""
+        spec = f"{revision}^{{commit}}"
+        done = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", spec, ok=(0, 1))
+        return done.line if done.code == 0 else None
+
+    def update_refs(
+        self,
+        changes: Sequence[RefChange],
+        message: str = "prodigy",
+        identity: Mapping[str, str] | None = None,
+    ) -> None:
+        """Change all refs or none. Raises RefMoved when one does not hold its old value.
+
+        message: for the reflogs. identity: GIT_COMMITTER_* for the reflogs.
+        """
+        if not changes:
+            return
+        for change in changes:
+            _check(change)
+        stdin = b"".join(_instruction(change) for change in changes)
+        try:
+            self.run("update-ref", "--no-deref", "-m", message, "-z", "--stdin", stdin=stdin, env=identity)
+        except GitError as error:
+            found = {
+                change.name: now for change in changes if (now := self.read_ref(change.name)) != _expected(change, now)
+            }
+            if found:
+                raise RefMoved(found, stderr=error.stderr) from error
+            raise
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[int]:
+        """Hold the repository's lock for adding worktrees, across processes and runs.
+
+        Yields the locked descriptor.
+
+        Adding worktrees at the same time fails at random, so whoever does not get the lock waits; GitError
+        after two minutes.
+        """
+        path = self.common_dir  # the directory itself, so that no file of ours is left in it
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            deadline = time.monotonic() + _LOCK_TIMEOUT_S
+            while not _try_lock(descriptor):
+                if time.monotonic() > deadline:
+                    raise GitError("another process has held the lock for two minutes", where=str(path))
+                time.sleep(_LOCK_POLL_S)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _check(change: RefChange) -> None:
+    if not refs.is_ref_name(change.name):
+        raise GitError("not a full ref name", where=repr(change.name))
+    for oid in (change.old, change.new):
+        if isinstance(oid, str) and not refs.is_oid(oid):
+            raise GitError(f"not a full object id: {oid!r}", where=change.name)
+
+
+def _expected(change: RefChange, now: str | None) -> str | None:
+    return now if isinstance(change.old, _Any) else change.old
+
+
+def _instruction(change: RefChange) -> bytes:
+    name = os.fsencode(change.name)
+    new = (change.new or "").encode()
+    if change.old is None:
+        return b"create %b\0%b\0" % (name, new) if change.new else b"verify %b\0\0" % name
+    old = b"" if isinstance(change.old, _Any) else change.old.encode()
+    return b"update %b\0%b\0%b\0" % (name, new, old) if change.new else b"delete %b\0%b\0" % (name, old)

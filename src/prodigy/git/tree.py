@@ -1,0 +1,344 @@
+"""A worktree that an agent works in, read and written without trusting anything in it but file contents."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prodigy.git import files, index, refs, worktrees
+from prodigy.git.command import TREE_TIMEOUT_S, Completed, GitError, GitTimeout
+from prodigy.git.obstacles import PathsInTheWay, untracked_in_the_way
+from prodigy.git.private import NO_HEAD, PrivateGit
+
+# Larger leftovers are named to the user instead of kept. Bytes.
+MAX_FILE_BYTES = 10_000_000
+MAX_TOTAL_BYTES = 200_000_000
+
+_SNAPSHOT_MESSAGE = "prodigy: uncommitted work at the end of a step"
+
+# What a worktree's directory in the repository needs; anything else there was left by the item before.
+_NEEDED = frozenset({"HEAD", "index", "commondir", "gitdir", "locked"})
+# What may stay while the same attempt goes on.
+_OF_THE_ATTEMPT = _NEEDED | {"logs", "refs", "info", "config.worktree"}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a workspace at a step's end.
+
+    head: the commit that HEAD names. commit: a commit holding the dirty tree on top of `head`, or None when
+    the tree is clean. left_out: paths that were too large, no plain files or repositories of their own, and
+    so are not in `commit`.
+    """
+
+    head: str
+    commit: str | None
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Leftovers:
+    """Uncommitted work.
+
+    written: new or changed files; deleted: tracked ones that are gone; left_out: too large, or no files.
+    """
+
+    written: tuple[str, ...]
+    deleted: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PrivateTree:
+    """One worktree as seen through the private git directory. One thread at a time may use it.
+
+    work_tree: where the files are. git_dir: the worktree's directory in the shared repository, as
+    `worktrees.add` returned it. directory: ours, outside the work tree: the private index, and a HEAD that
+    names the commit this index stands at.
+    """
+
+    private: PrivateGit
+    work_tree: Path
+    git_dir: Path
+    directory: Path
+    timeout_s: float = TREE_TIMEOUT_S
+
+    @property
+    def index(self) -> Path:
+        """The private index.
+
+        It always holds exactly one commit's tree, with what the files looked like when they were written.
+        """
+        return self.directory / "index"
+
+    def head(self) -> str:
+        """The commit that the worktree's HEAD names, also when an agent has switched to a branch. No process.
+
+        Raises GitError when HEAD is damaged or names a branch without commits.
+        """
+        head = refs.read_head(self.git_dir, self.private.repo.common_dir)
+        if head.oid is None:
+            raise GitError(f"HEAD names {head.ref}, which has no commits", where=str(self.work_tree))
+        return head.oid
+
+    def fresh(self, commit: str, keep_ignored: Sequence[str] = ()) -> None:
+        """Make the worktree exactly `commit`, detached, with nothing left of what was there before.
+
+        keep_ignored: patterns as in .gitignore of what may stay, e.g. a build cache.
+        """
+        _require_oid(commit)
+        clean = ("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep_ignored))
+        self._populate(commit, clean, purge=True)
+        self._publish(commit, _NEEDED)
+
+    def snapshot(self) -> Snapshot:
+        """Record the state of the worktree, which stays as it is."""
+        head = self.head()
+        leftovers = self._leftovers(head)
+        if not leftovers.written and not leftovers.deleted:
+            return Snapshot(head, None, leftovers.left_out)
+        with self._scratch_index() as scratch:
+            tree = self._write_tree(scratch, leftovers)
+        return Snapshot(head, self.private.commit(tree, [head], _SNAPSHOT_MESSAGE), leftovers.left_out)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Bring the worktree back to `snapshot`.
+
+        Ignored files and submodules stay as they are, and so does what the snapshot left out.
+        """
+        clean = ("clean", "-ffdq", *(f"--exclude={_pattern(path)}" for path in snapshot.left_out))
+        self._populate(snapshot.commit or snapshot.head, clean, purge=False)
+        if snapshot.commit is not None:
+            with self._standing_at(snapshot.head):
+                self._run("read-tree", "--reset", snapshot.head)
+        self._publish(snapshot.head, _OF_THE_ATTEMPT)
+
+    def untracked(self) -> list[str]:
+        """Untracked paths that are not ignored; a repository of its own ends with a slash."""
+        return [path for state, path in self._status(self.head()) if state == "??"]
+
+    def commit_all(self, message: str, *, tracked_only: bool = False, leave: Collection[str] = ()) -> str | None:
+        """Commit what is uncommitted on top of HEAD, which is detached by that.
+
+        None, and nothing moves, without such.
+
+        tracked_only: leave all untracked files where they are. leave: untracked files to leave. What a
+        snapshot leaves out stays uncommitted here too.
+        """
+        head = self.head()
+        leftovers = self._leftovers(head, tracked_only=tracked_only, leave=leave)
+        if not leftovers.written and not leftovers.deleted:
+            return None
+        with self._scratch_index() as scratch:
+            tree = self._write_tree(scratch, leftovers)
+            commit = self.private.commit(tree, [head], message)
+            with self._standing_at(commit):
+                scratch.replace(self.index)
+        self._publish(commit, _OF_THE_ATTEMPT)
+        return commit
+
+    def advance(self, old: str, new: str) -> None:
+        """Move the worktree, whose HEAD is `old`, to `new`.
+
+        Untracked files stay, and so do edits of files that `new` leaves alone.
+
+        Raises PathsInTheWay, with nothing touched, when a file of `new` would overwrite something.
+        """
+        _require_oid(new)
+        if self.head() != old:
+            raise GitError(f"HEAD is not at {old}", where=str(self.work_tree))
+        changes = self.private.changed_paths(old, new)
+        blockers = untracked_in_the_way(self.work_tree, changes)
+        if blockers:
+            raise PathsInTheWay(blockers, self.work_tree)
+        self._index_at(old)
+        try:
+            with self._standing_at(new):
+                self._run("read-tree", "-m", "-u", old, new)
+        except GitError:
+            # Files that were only touched, or really edited: `status` finds out, and notes the touched ones
+            # in the index.
+            dirty = {path for _, path in self._status(old)} & {change.path for change in changes}
+            if dirty:
+                raise PathsInTheWay(dirty, self.work_tree) from None
+            with self._standing_at(new):
+                self._run("read-tree", "-m", "-u", old, new)
+        self._publish(new, _OF_THE_ATTEMPT)
+
+    def _run(self, *args: str, scratch: Path | None = None, stdin: bytes | None = None) -> Completed:
+        return self.private.run(
+            *args,
+            git_dir=self.directory,
+            work_tree=self.work_tree,
+            index=scratch,
+            env={"GIT_OPTIONAL_LOCKS": "1"},  # nobody else uses this index, so it may be kept up to date
+            stdin=stdin,
+            timeout_s=self.timeout_s,
+        )
+
+    def _prepare(self) -> None:
+        """Make sure that we work in a directory that is where it should be, and that no lock of a killed git
+        is in our way.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        files.remove(self.directory / "index.lock")
+        if self.work_tree.is_symlink() or not self.work_tree.is_dir():
+            files.remove(self.work_tree)
+            self.work_tree.mkdir(parents=True)
+        worktrees.repair_links(self.work_tree, self.git_dir)
+
+    def _populate(self, commit: str, clean: Sequence[str], *, purge: bool) -> None:
+        """Make the files those of `commit`, and run `clean`. purge: see `_sweep`."""
+        self._prepare()
+        try:
+            self._write_files(commit, clean, purge=purge)
+        except GitError:
+            # A damaged private index, write-protected directories, a pipe that git waits for: once more, from
+            # nothing.
+            files.make_writable(self.work_tree)
+            files.remove_special(self.work_tree)
+            self.index.unlink(missing_ok=True)
+            self._prepare()
+            self._write_files(commit, clean, purge=purge)
+
+    def _write_files(self, commit: str, clean: Sequence[str], *, purge: bool) -> None:
+        with self._standing_at(commit):
+            self._run("read-tree", "--reset", "-u", commit)
+            self._run(*clean)
+            if not self._sweep(purge=purge):
+                self._run("read-tree", "--reset", "-u", commit)
+
+    def _sweep(self, *, purge: bool) -> bool:
+        """Whether every tracked directory is there.
+
+        A tracked directory that was moved away, with a link left in its place, looks unchanged to
+        `read-tree`; then `clean` removes the link. purge: remove what `clean` leaves, repositories inside
+        tracked directories and the contents of submodules.
+        """
+        data = self.index.read_bytes()
+        complete = True
+        for name in index.directories(data, self.private.oid_length):
+            path = self.work_tree / name
+            try:
+                mode = path.lstat().st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                complete = False
+                continue
+            if not stat.S_ISDIR(mode):
+                files.remove(path)
+                complete = False
+            elif purge and files.lexists(path / ".git"):
+                files.remove(path / ".git")
+        for name in index.gitlinks(data, self.private.oid_length) if purge else ():
+            files.remove(self.work_tree / name)
+            if complete:
+                (self.work_tree / name).mkdir()
+        return complete
+
+    def _publish(self, commit: str, keep: Collection[str]) -> None:
+        """Give the worktree's own git the index and the detached HEAD that fit its files."""
+        for entry in list(os.scandir(self.git_dir)):
+            if entry.name not in keep:
+                files.remove(Path(entry.path))
+        files.copy(self.index, self.git_dir / "index")
+        files.replace(self.git_dir / "HEAD", f"{commit}\n".encode())
+
+    @contextlib.contextmanager
+    def _standing_at(self, commit: str) -> Iterator[None]:
+        """While the index changes its mark says that it stands nowhere, so that a crash does not leave a
+        wrong one.
+        """
+        self._mark(None)
+        yield
+        self._mark(commit)
+
+    def _mark(self, commit: str | None) -> None:
+        files.replace(self.directory / "HEAD", (NO_HEAD if commit is None else f"{commit}\n").encode())
+
+    def _index_at(self, commit: str) -> None:
+        """Move the private index, not the files, to `commit`; what it knows of unchanged files stays."""
+        files.remove(self.directory / "index.lock")
+        mark = files.read_small(self.directory / "HEAD")
+        if mark != f"{commit}\n".encode() or not self.index.exists():
+            with self._standing_at(commit):
+                self._run("read-tree", "--reset", commit)
+
+    def _status(self, head: str) -> list[tuple[str, str]]:
+        """What differs from `head`: two letters and the path, untracked files one by one, directories with a
+        slash at the end.
+        """
+        self._index_at(head)
+        what = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=all", "--no-renames")
+        try:
+            records = self._run(*what).records()
+        except GitTimeout:
+            # Git waits for a writer when .gitignore or .gitattributes is a pipe.
+            files.remove_special(self.work_tree)
+            files.remove(self.directory / "index.lock")
+            records = self._run(*what).records()
+        return [(record[:2], record[3:]) for record in records]
+
+    def _leftovers(self, head: str, *, tracked_only: bool = False, leave: Collection[str] = ()) -> _Leftovers:
+        written, deleted, left_out = [], [], []
+        total = 0
+        for state, path in self._status(head):
+            if state == "??" and (tracked_only or path in leave):
+                continue
+            if state[1] == "D":
+                deleted.append(path)
+                continue
+            size = _size_to_keep(self.work_tree / path)
+            if size is None or total + size > MAX_TOTAL_BYTES:
+                left_out.append(path)
+            else:
+                written.append(path)
+                total += size
+        return _Leftovers(tuple(written), tuple(deleted), tuple(left_out))
+
+    @contextlib.contextmanager
+    def _scratch_index(self) -> Iterator[Path]:
+        """A copy of the private index to build a commit in."""
+        scratch = self.directory / "scratch-index"
+        files.remove(self.directory / "scratch-index.lock")
+        files.copy(self.index, scratch)
+        try:
+            yield scratch
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def _write_tree(self, scratch: Path, leftovers: _Leftovers) -> str:
+        for paths, how in (
+            (leftovers.deleted, ("--force-remove",)),
+            (leftovers.written, ("--add", "--remove", "--replace")),
+        ):
+            if paths:
+                names = b"".join(os.fsencode(path) + b"\0" for path in paths)
+                self._run("update-index", *how, "-z", "--stdin", scratch=scratch, stdin=names)
+        return self._run("write-tree", scratch=scratch).line
+
+
+def _size_to_keep(path: Path) -> int | None:
+    """The size of a file or link that a snapshot can hold, in bytes; None when it cannot hold it."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return 0  # gone since git looked: `update-index --remove` takes it for deleted
+    if stat.S_ISLNK(status.st_mode):
+        return 0
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES or not os.access(path, os.R_OK):
+        return None
+    return status.st_size
+
+
+def _pattern(path: str) -> str:
+    """A pattern of .gitignore that matches exactly `path`."""
+    return "/" + "".join(f"\\{character}" if character in "\\*?[ !#" else character for character in path)
+
+
+def _require_oid(commit: str) -> None:
+    if not refs.is_oid(commit):
+        raise GitError(f"not a full object id: {commit!r}")
