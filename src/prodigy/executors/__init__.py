@@ -1,0 +1,1 @@
+"""Where steps run: durable processes, and the workspaces that hold an attempt's files."""

@@ -1,0 +1,169 @@
+"""What the engine knows of a place where steps run. It never knows the host: only git objects and bytes cross it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Protocol
+
+from prodigy.git.tree import Snapshot
+
+# An unwatched agent must always end, so both limits have a default. Seconds.
+DEFAULT_TIMEOUT_S = 4 * 3600.0
+DEFAULT_IDLE_TIMEOUT_S = 3600.0
+DEFAULT_GRACE_S = 5.0
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process to start.
+
+    argv: program and arguments; never parsed by a shell.
+    env: the whole environment of the process; values are handed over in memory and written nowhere.
+    cwd: absolute directory.
+    files: name -> content, written into the step's directory before the start (mode 0600), e.g. the script.
+    stdin: given to the process as a file; empty by default.
+    timeout_s, idle_timeout_s: limits on the whole time and on the time without output, in seconds.
+    grace_s: between asking the process to end and killing it, in seconds.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    stdin: bytes = b""
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S
+    grace_s: float = DEFAULT_GRACE_S
+
+
+class ProcessState(StrEnum):
+    """Read from the step's directory alone, never from a pid."""
+
+    ABSENT = "absent"  # no directory: never started
+    RUNNING = "running"  # its warden holds the lock
+    FINISHED = "finished"  # an exit record is there
+    LOST = "lost"  # the lock is free and there is no exit record: warden or host went down
+
+
+ExitReason = Literal["exited", "timeout", "idle", "stopped", "not_started", "lost"]
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process ended.
+
+    code: exit status, or 128 + the signal's number as shells report it; None when it could not be started.
+    reason: exited by itself, ended by us (timeout, idle, stopped), not_started (`message` says why), or lost
+        (its warden was killed).
+    started_at: UNIX time, seconds. duration_s: measured with a monotonic clock.
+    """
+
+    code: int | None
+    reason: ExitReason
+    started_at: float
+    duration_s: float
+    message: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended by itself with status 0."""
+        return self.reason == "exited" and self.code == 0
+
+
+class Workspace(Protocol):
+    """A worktree on some host, where the steps of one attempt run one after another.
+
+    Step executions are named by their path (`it1/3/i0042/a2/1/t1`), commits by their full id.
+    """
+
+    @property
+    def slot(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+    def directory(self, execution: str) -> Path:
+        """Where the files of a step execution are: script, output, exit record."""
+        ...
+
+    async def start(self, execution: str, spec: ProcessSpec) -> bool:
+        """Start the process of a step; False when that execution was started before."""
+        ...
+
+    def state(self, execution: str) -> ProcessState: ...
+    async def wait(self, execution: str) -> Exit | None:
+        """Wait until the process has ended; None when it was lost."""
+        ...
+
+    async def stop(self, execution: str, grace_s: float = DEFAULT_GRACE_S) -> None:
+        """Ask the process to end, then kill its whole tree after `grace_s` seconds. Returns at once."""
+        ...
+
+    async def kill_leftovers(self, execution: str) -> None:
+        """End every process that a lost step left behind."""
+        ...
+
+    async def fresh(self, commit: str) -> None:
+        """Make the directory exactly `commit`, with nothing left of what was there before."""
+        ...
+
+    async def restore(self, boundary: Snapshot) -> None:
+        """Bring back the state of a step's end; ignored files stay as they are."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """The state now; uncommitted work is put into a commit of its own, HEAD does not move."""
+        ...
+
+    async def untracked(self) -> frozenset[str]:
+        """Untracked paths that are not ignored."""
+        ...
+
+    async def advance(self, commit: str, displaced: Path) -> tuple[str, ...]:
+        """Move a tree without tracked edits forward to `commit`; untracked files stay.
+
+        Untracked files that are in the way are moved below `displaced`; their paths are returned.
+        """
+        ...
+
+    async def commit_leftovers(self, message: str, *, leave: frozenset[str] = frozenset()) -> str:
+        """Commit what is uncommitted but the untracked paths in `leave`; the head after it."""
+        ...
+
+
+class Executor(Protocol):
+    """Provides workspaces; a slot is the durable name of one."""
+
+    def reserve(self) -> str:
+        """Take a free slot; at most as many as the run has agents in flight are ever taken."""
+        ...
+
+    async def open(self, slot: str, base: str) -> Workspace:
+        """The workspace of a reserved slot, made fresh at the commit `base`."""
+        ...
+
+    def attach(self, slot: str) -> Workspace | None:
+        """The workspace of a slot as an earlier coordinator left it; None when it is gone."""
+        ...
+
+    def release(self, slot: str, next_base: str) -> None:
+        """Give a slot back; it is made fresh at `next_base` while others work."""
+        ...
+
+    async def close(self, *, keep: Collection[str] | None) -> None:
+        """Stop background work and take every workspace away but those of the slots in `keep` (None: keep all)."""
+        ...
+
+
+__all__ = [
+    "DEFAULT_GRACE_S",
+    "DEFAULT_IDLE_TIMEOUT_S",
+    "DEFAULT_TIMEOUT_S",
+    "Executor",
+    "Exit",
+    "ProcessSpec",
+    "ProcessState",
+    "Snapshot",
+    "Workspace",
+]

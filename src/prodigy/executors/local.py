@@ -1,0 +1,185 @@
+"""Workspaces on this host: git worktrees that are reused, and durable processes in them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from prodigy.errors import EnvironmentProblem
+from prodigy.executors.base import DEFAULT_GRACE_S, Exit, ProcessSpec, ProcessState, Snapshot
+from prodigy.executors.processes import Processes
+from prodigy.git import worktrees
+from prodigy.git.obstacles import PathsInTheWay
+from prodigy.git.private import PrivateGit
+from prodigy.git.repo import Repo
+from prodigy.git.tree import PrivateTree
+
+
+@dataclass(frozen=True)
+class LocalWorkspace:
+    """A worktree of the local pool. Git runs in threads, one at a time in each workspace."""
+
+    slot: str
+    tree: PrivateTree
+    processes: Processes
+
+    @property
+    def path(self) -> Path:
+        return self.tree.work_tree
+
+    def directory(self, execution: str) -> Path:
+        return self.processes.directory(execution)
+
+    async def start(self, execution: str, spec: ProcessSpec) -> bool:
+        return await self.processes.start(execution, spec)
+
+    def state(self, execution: str) -> ProcessState:
+        return self.processes.state(execution)
+
+    async def wait(self, execution: str) -> Exit | None:
+        return await self.processes.wait(execution)
+
+    async def stop(self, execution: str, grace_s: float = DEFAULT_GRACE_S) -> None:
+        await self.processes.stop(execution, grace_s)
+
+    async def kill_leftovers(self, execution: str) -> None:
+        await self.processes.kill_leftovers(execution)
+
+    async def fresh(self, commit: str) -> None:
+        await asyncio.to_thread(self.tree.fresh, commit)
+
+    async def restore(self, boundary: Snapshot) -> None:
+        await asyncio.to_thread(self.tree.restore, boundary)
+
+    async def snapshot(self) -> Snapshot:
+        return await asyncio.to_thread(self.tree.snapshot)
+
+    async def untracked(self) -> frozenset[str]:
+        return frozenset(await asyncio.to_thread(self.tree.untracked))
+
+    async def commit_leftovers(self, message: str, *, leave: frozenset[str] = frozenset()) -> str:
+        commit = await asyncio.to_thread(self.tree.commit_all, message, leave=leave)
+        return commit or self.tree.head()
+
+    async def advance(self, commit: str, displaced: Path) -> tuple[str, ...]:
+        return await asyncio.to_thread(self._advance, commit, displaced)
+
+    def _advance(self, commit: str, displaced: Path) -> tuple[str, ...]:
+        try:
+            self.tree.advance(self.tree.head(), commit)
+        except PathsInTheWay as obstacle:
+            for path in obstacle.paths:
+                target = displaced / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (self.path / path).replace(target)
+            self.tree.advance(self.tree.head(), commit)
+            return obstacle.paths
+        return ()
+
+
+class LocalExecutor:
+    """A pool of worktrees, made when first needed and reused: making one fresh is far cheaper than adding one.
+
+    There is one more than agents in flight, so that a used one is made fresh while the next item already works.
+    in_use: slots that attempts of an earlier coordinator still own.
+    """
+
+    def __init__(
+        self,
+        repo: Repo,
+        private: PrivateGit,
+        processes: Processes,
+        folder: Path,
+        run_id: str,
+        in_use: Collection[str],
+    ) -> None:
+        self._repo = repo
+        self._private = private
+        self._processes = processes
+        self._folder = folder
+        self._run_id = run_id
+        self._taken = set(in_use)
+        self._known: dict[str, PrivateTree] = self._existing()
+        self._fresh_at: dict[str, str] = {}
+        self._making_fresh: dict[str, asyncio.Task[None]] = {}
+
+    def _existing(self) -> dict[str, PrivateTree]:
+        """Worktrees that an earlier coordinator of this run left."""
+        prefix = f"{self._run_id}-"
+        return {
+            tree.root.name.removeprefix(prefix): self._tree(tree.root, tree.git_dir)
+            for tree in worktrees.listed(self._repo)
+            if tree.root.parent == self._folder and tree.root.name.startswith(prefix)
+        }
+
+    def _tree(self, root: Path, git_dir: Path) -> PrivateTree:
+        slot = root.name.removeprefix(f"{self._run_id}-")
+        return PrivateTree(self._private, root, git_dir, self._private.directory / "slots" / slot)
+
+    def reserve(self) -> str:
+        free = sorted(slot for slot in self._known if slot not in self._taken and slot != "run")
+        ready = [slot for slot in free if slot in self._fresh_at]
+        slot = (ready or free or [self._new_slot()])[0]
+        self._taken.add(slot)
+        return slot
+
+    def _new_slot(self) -> str:
+        number = 1
+        while f"s{number}" in self._known or f"s{number}" in self._taken:
+            number += 1
+        return f"s{number}"
+
+    async def open(self, slot: str, base: str) -> LocalWorkspace:
+        self._taken.add(slot)
+        if task := self._making_fresh.pop(slot, None):
+            await task
+        tree = self._known.get(slot)
+        if tree is None or not tree.git_dir.is_dir():
+            tree = await asyncio.to_thread(self._add, slot, base)
+            self._known[slot] = tree
+        workspace = LocalWorkspace(slot, tree, self._processes)
+        if self._fresh_at.pop(slot, None) != base:
+            await workspace.fresh(base)
+        return workspace
+
+    def _add(self, slot: str, base: str) -> PrivateTree:
+        root = self._folder / f"{self._run_id}-{slot}"
+        try:
+            worktrees.remove(self._repo, root)
+            root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return self._tree(root, worktrees.add(self._repo, root, base))
+        except OSError as error:
+            raise EnvironmentProblem(f"a worktree can't be made: {error}", where=str(root)) from error
+
+    def attach(self, slot: str) -> LocalWorkspace | None:
+        tree = self._known.get(slot)
+        if tree is None or not tree.work_tree.is_dir() or not tree.git_dir.is_dir():
+            return None
+        self._taken.add(slot)
+        return LocalWorkspace(slot, tree, self._processes)
+
+    def release(self, slot: str, next_base: str) -> None:
+        self._taken.discard(slot)
+        self._making_fresh[slot] = asyncio.create_task(self._make_fresh(slot, next_base))
+
+    async def _make_fresh(self, slot: str, base: str) -> None:
+        await asyncio.to_thread(self._known[slot].fresh, base)
+        self._fresh_at[slot] = base
+
+    async def close(self, *, keep: Collection[str] | None) -> None:
+        if self._making_fresh:
+            await asyncio.wait(self._making_fresh.values())
+        if keep is None:
+            return
+        for slot, tree in self._known.items():
+            if slot not in keep:
+                await asyncio.to_thread(worktrees.remove, self._repo, tree.work_tree, tree.git_dir)
+        await asyncio.to_thread(self._remove_folder)
+
+    def _remove_folder(self) -> None:
+        try:
+            self._folder.rmdir()
+        except OSError:
+            return  # other runs of this repository have worktrees there
