@@ -1,0 +1,1 @@
+"""The shell that acts: walks the tree of steps, runs items, merges, reduces."""

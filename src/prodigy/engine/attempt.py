@@ -1,0 +1,303 @@
+"""One attempt of one item: from a slot to a merged commit, or to a dead letter with the work kept."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypedDict
+
+from prodigy.engine import refs
+from prodigy.engine.control import Interrupted
+from prodigy.engine.merge_queue import MergeRequest
+from prodigy.engine.run import Run
+from prodigy.engine.steps import Outcome, Site
+from prodigy.engine.tamper import TamperCheck
+from prodigy.executors.base import Snapshot, Workspace
+from prodigy.git.merge import Conflict
+from prodigy.git.repo import ANY, RefChange
+from prodigy.plan.identity import Item, item_scope
+from prodigy.state import events as ev
+from prodigy.state.dead_letter import Failure, dead_letter
+from prodigy.state.items import ItemRow, ItemState
+from prodigy.state.step_path import attempt_path
+from prodigy.store.rows import AttemptRow
+from prodigy.store.store import Store
+from prodigy.workflow.model import MapReduce
+
+
+class _EventKey(TypedDict):
+    fanout: str
+    ordinal: int
+    attempt: int
+    item_id: str
+
+
+@dataclass(frozen=True)
+class AttemptKey:
+    """One attempt of one item, and the names that follow from it."""
+
+    fanout: str
+    ordinal: int
+    number: int
+    item_id: str
+
+    @property
+    def path(self) -> str:
+        return attempt_path(self.fanout, self.ordinal, self.number)
+
+    def event(self) -> _EventKey:
+        """The fields that every event about this attempt begins with."""
+        return {
+            "fanout": self.fanout,
+            "ordinal": self.ordinal,
+            "attempt": self.number,
+            "item_id": self.item_id,
+        }
+
+    def refs(self, run_id: str) -> tuple[str, str, str]:
+        """(attempt, snapshot, branch): everything that keeps this attempt's commits."""
+        return (
+            refs.attempt_ref(run_id, self.ordinal, self.number),
+            refs.snapshot_ref(run_id, f"{self.ordinal:04d}/a{self.number}"),
+            refs.item_branch(run_id, self.ordinal, self.item_id),
+        )
+
+
+class Attempt:
+    """Runs an item's steps once. Whatever happens is recorded; nothing is left to the caller but the slot."""
+
+    def __init__(self, run: Run, fanout: str, mapping: MapReduce, row: ItemRow, tamper: TamperCheck) -> None:
+        self._run = run
+        self._mapping = mapping
+        self._row = row
+        self._fanout = fanout
+        self._tamper = tamper
+
+    async def execute(self) -> None:
+        """Run or continue the item. Raises Stopped when the run drains: the attempt then stays in flight."""
+        row = self._row
+        previous = self._run.store.attempts(self._fanout, row.ordinal)
+        if row.state is ItemState.RUNNING:
+            key, attempt = self._key(row.attempt), previous[-1]
+        else:
+            self._run.control.check()
+            key = self._key(row.attempt + 1)
+            attempt = self._begin(key, previous[-1] if previous else None)
+        workspace, boundary = await self._prepare(key, attempt)
+        try:
+            outcome = await self._run_steps(key, attempt, workspace, boundary)
+        except Interrupted:
+            self._run.store.record(ev.AgentInterrupted(**key.event()))
+        else:
+            await self._conclude(key, attempt, workspace, outcome)
+        self._run.executor.release(workspace.slot, self._run.merges.tip())
+
+    def _key(self, number: int) -> AttemptKey:
+        return AttemptKey(self._fanout, self._row.ordinal, number, self._row.item_id)
+
+    # Beginning ---------------------------------------------------------------------------------------------
+
+    def _begin(self, key: AttemptKey, previous: AttemptRow | None) -> AttemptRow:
+        """Count the attempt before anything of it exists: it can never be started twice unseen."""
+        continued = previous if previous is not None and previous.state == "interrupted" else None
+        run = self._run
+        base = continued.base if continued else run.merges.tip()
+        run.store.record(
+            ev.AgentStarted(
+                **key.event(),
+                agent_id=f"agent-{key.item_id}",
+                worktree=run.executor.reserve(),
+                base=base,
+                workflow=run.workflow_version,
+                continues=continued.number if continued else None,
+            )
+        )
+        return run.store.attempts(key.fanout, key.ordinal)[-1]
+
+    async def _prepare(self, key: AttemptKey, attempt: AttemptRow) -> tuple[Workspace, Snapshot]:
+        """The attempt's workspace, in the state its last finished step left, and that state."""
+        run = self._run
+        boundary = self._last_boundary(key, attempt)
+        if run.store.step_was_started(key.path):
+            workspace = run.executor.attach(attempt.worktree)
+            if workspace is not None:
+                return workspace, boundary
+            slot = run.executor.reserve()
+            run.store.record(ev.WorkspaceLost(path=key.path, worktree=slot))
+        else:
+            slot = attempt.worktree
+        workspace = await run.executor.open(slot, attempt.base)
+        if boundary != Snapshot(attempt.base, None):
+            await workspace.restore(boundary)
+        return workspace, boundary
+
+    def _last_boundary(self, key: AttemptKey, attempt: AttemptRow) -> Snapshot:
+        boundary = Snapshot(attempt.base, None)
+        for number in range(1, len(self._mapping.template) + 1):
+            rows = self._run.store.executions(f"{key.path}/{number}")
+            if not rows or rows[-1].state != "finished" or rows[-1].head is None:
+                break
+            boundary = Snapshot(rows[-1].head, rows[-1].snapshot)
+        return boundary
+
+    # Running -----------------------------------------------------------------------------------------------
+
+    async def _run_steps(
+        self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, boundary: Snapshot
+    ) -> Outcome:
+        run = self._run
+        data = run.store.item_data(key.fanout, key.ordinal)
+        total = sum(run.store.counts(key.fanout).values())
+        item = Item(key.ordinal, key.item_id, data)
+
+        async def keep(now: Snapshot, _succeeded: bool) -> None:
+            await keep_boundary(run, key, attempt.base, now)
+
+        site = Site(
+            workspace=workspace,
+            prefix=key.path,
+            scope={**run.scope(), **item_scope(item, total)},
+            env=self._environment(key, workspace),
+            keep=keep,
+            item=data,
+        )
+        return await run.steps.run_list(self._mapping.template, site, boundary)
+
+    def _environment(self, key: AttemptKey, workspace: Workspace) -> Mapping[str, str]:
+        return {
+            **self._run.env,
+            "PRODIGY_WORKTREE": str(workspace.path),
+            "PRODIGY_ITEM_ID": key.item_id,
+        }
+
+    # Ending ------------------------------------------------------------------------------------------------
+
+    async def _conclude(self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, outcome: Outcome) -> None:
+        failure = outcome.failure
+        boundary = outcome.boundary
+        if failure is None and (changes := await self._tamper.check()):
+            failure = Failure("changed what an agent must not touch: " + "; ".join(changes), kind="tampered")
+        if failure is None and boundary.commit is not None:
+            head = await workspace.commit_leftovers(self._commit_message(key))
+            boundary = Snapshot(head, None)
+            await keep_boundary(self._run, key, attempt.base, boundary)
+        if failure is None:
+            failure = await self._deliver(key, attempt, boundary)
+        if failure is not None:
+            await self._bury(key, attempt, boundary, failure)
+
+    def _commit_message(self, key: AttemptKey) -> str:
+        return (
+            f"{self._run.workflow.name}: {key.item_id}\n\n"
+            f"What the steps of this item left uncommitted.\n\n{self._trailers(key)}"
+        )
+
+    def _trailers(self, key: AttemptKey) -> str:
+        return f"Prodigy-Run: {self._run.id}\nProdigy-Item: {' '.join(key.item_id.split())}\n"
+
+    async def _deliver(self, key: AttemptKey, attempt: AttemptRow, boundary: Snapshot) -> Failure | None:
+        """Merge the attempt's commits and record its success; a failure when they can't be merged."""
+        run = self._run
+        if boundary.head == attempt.base:
+            await drop_refs(run, key)
+            run.store.record(*completion(run.store, key, (), None))
+            return None
+        missing, added = await asyncio.to_thread(run.private.commits_between, attempt.base, boundary.head)
+        if missing:
+            return Failure(
+                f"the head {boundary.head[:12]} does not descend from the commit the item began at"
+                f" ({attempt.base[:12]}): history was rewritten",
+                kind="history_rewritten",
+            )
+        title = f"Merge {' '.join(key.item_id.split())} ({run.workflow.name})"
+        request = MergeRequest(
+            path=key.path,
+            head=boundary.head,
+            base=attempt.base,
+            message=f"{title}\n\n{self._trailers(key)}",
+            obsolete=key.refs(run.id),
+        )
+        conflict = await run.merges.merge(request, lambda merged: completion(run.store, key, added, merged))
+        return conflict_failure(conflict) if conflict else None
+
+    async def _bury(self, key: AttemptKey, attempt: AttemptRow, boundary: Snapshot, failure: Failure) -> None:
+        """Record the failure and its dead letter, after the branch that keeps the work is in place."""
+        run = self._run
+        letter = dead_letter(failure)
+        assert letter is not None
+        branch = key.refs(run.id)[2]
+        work = boundary.commit or boundary.head
+        await asyncio.to_thread(run.repo.update_refs, [RefChange(branch, ANY, work)])
+        run.store.record(
+            ev.AgentFailed(
+                **key.event(),
+                kind=letter.kind,
+                error=letter.message,
+                retry_eligible=letter.reprocess_eligible,
+                exit_code=letter.exit_code,
+                step=failure.step,
+                log=failure.log,
+                last_output=failure.last_output,
+                duration_s=seconds_since(attempt.started_at),
+                head=boundary.head,
+            ),
+            ev.DlqItemAdded(
+                **key.event(),
+                error_signature=letter.signature,
+                reprocess_eligible=letter.reprocess_eligible,
+                manual_review_required=letter.manual_review_required,
+                branch=branch.removeprefix("refs/heads/"),
+                worktree_path=None,
+            ),
+        )
+
+
+async def keep_boundary(run: Run, key: AttemptKey, base: str, now: Snapshot) -> None:
+    """Point the attempt's refs at a boundary. A commit that the new head does not descend from is kept apart."""
+    attempt, snapshot, branch = key.refs(run.id)
+    before = run.repo.read_ref(attempt)
+    changes: list[RefChange] = []
+    if now.head not in (before, base if before is None else None):
+        changes += [RefChange(attempt, ANY, now.head), RefChange(branch, ANY, now.head)]
+        if before is not None and not await asyncio.to_thread(run.private.is_ancestor, before, now.head):
+            changes.append(RefChange(refs.kept_ref(run.id, before), ANY, before))
+    if now.commit is not None:
+        changes.append(RefChange(snapshot, ANY, now.commit))
+    if changes:
+        await asyncio.to_thread(run.repo.update_refs, changes)
+
+
+async def drop_refs(run: Run, key: AttemptKey) -> None:
+    """Forget an attempt's refs: it has nothing that is not in the run branch."""
+    changes = [RefChange(name, ANY, None) for name in key.refs(run.id) if run.repo.read_ref(name)]
+    if changes:
+        await asyncio.to_thread(run.repo.update_refs, changes)
+
+
+def completion(store: Store, key: AttemptKey, commits: tuple[str, ...], merged: str | None) -> tuple[ev.Event, ...]:
+    """The events of an attempt's success; its dead letter, if it had one, goes with them."""
+    started = store.attempts(key.fanout, key.ordinal)[-1].started_at
+    duration_s = seconds_since(started)
+    done = ev.AgentCompleted(**key.event(), duration_s=duration_s, commits=commits, merged=merged)
+    if not store.has_dead_letter(key.fanout, key.ordinal):
+        return (done,)
+    removed = ev.DlqItemRemoved(fanout=key.fanout, ordinal=key.ordinal, item_id=key.item_id, reason="succeeded")
+    return (done, removed)
+
+
+def conflict_failure(conflict: Conflict) -> Failure:
+    names = ", ".join(conflict.paths[:5])
+    more = f" and {len(conflict.paths) - 5} more" if len(conflict.paths) > 5 else ""
+    return Failure(
+        f"its commits conflict with what was merged before, in {names}{more}",
+        kind="merge_conflict",
+        last_output=conflict.message,
+    )
+
+
+def seconds_since(timestamp: str) -> float:
+    """Seconds from an RFC 3339 time to now, never negative."""
+    then = dt.datetime.fromisoformat(timestamp)
+    return max(0.0, (dt.datetime.now(dt.UTC) - then).total_seconds())

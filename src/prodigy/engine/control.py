@@ -1,0 +1,61 @@
+"""Stopping a run on purpose: drain (start nothing new), end (stop what runs), leave (let it run on without us)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+
+class Stopped(Exception):
+    """Raised at a step boundary when the run drains: the attempt stays in flight and is continued on resume."""
+
+
+class Interrupted(Exception):
+    """A running step was ended by the user; it will run again."""
+
+
+@dataclass
+class Control:
+    """What the user asked of the running engine.
+
+    exit_code: 130 after Ctrl-C or cancel, 143 after SIGTERM.
+    """
+
+    exit_code: int = 130
+    status: str = "interrupted"
+    _draining: asyncio.Event = field(default_factory=asyncio.Event)
+    _ending: asyncio.Event = field(default_factory=asyncio.Event)
+    _leaving: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def draining(self) -> bool:
+        return self._draining.is_set()
+
+    @property
+    def ending(self) -> bool:
+        return self._ending.is_set()
+
+    def drain(self) -> None:
+        """Start nothing new; what runs may finish."""
+        self._draining.set()
+
+    def end(self) -> None:
+        """Stop what runs as well."""
+        self._draining.set()
+        self._ending.set()
+
+    async def wait_for_end(self) -> None:
+        await self._ending.wait()
+
+    def leave(self) -> None:
+        """Start nothing new, and go away soon even if something still runs."""
+        self._draining.set()
+        self._leaving.set()
+
+    async def wait_for_leave(self) -> None:
+        await self._leaving.wait()
+
+    def check(self) -> None:
+        """Raise Stopped when nothing new may start."""
+        if self.draining:
+            raise Stopped

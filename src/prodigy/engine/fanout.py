@@ -1,0 +1,106 @@
+"""A fan-out: plan its items once, run what remains of them in parallel, tell how it went."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from prodigy.engine.attempt import Attempt
+from prodigy.engine.control import Stopped
+from prodigy.engine.run import Run
+from prodigy.engine.run_steps import RunWorkspace, StepFailed
+from prodigy.engine.tamper import TamperCheck
+from prodigy.plan.identity import identify
+from prodigy.plan.sources import Found, items_of_file, items_of_output, locate
+from prodigy.state import events as ev
+from prodigy.state.items import ItemRow, ItemState, remaining_work
+from prodigy.workflow.model import MapReduce, Policy, Shell, Step
+
+# The number of a fan-out's input command among its steps.
+INPUT = 0
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many items a fan-out has, and in which end: total = successful + failed + not done yet."""
+
+    total: int
+    successful: int
+    failed: int
+
+    def variables(self) -> dict[str, object]:
+        """What `${map...}` names."""
+        return {"total": self.total, "successful": self.successful, "failed": self.failed}
+
+
+async def plan(run: Run, path: str, step: Step, mapping: MapReduce, place: RunWorkspace) -> None:
+    """Find the fan-out's items and store them, once: a resume works on the same list whatever the input becomes."""
+    if run.store.fanout(path) is not None:
+        return
+    values = await _values(run, path, step, mapping, place)
+    found = identify(values)
+    for warning in found.warnings:
+        run.store.record(ev.Warned(message=warning))
+    rows = [(item.ordinal, item.id, json.dumps(item.data, ensure_ascii=False)) for item in found.items]
+    run.store.plan_items(path, rows, ev.ItemsPlanned(fanout=path, total=len(rows), duplicates=found.duplicates))
+
+
+async def _values(run: Run, path: str, step: Step, mapping: MapReduce, place: RunWorkspace) -> tuple[object, ...]:
+    if mapping.input.kind == "file":
+        user_dir = Path(run.options.started_in)
+        file = locate(mapping.input.text, place.path, user_dir)
+        return _told(run, items_of_file(file, mapping.json_path))
+    command = Step(action=Shell(text=mapping.input.text), policy=Policy(), line=step.line)
+    outcome = await place.run_steps((command,), path, first=INPUT)
+    if outcome.failure is not None:
+        raise StepFailed(
+            f"the input command failed: {outcome.failure.message}", where=mapping.input.text,
+            hint=f"Its output is in {run.directory / (outcome.failure.log or '')}",
+        )  # fmt: skip
+    execution = run.store.executions(f"{path}/{INPUT}")[-1].execution
+    output = (run.directory / "steps" / execution / "stdout").read_bytes()
+    return _told(run, items_of_output(output, mapping.json_path))
+
+
+def _told(run: Run, found: Found) -> tuple[object, ...]:
+    for warning in found.warnings:
+        run.store.record(ev.Warned(message=warning))
+    return found.values
+
+
+async def run_items(run: Run, path: str, mapping: MapReduce) -> None:
+    """Run every item that remains, at most `max_parallel` at a time. Raises Stopped when the run drains."""
+    work = remaining_work(run.store.items(path))
+    if work.duplicates:
+        run.store.record(ev.Warned(message=f"{work.duplicates} items were listed twice and run once"))
+    queue = deque(work.rows)
+    tamper = TamperCheck(run)
+    await tamper.start()
+    slots = min(run.options.max_parallel or mapping.max_parallel, len(queue))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(slots):
+                group.create_task(_worker(run, path, mapping, queue, tamper))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors  # the first worker's error stopped the others
+    if any(row.state in (ItemState.PENDING, ItemState.RUNNING) for row in run.store.items(path)):
+        raise Stopped
+    run.store.record(ev.FanoutFinished(fanout=path))
+
+
+async def _worker(run: Run, path: str, mapping: MapReduce, queue: deque[ItemRow], tamper: TamperCheck) -> None:
+    """One slot: takes item after item until none is left or the run drains."""
+    while queue and not run.control.draining:
+        try:
+            await Attempt(run, path, mapping, queue.popleft(), tamper).execute()
+        except Stopped:
+            return
+
+
+def tally(run: Run, path: str) -> Tally:
+    counts = run.store.counts(path)
+    failed = counts[ItemState.FAILED] + counts[ItemState.DEAD]
+    return Tally(sum(counts.values()), counts[ItemState.SUCCEEDED], failed)

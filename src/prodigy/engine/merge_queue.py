@@ -1,0 +1,117 @@
+"""The only mover of the run branch. One merge at a time, announced before it happens, recorded after.
+
+A merge is computed without a checkout; the branch moves by compare-and-swap. A crash between announcement and
+record is settled by looking at the branch: at `new`, it happened; elsewhere, it did not and is done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from prodigy.engine import refs
+from prodigy.git.merge import Conflict, merge
+from prodigy.git.private import PrivateGit
+from prodigy.git.repo import ANY, RefChange, RefMoved, Repo
+from prodigy.state import events as ev
+from prodigy.store.rows import Intent
+from prodigy.store.store import Store
+
+# The events that record what a merge was for, given the commit it made.
+Recorded = Callable[[str], Sequence[ev.Event]]
+
+
+@dataclass(frozen=True)
+class MergeRequest:
+    """`head` is to come into the run branch on behalf of `path`.
+
+    base: a commit of the run branch that `head` descends from. obsolete: refs that go once it is merged.
+    """
+
+    path: str
+    head: str
+    base: str
+    message: str
+    obsolete: tuple[str, ...] = ()
+
+
+class MergeQueue:
+    """Merges in the order of completion: waiting callers are served first come, first served."""
+
+    def __init__(self, store: Store, repo: Repo, private: PrivateGit, branch: str) -> None:
+        self._store = store
+        self._repo = repo
+        self._private = private
+        self._branch = branch
+        self._turn = asyncio.Lock()
+
+    def tip(self) -> str:
+        """The run branch's commit, as we moved it last."""
+        return self._store.run().tip
+
+    async def merge(self, request: MergeRequest, recorded: Recorded) -> Conflict | None:
+        """Merge `request.head`; None when it is in the run branch and recorded, else what is in the way."""
+        async with self._turn:
+            old = self.tip()
+            if old == request.base:
+                tree = await asyncio.to_thread(self._private.tree_of, request.head)
+            else:
+                result = await asyncio.to_thread(merge, self._private, old, request.head)
+                if isinstance(result, Conflict):
+                    return result
+                tree = result.tree
+            new = await asyncio.to_thread(self._private.commit, tree, (old, request.head), request.message)
+            await self._move(Intent(request.path, old, new), request.obsolete, recorded)
+            return None
+
+    async def advance(self, path: str, new: str, *, obsolete: tuple[str, ...] = ()) -> None:
+        """Move the run branch forward to `new`, a descendant of it."""
+        async with self._turn:
+            old = self.tip()
+            if old != new:
+                await self._move(Intent(path, old, new), obsolete, lambda _: ())
+
+    async def recover(self, recorded: Callable[[Intent], tuple[tuple[str, ...], Recorded]]) -> None:
+        """Settle a merge that an earlier coordinator announced. `recorded` tells what it was for."""
+        intent = self._store.merge_intent()
+        if intent is None:
+            return
+        obsolete, events = recorded(intent)
+        if self._repo.read_ref(self._branch) == intent.new:
+            await self._update(self._deletions(obsolete))
+        else:
+            await self._swap(intent, obsolete)
+        self._record(intent, events)
+
+    async def _move(self, intent: Intent, obsolete: tuple[str, ...], recorded: Recorded) -> None:
+        self._store.record(ev.Merging(path=intent.path, old=intent.old, new=intent.new))
+        await self._swap(intent, obsolete)
+        self._record(intent, recorded)
+
+    async def _swap(self, intent: Intent, obsolete: tuple[str, ...]) -> None:
+        deletions = self._deletions(obsolete)
+        try:
+            await self._update([RefChange(self._branch, intent.old, intent.new), *deletions])
+        except RefMoved as moved:
+            foreign = moved.found.get(self._branch)
+            await self._update([*self._set_aside(foreign), RefChange(self._branch, foreign, intent.new), *deletions])
+
+    def _set_aside(self, foreign: str | None) -> list[RefChange]:
+        """Somebody else moved the run branch: it goes on from where we left it, and theirs is kept apart."""
+        where = "deleted it" if foreign is None else f"moved it to {foreign[:12]}"
+        kept = refs.kept_ref(self._store.directory.name, foreign) if foreign else ""
+        note = f", which is kept at {kept}" if foreign else ""
+        self._store.record(ev.Warned(message=f"the run branch is only ours to move, but somebody {where}{note}"))
+        return [RefChange(kept, ANY, foreign)] if foreign else []
+
+    def _deletions(self, names: tuple[str, ...]) -> list[RefChange]:
+        return [RefChange(name, ANY, None) for name in names if self._repo.read_ref(name)]
+
+    async def _update(self, changes: list[RefChange]) -> None:
+        if changes:
+            await asyncio.to_thread(self._repo.update_refs, changes)
+
+    def _record(self, intent: Intent, recorded: Recorded) -> None:
+        done = ev.WorktreeMerged(path=intent.path, old=intent.old, new=intent.new)
+        self._store.record(done, *recorded(intent.new))

@@ -1,0 +1,159 @@
+"""From a run id to a run that can be driven: lock, database, repository, workspaces."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
+from os import close as close_descriptor
+from pathlib import Path
+
+from prodigy.engine.attempt import AttemptKey, completion
+from prodigy.engine.control import Control
+from prodigy.engine.merge_queue import MergeQueue, Recorded
+from prodigy.engine.run import RUN_SLOT, Options, Run, inherited_environment
+from prodigy.engine.steps import StepRunner
+from prodigy.errors import EnvironmentProblem, UsageError
+from prodigy.executors.local import LocalExecutor
+from prodigy.executors.processes import Processes
+from prodigy.git.context import discover
+from prodigy.git.identity import agent_env
+from prodigy.git.private import PrivateGit
+from prodigy.git.repo import RefChange, Repo
+from prodigy.state import events as ev
+from prodigy.state.step_path import parse_attempt
+from prodigy.store.lock import RunLock, take_helpers_lock
+from prodigy.store.paths import home, repo_key, run_directory
+from prodigy.store.rows import Intent, RunRow
+from prodigy.store.store import Store
+from prodigy.workflow.model import Workflow
+
+Listener = Callable[[ev.Event], None]
+
+
+@asynccontextmanager
+async def opened_run(
+    run_id: str, control: Control, listener: Listener, choose: Callable[[Options], Options]
+) -> AsyncIterator[Run]:
+    """Hold a run: nobody else works on it, and nothing of an earlier coordinator but its steps still runs.
+
+    Raises UsageError when there is no such run, RunLocked when another process works on it, EnvironmentProblem
+    when the repository or the shell is not there.
+    """
+    directory = run_directory(run_id)
+    if not directory.is_dir():
+        raise UsageError(f"there is no run {run_id}", hint="`prodigy status` lists the runs.")
+    with ExitStack() as stack:
+        stack.enter_context(RunLock(directory))
+        helpers = take_helpers_lock(directory)
+        stack.callback(close_descriptor, helpers)
+        store = Store.open(directory)
+        stack.callback(store.close)
+        store.migrate()
+        store.listener = listener
+        row = store.run()
+        repo = _repository(row, helpers)
+        private = _private(directory, row, repo)
+        processes = Processes(directory / "steps", helpers)
+        processes.discard_staging()
+        worktrees = home() / "worktrees" / repo_key(Path(row.common_dir))
+        executor = LocalExecutor(repo, private, processes, worktrees, run_id, store.running_worktrees())
+        version, workflow = store.workflow()
+        run = Run(
+            id=run_id,
+            store=store,
+            workflow=Workflow.model_validate_json(workflow),
+            workflow_version=version,
+            options=choose(Options.from_json(row.options)),
+            repo=repo,
+            private=private,
+            executor=executor,
+            merges=MergeQueue(store, repo, private, row.branch),
+            steps=StepRunner(store, control, find_shell()),
+            control=control,
+            env=_step_environment(repo, run_id),
+        )
+        if row.status == "new":
+            _begin(run, row)
+        try:
+            yield run
+        finally:
+            await executor.close(keep=_kept_slots(store))
+            await processes.close()
+
+
+def _kept_slots(store: Store) -> set[str] | None:
+    """The slots whose worktrees outlive this process; None: all, because attempts may be in flight."""
+    row = store.run()
+    if row.status.startswith("completed"):
+        return set()
+    if row.status == "failed":
+        # What setup built there (and git ignores) may be needed when the failed step is tried again.
+        return {RUN_SLOT} if row.head else set()
+    return None
+
+
+def _repository(row: RunRow, helpers: int) -> Repo:
+    context = discover(Path(row.repo))
+    if str(context.repo.common_dir) != row.common_dir:
+        raise EnvironmentProblem(
+            "this is not the repository the run was started in any more",
+            where=row.repo,
+            hint=f"The run belongs to {row.common_dir}.",
+        )
+    return replace(context.repo, helpers_fd=helpers)
+
+
+def _private(directory: Path, row: RunRow, repo: Repo) -> PrivateGit:
+    path = directory / "git"
+    if row.status == "new":
+        shutil.rmtree(path, ignore_errors=True)  # begun by a coordinator that was killed
+        return PrivateGit.create(path, repo, row.base)
+    return PrivateGit.open(path, repo)
+
+
+def _begin(run: Run, row: RunRow) -> None:
+    """Make the run branch. A coordinator killed here finds the branch or makes it again."""
+    if run.repo.read_ref(row.branch) is None:
+        run.repo.update_refs([RefChange(row.branch, None, row.base)])
+    run.store.record(ev.JobStarted(workflow=row.workflow, base=row.base, branch=row.branch, target=row.target))
+
+
+def find_shell() -> str:
+    """The path of bash; raises EnvironmentProblem where there is none."""
+    shell = shutil.which("bash")
+    if shell is None:
+        raise EnvironmentProblem("bash was not found", hint="Shell steps run in bash: install it.")
+    return shell
+
+
+def _step_environment(repo: Repo, run_id: str) -> dict[str, str]:
+    inherited = inherited_environment()
+    return {
+        **inherited,
+        **agent_env(repo, inherited),
+        "PRODIGY_AUTOMATION": "true",
+        "PRODIGY_RUN_ID": run_id,
+    }
+
+
+async def settle_merge(run: Run) -> None:
+    """Record or repeat the merge that an earlier coordinator announced last."""
+
+    def what_for(intent: Intent) -> tuple[tuple[str, ...], Recorded]:
+        attempt = parse_attempt(intent.path)
+        if attempt is None:
+            return (), lambda _: ()
+        key = AttemptKey(*attempt, run.store.item_id(attempt.fanout, attempt.ordinal))
+        return key.refs(run.id), lambda merged: completion(run.store, key, (), merged)
+
+    await run.merges.recover(what_for)
+
+
+def new_run_id() -> str:
+    """A run id that sorts by time and can stand in refs and paths: `20261124-231502-k3f9`."""
+    alphabet = "23456789abcdefghjkmnpqrstuvwxyz"
+    return time.strftime("%Y%m%d-%H%M%S-") + "".join(secrets.choice(alphabet) for _ in range(4))

@@ -1,0 +1,36 @@
+"""The names of our refs. Ordinals and run ids are ours and safe; an item's id only ever appears as a slug."""
+
+from __future__ import annotations
+
+import re
+
+BRANCH_PREFIX = "prodigy"
+
+
+def run_branch(run_id: str) -> str:
+    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/run"
+
+
+def item_branch(run_id: str, ordinal: int, item_id: str) -> str:
+    """For people: the current attempt's work, kept when the item fails, gone once merged."""
+    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/items/{ordinal:04d}-{slug(item_id)}"
+
+
+def attempt_ref(run_id: str, ordinal: int, attempt: int) -> str:
+    """Every commit of the attempt is reachable from here until it is merged."""
+    return f"refs/prodigy/{run_id}/attempts/{ordinal:04d}/a{attempt}"
+
+
+def snapshot_ref(run_id: str, owner: str) -> str:
+    """The uncommitted state at the last step's end. `owner` is `run` or `<ordinal>/a<N>`."""
+    return f"refs/prodigy/{run_id}/snapshots/{owner}"
+
+
+def kept_ref(run_id: str, commit: str) -> str:
+    """A commit that an agent rewrote away: never lost before the run is cleaned."""
+    return f"refs/prodigy/{run_id}/kept/{commit}"
+
+
+def slug(text: str, limit: int = 40) -> str:
+    """`text` as one lower-case ref component; never empty."""
+    return re.sub(r"[^a-z0-9]+", "-", text.casefold())[:limit].strip("-") or "item"

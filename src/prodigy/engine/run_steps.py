@@ -1,0 +1,164 @@
+"""The run's own workspace: setup, input commands and reduce run here, one step after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prodigy.engine import refs
+from prodigy.engine.merge_queue import MergeRequest
+from prodigy.engine.run import RUN_SLOT, Run
+from prodigy.engine.steps import Outcome, Site
+from prodigy.errors import ProdigyError
+from prodigy.executors.base import Snapshot, Workspace
+from prodigy.git.repo import ANY, RefChange
+from prodigy.state import events as ev
+from prodigy.workflow.model import Step
+
+
+class StepFailed(ProdigyError):
+    """A step outside the items failed, which stops the run."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What became of the run before this process.
+
+    completed: its workspaces were taken away on purpose. failed_step: a step outside the items failed it; what the
+    step left is taken back, because it is tried again.
+    """
+
+    completed: bool
+    failed_step: bool
+
+
+class RunWorkspace:
+    """A detached worktree that follows the run branch; its commits get there through the merge queue alone."""
+
+    def __init__(self, run: Run, workspace: Workspace) -> None:
+        self._run = run
+        self._workspace = workspace
+
+    @classmethod
+    async def open(cls, run: Run, past: Past) -> RunWorkspace:
+        """The workspace as the last coordinator left it, or its last boundary again when it is gone."""
+        row = run.store.run()
+        boundary = Snapshot(row.head, row.snapshot) if row.head else Snapshot(row.base, None)
+        workspace = run.executor.attach(RUN_SLOT) if row.head or run.store.started_steps() else None
+        if workspace is not None:
+            if past.failed_step:
+                await workspace.restore(boundary)
+            return cls(run, workspace)
+        workspace = await run.executor.open(RUN_SLOT, boundary.head)
+        place = cls(run, workspace)
+        if row.head is not None:
+            if not past.completed:
+                run.store.record(ev.WorkspaceLost(path="run", worktree=RUN_SLOT))
+            await workspace.restore(boundary)
+            if run.merges.tip() != boundary.head:
+                await place._follow()  # everything tracked was committed before others moved the branch
+        return place
+
+    @property
+    def path(self) -> Path:
+        return self._workspace.path
+
+    async def run_steps(
+        self, steps: Sequence[Step], prefix: str, scope: Mapping[str, object] | None = None, first: int = 1
+    ) -> Outcome:
+        """Run steps of the path `prefix/<number>`; their commits are in the run branch when this returns."""
+        run = self._run
+
+        async def keep(now: Snapshot, succeeded: bool) -> None:
+            await self._keep(prefix, now, succeeded)
+
+        site = Site(
+            workspace=self._workspace,
+            prefix=prefix,
+            scope={**run.scope(), **(scope or {})},
+            env={**run.env, "PRODIGY_WORKTREE": str(self.path)},
+            keep=keep,
+        )
+        return await run.steps.run_list(steps, site, self._boundary(), first)
+
+    def _boundary(self) -> Snapshot:
+        row = self._run.store.run()
+        return Snapshot(row.head or row.base, row.snapshot)
+
+    async def _keep(self, path: str, now: Snapshot, succeeded: bool) -> None:
+        await self._keep_snapshot(now)
+        if succeeded:
+            await self._publish(path, now.head)
+        else:  # its commits are not taken, since it will be tried again; they are not lost either
+            await self._set_ref(refs.kept_ref(self._run.id, now.head), now.head)
+
+    async def _keep_snapshot(self, now: Snapshot) -> None:
+        if now.commit is not None:
+            await self._set_ref(refs.snapshot_ref(self._run.id, "run"), now.commit)
+
+    async def _set_ref(self, name: str, commit: str) -> None:
+        await asyncio.to_thread(self._run.repo.update_refs, [RefChange(name, ANY, commit)])
+
+    async def _publish(self, path: str, head: str) -> None:
+        """Bring a commit of this worktree, which has followed the run branch so far, into the branch."""
+        run = self._run
+        tip = run.merges.tip()
+        if not await asyncio.to_thread(run.private.is_ancestor, tip, head):
+            kept = refs.kept_ref(run.id, head)
+            await self._set_ref(kept, head)
+            raise StepFailed(
+                f"a step moved the run's worktree to {head[:12]}, which does not descend from the run branch",
+                where=path,
+                hint=f"The commit is kept at {kept}. Steps may add commits, not rewrite them.",
+            )
+        await run.merges.advance(path, head)
+
+    async def begin_phase(self, phase: str, path: str, *, leave_untracked: bool = False) -> None:
+        """Commit what the steps before left uncommitted, and stand on the run branch's tip.
+
+        leave_untracked: the untracked files of now stay visible and are never committed. A phase that has
+        begun and that nothing has overtaken is left alone: its steps' uncommitted work is still going on.
+        """
+        run = self._run
+        boundary = self._boundary()
+        if run.store.phase_was_started(path, phase) and run.merges.tip() == boundary.head:
+            return
+        leftovers = frozenset(run.store.setup_leftovers())
+        if leave_untracked:
+            leftovers = await self._workspace.untracked()
+        message = f"{run.workflow.name}: before {phase}\n\nProdigy-Run: {run.id}\n"
+        head = await self._workspace.commit_leftovers(message, leave=leftovers)
+        if head != boundary.head:
+            await self._bring(path, boundary.head, head)
+        await self._follow()
+        now = await self._workspace.snapshot()
+        await self._keep_snapshot(now)
+        started = ev.PhaseStarted(phase=phase, path=path, head=now.head, snapshot=now.commit)
+        run.store.keep_setup_leftovers(leftovers if leave_untracked else (), started)
+
+    async def _bring(self, path: str, base: str, head: str) -> None:
+        run = self._run
+        if await asyncio.to_thread(run.private.is_ancestor, run.merges.tip(), head):
+            await run.merges.advance(path, head)
+            return
+        request = MergeRequest(path, head, base, f"Merge the run's worktree\n\nProdigy-Run: {run.id}\n")
+        if conflict := await run.merges.merge(request, lambda _: ()):
+            raise StepFailed(
+                "what the steps of the run left conflicts with merged items: " + ", ".join(conflict.paths[:5]),
+                where=path,
+            )
+
+    async def _follow(self) -> None:
+        run = self._run
+        aside = run.directory / "displaced"
+        displaced = await self._workspace.advance(run.merges.tip(), aside)
+        if displaced:
+            names = ", ".join(displaced[:5])
+            run.store.record(
+                ev.Warned(
+                    message=f"merged items brought files that setup had left untracked ({names});"
+                    f" {aside} has the untracked ones"
+                )
+            )

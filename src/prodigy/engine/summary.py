@@ -1,0 +1,69 @@
+"""The one summary object that `run`, `resume`, `dlq retry` and `status` show."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from prodigy.engine.steps import Counters
+from prodigy.state.items import ItemState
+from prodigy.store.lock import is_held
+from prodigy.store.store import Store
+
+EXIT_CODES = {"completed": 0, "completed_with_failures": 3, "failed": 1, "paused": 6}
+
+
+def summarise(
+    store: Store,
+    counters: Counters | None = None,
+    duration_s: float | None = None,
+    *,
+    driving: bool = False,
+) -> dict[str, object]:
+    """Items and cost are the whole run's; duration_s, steps_run and steps_reused those of this call.
+
+    The five parts of `items` add up to its total; `failed` counts dead items too.
+    """
+    row = store.run()
+    counts = store.counts()
+    status = row.status
+    if status in ("new", "running") and not driving and not is_held(store.directory):
+        status = "interrupted"  # its process is gone without a word
+    branch = row.branch.removeprefix("refs/heads/")
+    return {
+        "run_id": row.id,
+        "workflow": row.workflow,
+        "status": status,
+        "stop_reason": row.stop_reason,
+        "phase": row.phase,
+        "items": {
+            "total": sum(counts.values()),
+            "successful": counts[ItemState.SUCCEEDED],
+            "failed": counts[ItemState.FAILED] + counts[ItemState.DEAD],
+            "skipped": counts[ItemState.SKIPPED],
+            "running": counts[ItemState.RUNNING],
+            "pending": counts[ItemState.PENDING],
+        },
+        "dead_letters": store.dead_letter_count(),
+        "duplicates": store.duplicates(),
+        "cost_usd": 0.0,
+        "tokens": 0,
+        "duration_s": round(duration_s, 3) if duration_s is not None else None,
+        "branch": branch,
+        "target": row.target.removeprefix("refs/heads/") if row.target else None,
+        "merged": row.merged is not None,
+        "merge_problem": row.merge_problem,
+        "steps_run": counters.steps_run if counters else None,
+        "steps_reused": counters.steps_reused if counters else None,
+        "error": row.error,
+        "created_at": row.created_at,
+    }
+
+
+def exit_code(summary: dict[str, object]) -> int:
+    """The process's exit status for a run that ended by itself."""
+    code = EXIT_CODES.get(str(summary["status"]), 130)
+    return 3 if code == 0 and summary["merge_problem"] else code
+
+
+def age(timestamp: str) -> dt.timedelta:
+    return dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(timestamp)
