@@ -1,0 +1,98 @@
+"""What several commands share: options, run references, the summary for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from prodigy.errors import EnvironmentProblem, UsageError
+from prodigy.git.context import common_dir_around
+from prodigy.store import index
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def driving_options(command: Command) -> Command:
+    """The options of every command that drives a run."""
+    for option in reversed(
+        (
+            click.option("-y", "--yes", is_flag=True, help="Merge the result into your branch at the end."),
+            click.option("--no-merge", is_flag=True, help="Leave the result on the run's branch."),
+            click.option("--max-parallel", type=click.IntRange(min=1), help="How many items at a time."),
+            json_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+
+def merge_choice(*, yes: bool, no_merge: bool) -> str | None:
+    if yes and no_merge:
+        raise UsageError("--yes and --no-merge exclude each other")
+    return "yes" if yes else "no" if no_merge else None
+
+
+def resolve(reference: str) -> str:
+    """The run id that a reference on the command line means."""
+    return index.resolve(reference, here())
+
+
+def here() -> str | None:
+    """The repository the user stands in, None outside of any."""
+    try:
+        return str(common_dir_around(Path.cwd()))
+    except EnvironmentProblem:
+        return None
+
+
+def confirm_merge(target: str, diffstat: str) -> bool:
+    """Ask on a terminal whether to merge; elsewhere the branch is left."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    click.echo(f"\n{diffstat.rstrip()}", err=True)
+    return click.confirm(f"Merge this into {target}?", default=True, err=True)
+
+
+def show_summary(summary: dict[str, object]) -> None:
+    """The summary for people, on stdout."""
+    items = cast("dict[str, int]", summary["items"])
+    run_id = summary["run_id"]
+    click.echo(f"\n{summary['workflow']}: {str(summary['status']).replace('_', ' ')} (run {run_id})")
+    if items["total"]:
+        parts = [f"{count} {name}" for name, count in items.items() if count and name != "total"]
+        click.echo(f"  items: {items['total']} ({', '.join(parts)})")
+    if summary["steps_run"] is not None:
+        click.echo(
+            f"  steps: {summary['steps_run']} run, {summary['steps_reused']} taken from before,"
+            f" in {summary['duration_s']} s"
+        )
+    click.echo(f"  branch: {summary['branch']}{_merged(summary)}")
+    for line in _next_steps(summary):
+        click.echo(f"  {line}")
+
+
+def _merged(summary: dict[str, object]) -> str:
+    if summary["merged"]:
+        return f", merged into {summary['target']}"
+    if summary["merge_problem"]:
+        return f", not merged: {summary['merge_problem']}"
+    return ""
+
+
+def _next_steps(summary: dict[str, object]) -> list[str]:
+    run_id, status = summary["run_id"], str(summary["status"])
+    lines = []
+    if dead := summary["dead_letters"]:
+        lines.append(f"dead letters: {dead}; see `prodigy dlq list {run_id}`, retry with `prodigy dlq retry {run_id}`")
+    if status in ("interrupted", "cancelled", "paused", "failed"):
+        lines.append(f"go on with: prodigy resume {run_id}")
+    elif status.startswith("completed") and not summary["merged"] and summary["target"]:
+        lines.append(f"merge it with: prodigy resume {run_id} --yes")
+    return lines

@@ -1,0 +1,82 @@
+"""Progress for people: one plain line an event that matters, on stderr."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TextIO
+
+from prodigy.state import events as ev
+from prodigy.state.step_path import is_in_an_item
+
+
+class Progress:
+    """Turns events into lines with the time since the command began."""
+
+    def __init__(self, run_id: str, stream: TextIO) -> None:
+        self._stream = stream
+        self._run_id = run_id
+        self._started = time.monotonic()
+        self._total = 0
+        self._done = 0
+
+    def __enter__(self) -> Progress:
+        self.say(f"run {self._run_id}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.flush()
+
+    def say(self, text: str) -> None:
+        """Print one line; a terminal that went away does not stop the run."""
+        elapsed = time.monotonic() - self._started
+        try:
+            self._stream.write(f"[{elapsed:7.1f}s] {printable(text)}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # the run matters more than its audience
+
+    def event(self, event: ev.Event) -> None:
+        text = self._text(event)
+        if text is not None:
+            self.say(text)
+
+    def _text(self, event: ev.Event) -> str | None:
+        match event:
+            case ev.PhaseStarted(phase=phase):
+                return f"{phase}"
+            case ev.ItemsPlanned(total=total, duplicates=duplicates):
+                self._total = total
+                return f"{total} items" + (f", {duplicates} duplicates left out" if duplicates else "")
+            case ev.AgentStarted(item_id=item, attempt=attempt):
+                again = f" (attempt {attempt})" if attempt > 1 else ""
+                return f"start  {item}{again}"
+            case ev.AgentCompleted(item_id=item, merged=merged):
+                self._done += 1
+                return f"done   {item}{'' if merged else ', nothing to merge'}{self._count()}"
+            case ev.AgentFailed(item_id=item, error=error):
+                self._done += 1
+                return f"FAILED {item}: {error}{self._count()}"
+            case ev.AgentInterrupted(item_id=item):
+                return f"ended  {item}"
+            case ev.StepAdopted(path=path):
+                return f"still running, watching it again: {path}"
+            case ev.StepLost(path=path, reason="lost"):
+                return f"lost, will run again: {path}"
+            case ev.StepFinished(path=path, kind=kind, message=message) if kind and not is_in_an_item(path):
+                return f"step {path} failed: {message}"
+            case ev.Warned(message=message) | ev.FinalMergeRefused(problem=message):
+                return f"warning: {message}"
+            case ev.FinalMergeFinished(target=target):
+                return f"merged into {target.removeprefix('refs/heads/')}"
+        return None
+
+    def _count(self) -> str:
+        return f"  [{self._done}/{self._total}]" if self._total else ""
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what could move the cursor or forge a line is shown escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
