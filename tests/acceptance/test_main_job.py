@@ -1,0 +1,409 @@
+"""The main job, end to end: the real command line, real git, real processes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+
+from support import Project, git, wait_until
+
+MAP_SHAPE = """
+name: both
+setup:
+  - shell: printf '[{"id":"a","n":1},{"id":"b","n":2}]' > items.json
+map:
+  input: items.json
+  json_path: "$[*]"
+  agent_template:
+    - shell: echo $(( ${item.n} * 10 )) > ${item.id}.txt
+reduce:
+  - shell: cat a.txt b.txt > all.txt
+"""
+STEPS_SHAPE = """
+name: both
+steps:
+  - shell: printf '[{"id":"a","n":1},{"id":"b","n":2}]' > items.json
+  - mapreduce:
+      map:
+        input: items.json
+        json_path: "$[*]"
+        agent_template:
+          commands:
+            - shell: echo $(( ${item.n} * 10 )) > ${item.id}.txt
+      reduce:
+        - shell: cat a.txt b.txt > all.txt
+"""
+
+
+@pytest.mark.parametrize("text", [MAP_SHAPE, STEPS_SHAPE])
+def test_both_shapes_do_the_same(project: Project, text: str) -> None:
+    done = project.prodigy("run", project.workflow(text), "--yes", "--json")
+    assert done.code == 0, done.err
+    summary = done.json
+    assert summary["status"] == "completed"
+    assert summary["merged"] is True
+    assert summary["items"] == {"total": 2, "successful": 2, "failed": 0, "skipped": 0, "running": 0, "pending": 0}
+    assert (summary["steps_run"], summary["steps_reused"], summary["dead_letters"]) == (4, 0, 0)
+    assert (project.repo / "all.txt").read_text() == "10\n20\n"
+    assert git(project.repo, "status", "--porcelain") == ""
+    project.assert_nothing_left()
+
+
+def test_the_issue_of_a_killed_map_of_forty_items(project: Project) -> None:
+    """kill -9 in the middle, every step appends to a tally: afterwards all items are there and no line twice."""
+    workflow = project.workflow("""
+map:
+  input: seq -f '{"id":"n%g"}' 1 40
+  max_parallel: 4
+  agent_template:
+    - shell: |
+        echo "$PRODIGY_ITEM_ID 1" >> "$TALLY"
+        echo ${item.id} > ${item.id}.txt
+    - shell: |
+        echo "$PRODIGY_ITEM_ID 2" >> "$TALLY"
+        git add -A
+        git commit -q -m "Add "${item.id}
+      commit_required: true
+""")
+    running = project.start("run", workflow, "--yes")
+    wait_until(lambda: len(project.tally()) >= 30, "some items are done")
+    running.kill()
+    running.communicate()
+    before = len(project.tally())
+    assert before < 80, "the kill came too late to mean anything"
+    done = project.prodigy("resume", "latest", "--json")
+    assert done.code == 0, done.err
+    assert done.json["items"]["successful"] == 40
+    assert project.tally() == Counter(f"n{item} {step}" for item in range(1, 41) for step in (1, 2))
+    assert {f"n{item}.txt" for item in range(1, 41)} <= set(project.files("main"))
+    project.assert_nothing_left()
+
+
+def test_values_arrive_byte_for_byte_whatever_they_are(project: Project) -> None:
+    nasty = ["$(touch pwned)", "`touch pwned`", "a b  c", "'quoted'", '"double"', "*", "é\n", "; touch pwned", "~", ""]
+    project.write("items.json", json.dumps([{"id": f"v{n}", "text": text} for n, text in enumerate(nasty)]))
+    project.commit()
+    workflow = project.workflow("""
+map:
+  input: items.json
+  agent_template:
+    - shell: |
+        printf '%s|%s|%s' ${item.text} "${item.text}" '${item.text}' > ${item.id}.out
+""")
+    done = project.prodigy("run", workflow, "--yes")
+    assert done.code == 0, done.err
+    for number, text in enumerate(nasty):
+        assert (project.repo / f"v{number}.out").read_text() == "|".join([text] * 3)
+    assert not list(project.folder.rglob("pwned"))
+
+
+def test_dead_letters_are_retried_with_true_attempt_numbers(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: printf '{"id":"good"}\\n{"id":"bad"}\\n{"id":"worse"}\\n'
+  agent_template:
+    - shell: |
+        echo work > ${item.id}.txt
+        test ${item.id} = good || test -e "$SHARED/mended-"${item.id} || { echo "not yet" >&2; exit 3; }
+""")
+    done = project.prodigy("run", workflow, "--yes", "--json")
+    assert done.code == 3, done.err
+    assert done.json["status"] == "completed_with_failures"
+    letters = {letter["item_id"]: letter for letter in project.prodigy("dlq", "list", "--json").json}
+    assert sorted(letters) == ["bad", "worse"]
+    bad = letters["bad"]
+    assert bad["item_data"] == {"id": "bad"}
+    assert bad["failure_history"][0]["error_message"] == "exited with code 3: not yet"
+    assert bad["error_signature"] == letters["worse"]["error_signature"]
+    branch = bad["worktree_artifacts"]["branch_name"]
+    assert git(project.repo, "show", f"{branch}:bad.txt") == "work"
+
+    (project.folder / "mended-bad").touch()
+    project.write("meanwhile.txt", "the user goes on")
+    project.commit()
+    again = project.prodigy("dlq", "retry", "latest", "--json")
+    assert again.code == 3, again.err
+    (left,) = project.prodigy("dlq", "list", "--json").json
+    assert left["item_id"] == "worse"
+    assert [failure["attempt_number"] for failure in left["failure_history"]] == [1, 2]
+    assert left["failure_count"] == 2
+    assert (project.repo / "bad.txt").exists(), "what succeeded is merged, also after the run's final merge"
+    assert branch not in git(project.repo, "branch", "--list", "prodigy/*")
+
+    (project.folder / "mended-worse").touch()
+    assert project.prodigy("dlq", "retry", "latest", "--item", "worse").code == 0
+    assert project.prodigy("dlq", "list", "--json").json == []
+    assert project.prodigy("status", "latest", "--json").json["status"] == "completed"
+    project.assert_nothing_left()
+
+
+def test_an_interrupted_retry_resumes_like_any_run(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: printf '{"id":"x"}\\n{"id":"y"}\\n'
+  agent_template:
+    - shell: |
+        echo "$PRODIGY_ITEM_ID" >> "$TALLY"
+        test -e "$SHARED/mended"
+        echo done > ${item.id}
+""")
+    assert project.prodigy("run", workflow, "--yes").code == 3
+    (project.folder / "mended").touch()
+    killed = project.prodigy("dlq", "retry", "latest", env={"PRODIGY_FAULT": "after:agent_started#1"})
+    assert killed.code == -9
+    assert project.prodigy("resume", "latest").code == 0
+    assert project.tally() == Counter({"x": 2, "y": 2})
+    assert {"x", "y"} <= set(project.files("main"))
+
+
+def test_a_retry_of_an_unknown_item_changes_nothing(project: Project) -> None:
+    workflow = project.workflow('map: {input: "echo \'{\\"id\\":\\"x\\"}\'", agent_template: [{shell: \'false\'}]}')
+    assert project.prodigy("run", workflow).code == 3
+    done = project.prodigy("dlq", "retry", "latest", "--item", "nobody")
+    assert done.code == 2
+    assert "no dead letter for nobody" in done.err
+    assert project.prodigy("status", "latest", "--json").json["status"] == "completed_with_failures"
+
+
+def test_an_item_without_its_required_commit_fails(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: echo '{"id":"lazy"}'
+  agent_template:
+    - shell: echo nothing to do
+      commit_required: true
+""")
+    assert project.prodigy("run", workflow).code == 3
+    (letter,) = project.prodigy("dlq", "list", "--json").json
+    assert letter["failure_history"][0]["error_type"] == "commit_validation_failed"
+    assert letter["manual_review_required"] is True
+
+
+def test_an_agent_that_rewrites_history_fails_and_its_head_is_kept(project: Project) -> None:
+    project.write("second.txt", "x")
+    project.commit("second")
+    workflow = project.workflow("""
+map:
+  input: echo '{"id":"rewriter"}'
+  agent_template:
+    - shell: |
+        git reset -q --hard HEAD~1
+        echo mine > mine.txt
+        git add -A
+        git commit -q -m rewritten
+""")
+    assert project.prodigy("run", workflow, "--yes").code == 3
+    (letter,) = project.prodigy("dlq", "list", "--json").json
+    assert letter["failure_history"][0]["error_type"] == "history_rewritten"
+    assert git(project.repo, "show", f"{letter['worktree_artifacts']['branch_name']}:mine.txt") == "mine"
+    assert "second.txt" in project.files("main")
+
+
+def test_an_agent_that_changes_the_shared_configuration_is_caught(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: echo '{"id":"tamperer"}'
+  agent_template:
+    - shell: git config core.hooksPath /tmp/evil
+""")
+    assert project.prodigy("run", workflow, "--yes").code == 3
+    (letter,) = project.prodigy("dlq", "list", "--json").json
+    assert letter["failure_history"][0]["error_type"] == "tampered"
+    assert "core.hookspath" in letter["failure_history"][0]["error_message"].lower()
+
+
+def test_a_failing_setup_stops_the_run_and_resume_tries_it_again_from_a_clean_state(project: Project) -> None:
+    workflow = project.workflow("""
+setup:
+  - shell: |
+      echo one >> "$TALLY"
+      echo kept > kept.txt
+  - shell: |
+      echo two >> "$TALLY"
+      test ! -e debris.txt
+      echo debris > debris.txt
+      git add debris.txt
+      git commit -q -m debris
+      rm debris.txt
+      test -e "$SHARED/mended"
+map:
+  input: echo '{"id":"x"}'
+  agent_template:
+    - shell: test ! -e kept.txt
+""")
+    first = project.prodigy("run", workflow, "--yes", "--json")
+    assert first.code == 1
+    assert first.json["status"] == "failed"
+    assert "setup" in first.err
+    (project.folder / "mended").touch()
+    again = project.prodigy("resume", "latest", "--json")
+    assert again.code == 0, again.err
+    assert project.tally() == Counter({"one": 1, "two": 2})
+
+
+def test_untracked_files_of_setup_are_visible_to_reduce_and_never_committed(project: Project) -> None:
+    workflow = project.workflow("""
+setup:
+  - shell: echo secret > from-setup.txt; echo edited >> README.md
+map:
+  input: echo '{"id":"x"}'
+  agent_template:
+    - shell: grep -q edited README.md; test ! -e from-setup.txt; echo x > x.txt
+reduce:
+  - shell: cat from-setup.txt x.txt > from-reduce.txt
+""")
+    assert project.prodigy("run", workflow, "--yes").code == 0
+    files = project.files("main")
+    assert files["from-reduce.txt"] == "secret\nx"
+    assert "edited" in files["README.md"]
+    assert "from-setup.txt" not in files
+
+
+def test_a_merged_file_that_setup_had_left_untracked_wins_and_the_other_is_kept_aside(project: Project) -> None:
+    workflow = project.workflow("""
+setup:
+  - shell: echo from setup > both.txt
+map:
+  input: echo '{"id":"x"}'
+  agent_template:
+    - shell: echo from item > both.txt
+reduce:
+  - shell: cp both.txt seen.txt
+""")
+    done = project.prodigy("run", workflow, "--yes")
+    assert done.code == 0, done.err
+    assert project.files("main")["seen.txt"] == "from item"
+    aside = project.home / "runs" / project.run_id() / "displaced" / "both.txt"
+    assert aside.read_text() == "from setup\n"
+    assert "both.txt" in done.err
+
+
+def test_no_merge_leaves_the_branch_and_resume_yes_merges_it(project: Project) -> None:
+    workflow = project.workflow(MAP_SHAPE)
+    done = project.prodigy("run", workflow, "--no-merge", "--json")
+    assert (done.code, done.json["merged"]) == (0, False)
+    assert "all.txt" not in project.files("main")
+    assert "all.txt" in project.files(project.run_branch())
+    later = project.prodigy("resume", "latest", "--yes", "--json")
+    assert (later.code, later.json["merged"]) == (0, True)
+    assert later.json["steps_run"] == 0
+    assert "all.txt" in project.files("main")
+
+
+def test_off_a_terminal_nothing_is_merged_unasked(project: Project) -> None:
+    done = project.prodigy("run", project.workflow(MAP_SHAPE), "--json")
+    assert (done.code, done.json["merged"], done.json["merge_problem"]) == (0, False, None)
+    assert "all.txt" not in project.files("main")
+
+
+def test_the_final_merge_is_refused_when_it_would_cost_the_user_anything(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: echo '{"id":"x"}'
+  agent_template:
+    - shell: echo changed > README.md; echo new > new.txt
+""")
+    project.write("README.md", "the user's own edit\n")
+    project.write("new.txt", "the user's own file\n")
+    done = project.prodigy("run", workflow, "--yes", "--json")
+    assert done.code == 3
+    assert done.json["merged"] is False
+    assert "README.md" in done.json["merge_problem"]
+    assert "new.txt" in done.json["merge_problem"]
+    assert "2 changed or untracked files" in done.err
+    assert (project.repo / "README.md").read_text() == "the user's own edit\n"
+    assert (project.repo / "new.txt").read_text() == "the user's own file\n"
+    git(project.repo, "stash", "-u")
+    assert project.prodigy("resume", "latest").code == 0
+    assert (project.repo / "README.md").read_text() == "changed\n"
+
+
+def test_a_target_that_moved_is_merged_and_a_conflict_is_told(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: echo '{"id":"x"}'
+  agent_template:
+    - shell: |
+        echo from the run > README.md
+        git -C "$CHECKOUT" commit -q --allow-empty -m "the user works on"
+""")
+    project.env["CHECKOUT"] = str(project.repo)
+    assert project.prodigy("run", workflow, "--yes").code == 0
+    assert project.files("main")["README.md"] == "from the run"
+    assert "the user works on" in git(project.repo, "log", "--format=%s")
+
+    conflicting = project.workflow(
+        """
+map:
+  input: echo '{"id":"x"}'
+  agent_template:
+    - shell: |
+        echo from the second run > README.md
+        cd "$CHECKOUT" && echo from the user > README.md && git commit -q -a -m "the user was first"
+""",
+        "second.yml",
+    )
+    done = project.prodigy("run", conflicting, "--yes", "--json")
+    assert done.code == 3
+    assert "README.md" in done.json["merge_problem"]
+    assert (project.repo / "README.md").read_text() == "from the user\n"
+
+
+def test_duplicates_are_dropped_counted_and_told(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: printf 'a\\nb\\na\\n'
+  agent_template:
+    - shell: echo ${item} > ${item}
+""")
+    done = project.prodigy("run", workflow, "--yes", "--json")
+    assert done.code == 0
+    assert (done.json["items"]["total"], done.json["duplicates"]) == (2, 1)
+
+
+def test_empty_input_is_a_finished_run_with_a_warning(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: echo '[]'
+  agent_template:
+    - shell: echo ${item}
+reduce:
+  - shell: echo reduced >> "$TALLY"
+""")
+    done = project.prodigy("run", workflow, "--json")
+    assert (done.code, done.json["status"], done.json["items"]["total"]) == (0, "completed", 0)
+    assert "no items" in done.err
+    assert project.tally() == Counter()
+
+
+def test_max_parallel_is_never_exceeded(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: seq -f '{"id":"n%g"}' 1 9
+  max_parallel: 3
+  agent_template:
+    - shell: |
+        mkdir "$SHARED/running-"${item.id}
+        ls -d "$SHARED"/running-* | wc -l >> "$TALLY"
+        sleep 0.05
+        rmdir "$SHARED/running-"${item.id}
+""")
+    assert project.prodigy("run", workflow).code == 0
+    seen = {int(line) for line in project.tally()}
+    assert max(seen) <= 3
+    assert max(seen) > 1, "nothing ran in parallel"
+
+
+def test_events_status_and_worktrees_are_readable_by_machine(project: Project) -> None:
+    assert project.prodigy("run", project.workflow(MAP_SHAPE), "--yes").code == 0
+    records = [json.loads(line) for line in project.prodigy("events", "ls", "latest", "--json").out.splitlines()]
+    assert records[0]["event"]["event_type"] == "job_started"
+    assert records[-1]["event"]["event_type"] == "job_completed"
+    assert {"id", "timestamp", "correlation_id", "event"} <= set(records[0])
+    started = next(r["event"] for r in records if r["event"]["event_type"] == "agent_started")
+    assert {"agent_id", "item_id", "worktree", "attempt"} <= set(started)
+    assert project.prodigy("worktree", "ls", "--json").json == []
+    (row,) = project.prodigy("status", "--json").json
+    assert row["status"] == "completed"

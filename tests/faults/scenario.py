@@ -1,0 +1,110 @@
+"""The run that the crash tests disturb: setup, eight items of which two fail and two conflict, reduce, final merge.
+
+The outcome does not hang on timing. `first-N` waits until `second-N` has started, and `second-N` until `first-N`
+was merged: so the second always began on the base without the first, and always conflicts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support import Project, make_project
+
+WORKFLOW = r"""
+name: crash
+setup:
+  - shell: |
+      echo setup >> "$TALLY"
+      printf '{"id": "%s"}\n' first-1 second-1 first-2 second-2 bad-1 good-1 bad-2 good-2 > items.txt
+      echo prepared > prepared.txt
+      git add prepared.txt
+      git commit -q -m prepare
+      echo edited >> shared.txt
+map:
+  input: cat items.txt; echo input >> "$TALLY"
+  max_parallel: 4
+  agent_template:
+    - shell: |
+        echo "$PRODIGY_ITEM_ID 1" >> "$TALLY"
+        touch "$SHARED/started-$PRODIGY_ITEM_ID"
+        number=${PRODIGY_ITEM_ID#*-}
+        case $PRODIGY_ITEM_ID in
+          first-*)
+            until [ -e "$SHARED/started-second-$number" ]; do sleep 0.02; done ;;
+          second-*)
+            until git log --format=%s "prodigy/$PRODIGY_RUN_ID/run" | grep -q "^Merge first-$number "; do sleep 0.02; done ;;
+        esac
+        test -e prepared.txt
+        grep -q edited shared.txt
+        test ! -e items.txt
+        case $PRODIGY_ITEM_ID in
+          first-*|second-*) echo "$PRODIGY_ITEM_ID" > "fought-over-$number.txt" ;;
+          *) echo draft > "$PRODIGY_ITEM_ID.txt" ;;
+        esac
+    - shell: |
+        echo "$PRODIGY_ITEM_ID 2" >> "$TALLY"
+        case $PRODIGY_ITEM_ID in
+          bad-*) echo half-done > "half-$PRODIGY_ITEM_ID.txt"; echo "this went wrong" >&2; exit 7 ;;
+          good-1) echo left uncommitted >> good-1.txt ;;
+          *) git add -A; git commit -q -m "work on $PRODIGY_ITEM_ID" ;;
+        esac
+reduce:
+  - shell: |
+      echo reduce >> "$TALLY"
+      test -e items.txt
+      echo "${map.successful} of ${map.total}, ${map.failed} failed" > report.txt
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything about a finished run that a crash must not change."""
+
+    summary: dict[str, Any]
+    tally: Counter[str]
+    main: dict[str, str]
+    branch: dict[str, str]
+    dead: dict[str, Any]
+    items: dict[str, int]
+
+
+def new_project(folder: Path) -> tuple[Project, Path]:
+    project = make_project(folder)
+    return project, project.workflow(WORKFLOW)
+
+
+def result_of(project: Project) -> Result:
+    """Read a finished run, and check that nothing is left of it."""
+    run_id = project.run_id()
+    summary = project.prodigy("status", run_id, "--json").json
+    steady = ("status", "items", "dead_letters", "duplicates", "merged", "merge_problem")
+    letters = project.prodigy("dlq", "list", run_id, "--json").json
+    project.assert_nothing_left()
+    return Result(
+        summary={key: summary[key] for key in steady},
+        tally=project.tally(),
+        main=project.files("main"),
+        branch=project.files(project.run_branch()),
+        dead={letter["item_id"]: _steady(letter) for letter in letters},
+        items=attempts_by_item(project, run_id),
+    )
+
+
+def _steady(letter: dict[str, Any]) -> dict[str, Any]:
+    """A dead letter without what depends on the clock."""
+    history = [
+        {key: failure[key] for key in ("attempt_number", "error_type", "error_message", "exit_code", "step_failed")}
+        for failure in letter["failure_history"]
+    ]
+    branch = letter["worktree_artifacts"]["branch_name"].split("/", 2)[2]
+    return {"history": history, "signature": letter["error_signature"], "branch": branch}
+
+
+def attempts_by_item(project: Project, run_id: str) -> dict[str, int]:
+    """How many attempts each item had, by the events."""
+    lines = project.prodigy("events", "ls", run_id, "--event-type", "agent_started", "--json").out.splitlines()
+    return dict(Counter(json.loads(line)["event"]["item_id"] for line in lines))
