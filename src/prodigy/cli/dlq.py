@@ -50,7 +50,10 @@ def _show(letter: dict[str, object]) -> None:
         flags.append("look at it first")
     note = f"  ({', '.join(flags)})" if flags else ""
     artifacts = cast("dict[str, object]", letter["worktree_artifacts"])
-    click.echo(f"{printable(str(letter['item_id']))}: {last['error_type']}, attempt {last['attempt_number']}{note}")
+    name = str(letter["item_id"])
+    if letter["label"] != name:
+        name = f"{letter['label']} ({name})"
+    click.echo(f"{printable(name)}: {last['error_type']}, attempt {last['attempt_number']}{note}")
     click.echo(f"    {printable(str(last['error_message']))}")
     click.echo(
         f"    branch {artifacts['branch_name']}" + (f", step {last['step_failed']}" if last["step_failed"] else "")

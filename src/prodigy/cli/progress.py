@@ -50,16 +50,16 @@ class Progress:
             case ev.ItemsPlanned(total=total, duplicates=duplicates):
                 self._total = total
                 return f"{total} items" + (f", {duplicates} duplicates left out" if duplicates else "")
-            case ev.AgentStarted(item_id=item, attempt=attempt):
+            case ev.AgentStarted(label=item, attempt=attempt):
                 again = f" (attempt {attempt})" if attempt > 1 else ""
                 return f"start  {item}{again}"
-            case ev.AgentCompleted(item_id=item, merged=merged):
+            case ev.AgentCompleted(label=item, merged=merged):
                 self._done += 1
                 return f"done   {item}{'' if merged else ', nothing to merge'}{self._count()}"
-            case ev.AgentFailed(item_id=item, error=error):
+            case ev.AgentFailed(label=item, error=error):
                 self._done += 1
                 return f"FAILED {item}: {error}{self._count()}"
-            case ev.AgentInterrupted(item_id=item):
+            case ev.AgentInterrupted(label=item):
                 return f"ended  {item}"
             case ev.StepAdopted(path=path):
                 return f"still running, watching it again: {path}"

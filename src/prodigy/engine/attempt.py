@@ -32,6 +32,7 @@ class _EventKey(TypedDict):
     ordinal: int
     attempt: int
     item_id: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class AttemptKey:
     ordinal: int
     number: int
     item_id: str
+    label: str
 
     @property
     def path(self) -> str:
@@ -54,6 +56,7 @@ class AttemptKey:
             "ordinal": self.ordinal,
             "attempt": self.number,
             "item_id": self.item_id,
+            "label": self.label,
         }
 
     def refs(self, run_id: str) -> tuple[str, str, str]:
@@ -61,7 +64,7 @@ class AttemptKey:
         return (
             refs.attempt_ref(run_id, self.ordinal, self.number),
             refs.snapshot_ref(run_id, f"{self.ordinal:04d}/a{self.number}"),
-            refs.item_branch(run_id, self.ordinal, self.item_id),
+            refs.item_branch(run_id, self.ordinal, self.label),
         )
 
 
@@ -95,7 +98,7 @@ class Attempt:
         self._run.executor.release(workspace.slot, self._run.merges.tip())
 
     def _key(self, number: int) -> AttemptKey:
-        return AttemptKey(self._fanout, self._row.ordinal, number, self._row.item_id)
+        return AttemptKey(self._fanout, self._row.ordinal, number, self._row.item_id, self._row.label)
 
     # Beginning ---------------------------------------------------------------------------------------------
 
@@ -190,12 +193,12 @@ class Attempt:
 
     def _commit_message(self, key: AttemptKey) -> str:
         return (
-            f"{self._run.workflow.name}: {key.item_id}\n\n"
+            f"{self._run.workflow.name}: {key.label}\n\n"
             f"What the steps of this item left uncommitted.\n\n{self._trailers(key)}"
         )
 
     def _trailers(self, key: AttemptKey) -> str:
-        return f"Prodigy-Run: {self._run.id}\nProdigy-Item: {' '.join(key.item_id.split())}\n"
+        return f"Prodigy-Run: {self._run.id}\nProdigy-Item: {key.item_id}\n"
 
     async def _deliver(self, key: AttemptKey, attempt: AttemptRow, boundary: Snapshot) -> Failure | None:
         """Merge the attempt's commits and record its success; a failure when they can't be merged."""
@@ -211,7 +214,7 @@ class Attempt:
                 f" ({attempt.base[:12]}): history was rewritten",
                 kind="history_rewritten",
             )
-        title = f"Merge {' '.join(key.item_id.split())} ({run.workflow.name})"
+        title = f"Merge {key.label} ({run.workflow.name})"
         request = MergeRequest(
             path=key.path,
             head=boundary.head,

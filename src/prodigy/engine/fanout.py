@@ -13,7 +13,7 @@ from prodigy.engine.control import Stopped
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import RunWorkspace, StepFailed
 from prodigy.engine.tamper import TamperCheck
-from prodigy.plan.identity import identify
+from prodigy.plan.identity import identify, label
 from prodigy.plan.sources import Found, items_of_file, items_of_output, locate
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
@@ -44,7 +44,7 @@ async def plan(run: Run, path: str, step: Step, mapping: MapReduce, place: RunWo
     found = identify(values)
     for warning in found.warnings:
         run.store.record(ev.Warned(message=warning))
-    rows = [(item.ordinal, item.id, json.dumps(item.data, ensure_ascii=False)) for item in found.items]
+    rows = [(item.ordinal, item.id, label(item), json.dumps(item.data, ensure_ascii=False)) for item in found.items]
     run.store.plan_items(path, rows, ev.ItemsPlanned(fanout=path, total=len(rows), duplicates=found.duplicates))
 
 

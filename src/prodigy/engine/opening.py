@@ -147,7 +147,8 @@ async def settle_merge(run: Run) -> None:
         attempt = parse_attempt(intent.path)
         if attempt is None:
             return (), lambda _: ()
-        key = AttemptKey(*attempt, run.store.item_id(attempt.fanout, attempt.ordinal))
+        item = run.store.item(attempt.fanout, attempt.ordinal)
+        key = AttemptKey(*attempt, item.item_id, item.label)
         return key.refs(run.id), lambda merged: completion(run.store, key, (), merged)
 
     await run.merges.recover(what_for)

@@ -1,4 +1,4 @@
-"""The names of our refs. Ordinals and run ids are ours and safe; an item's id only ever appears as a slug."""
+"""The names of our refs. Ordinals and run ids are ours and safe; an item's name only ever appears as a slug."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def run_branch(run_id: str) -> str:
     return f"refs/heads/{BRANCH_PREFIX}/{run_id}/run"
 
 
-def item_branch(run_id: str, ordinal: int, item_id: str) -> str:
+def item_branch(run_id: str, ordinal: int, label: str) -> str:
     """For people: the current attempt's work, kept when the item fails, gone once merged."""
-    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/items/{ordinal:04d}-{slug(item_id)}"
+    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/items/{ordinal:04d}-{slug(label)}"
 
 
 def attempt_ref(run_id: str, ordinal: int, attempt: int) -> str:

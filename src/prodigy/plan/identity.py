@@ -16,7 +16,10 @@ from prodigy.errors import UsageError
 from prodigy.workflow.canonical import canonical_json
 
 MAX_ID_LENGTH = 255
+MAX_LABEL_LENGTH = 60
 ID_FIELDS = ("id", "item_id", "_id")
+# What an object without an id may call itself by.
+_NAMES = ("name", "path", "file", "title")
 _ID_TYPES = frozenset({str, int, float})  # exact types: `true` is no number
 
 # Larger floats are not exact, so that `1e300` is not spelled out.
@@ -171,6 +174,18 @@ def _warnings(dropped: list[int], renamed: list[str]) -> Iterator[str]:
     if renamed:
         names = ", ".join(renamed[:_SHOWN]) + (", …" if len(renamed) > _SHOWN else "")
         yield f"{len(renamed):,} of the items share their id with a different one and got a suffix: {names}"
+
+
+def label(item: Item) -> str:
+    """The item's name for people, one short line: its own id, else its text, else what it calls itself."""
+    data = item.data
+    own_id = not item.id.startswith("item-") if isinstance(data, dict) else False
+    candidates = [data.get(name) for name in _NAMES] if isinstance(data, dict) else [data]
+    for text in candidates:
+        if not own_id and isinstance(text, str) and text.strip():
+            line = " ".join(_CONTROL.sub(" ", text).split())
+            return line if len(line) <= MAX_LABEL_LENGTH else f"{line[: MAX_LABEL_LENGTH - 1]}…"
+    return item.id
 
 
 def item_scope(item: Item, total: int) -> dict[str, object]:

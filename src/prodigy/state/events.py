@@ -39,11 +39,14 @@ def from_data(event_type: str, data: dict[str, object]) -> Event:
 
 @dataclass(frozen=True, kw_only=True)
 class ItemEvent(Event):
-    """A fact about one attempt of one item. `fanout` is the fan-out's step path, `ordinal` counts from 1."""
+    """A fact about one attempt of one item. `fanout` is the fan-out's step path, `ordinal` counts from 1,
+    `label` is the item's name for people."""
 
     fanout: str
     ordinal: int
     attempt: int
+    item_id: str
+    label: str
 
 
 # The run ---------------------------------------------------------------------------------------------------
@@ -169,7 +172,6 @@ class ItemsPlanned(Event):
 class AgentStarted(ItemEvent):
     """An attempt begins. `continues` is the interrupted attempt whose finished steps it takes over."""
 
-    item_id: str
     agent_id: str
     worktree: str
     base: str
@@ -181,7 +183,6 @@ class AgentStarted(ItemEvent):
 class AgentCompleted(ItemEvent):
     """An attempt succeeded; `merged` is the commit on the run branch, None without anything to merge."""
 
-    item_id: str
     duration_s: float
     commits: tuple[str, ...]
     merged: str | None
@@ -192,7 +193,6 @@ class AgentCompleted(ItemEvent):
 class AgentFailed(ItemEvent):
     """An attempt failed. `log` is the failing step's directory, relative to the run's."""
 
-    item_id: str
     kind: str
     error: str
     retry_eligible: bool
@@ -208,14 +208,11 @@ class AgentFailed(ItemEvent):
 class AgentInterrupted(ItemEvent):
     """The user ended the attempt. It is not a try; the next attempt continues where this one stood."""
 
-    item_id: str
-
 
 @dataclass(frozen=True, kw_only=True)
 class DlqItemAdded(ItemEvent):
     """`branch` holds the failed work, uncommitted edits included."""
 
-    item_id: str
     error_signature: str
     reprocess_eligible: bool
     manual_review_required: bool

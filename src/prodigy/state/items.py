@@ -51,6 +51,7 @@ class ItemRow:
     state: ItemState
     attempt: int = 0
     tries: int = 0
+    label: str = ""
 
 
 @dataclass(frozen=True)

@@ -81,10 +81,10 @@ class Store:
         """Append the events and move the tables, in one transaction that is on disk when this returns."""
         self._write(events, None)
 
-    def plan_items(self, fanout: str, items: Iterable[tuple[int, str, str]], event: ev.ItemsPlanned) -> None:
-        """Store a fan-out's items (ordinal, id, JSON) for good, with the event that says so."""
+    def plan_items(self, fanout: str, items: Iterable[tuple[int, str, str, str]], event: ev.ItemsPlanned) -> None:
+        """Store a fan-out's items (ordinal, id, label, JSON) for good, with the event that says so."""
         rows = [(fanout, *item) for item in items]
-        self._write((event,), ("INSERT INTO item (fanout, ordinal, item_id, data) VALUES (?, ?, ?, ?)", rows))
+        self._write((event,), ("INSERT INTO item (fanout, ordinal, item_id, label, data) VALUES (?, ?, ?, ?, ?)", rows))
 
     def keep_setup_leftovers(self, paths: Iterable[str], event: ev.PhaseStarted) -> None:
         """Remember the untracked files that setup left: they stay visible and are never committed."""
@@ -150,11 +150,17 @@ class Store:
         return self._all("SELECT * FROM fanout ORDER BY path")
 
     def items(self, fanout: str) -> list[ItemRow]:
-        rows = self._all("SELECT * FROM item WHERE fanout = ? ORDER BY ordinal", fanout)
-        return [
-            ItemRow(row["ordinal"], row["item_id"], ItemState(row["state"]), row["attempt"], row["tries"])
-            for row in rows
-        ]
+        return self._items("WHERE fanout = ? ORDER BY ordinal", fanout)
+
+    def item(self, fanout: str, ordinal: int) -> ItemRow:
+        rows = self._items("WHERE fanout = ? AND ordinal = ?", fanout, ordinal)
+        if not rows:
+            raise CorruptState(f"item {ordinal} of {fanout} is not in the database")
+        return rows[0]
+
+    def _items(self, where: str, *values: object) -> list[ItemRow]:
+        rows = self._all(f"SELECT ordinal, item_id, state, attempt, tries, label FROM item {where}", *values)  # noqa: S608
+        return [ItemRow(**{**dict(row), "state": ItemState(row["state"])}) for row in rows]
 
     def item_data(self, fanout: str, ordinal: int) -> object:
         row = self._one("SELECT data FROM item WHERE fanout = ? AND ordinal = ?", fanout, ordinal)
@@ -173,12 +179,6 @@ class Store:
     def duplicates(self) -> int:
         row = self._one("SELECT coalesce(sum(duplicates), 0) AS n FROM fanout")
         return int(row["n"]) if row else 0
-
-    def item_id(self, fanout: str, ordinal: int) -> str:
-        row = self._one("SELECT item_id FROM item WHERE fanout = ? AND ordinal = ?", fanout, ordinal)
-        if row is None:
-            raise CorruptState(f"item {ordinal} of {fanout} is not in the database")
-        return str(row["item_id"])
 
     def attempts(self, fanout: str, ordinal: int) -> list[AttemptRow]:
         rows = self._all(
@@ -245,18 +245,18 @@ class Store:
 
     def dead_items(self, fanout: str, *, eligible_only: bool = True) -> list[ItemRow]:
         """Dead items in order, by default only those that may succeed when run again."""
-        rows = self._all(
-            "SELECT item.* FROM item JOIN dead_letter USING (fanout, ordinal) WHERE fanout = ?"
-            " AND item.state = 'dead' AND (reprocess_eligible OR NOT ?) ORDER BY ordinal",
+        return self._items(
+            "WHERE fanout = ? AND state = 'dead' AND EXISTS (SELECT 1 FROM dead_letter AS letter WHERE"
+            " letter.fanout = item.fanout AND letter.ordinal = item.ordinal"
+            " AND (reprocess_eligible OR NOT ?)) ORDER BY ordinal",
             fanout,
             eligible_only,
         )
-        return [ItemRow(row["ordinal"], row["item_id"], ItemState.DEAD, row["attempt"], row["tries"]) for row in rows]
 
     def dead_letters(self) -> list[dict[str, object]]:
         """Every dead letter with the item's data and its whole history, newest failure first."""
         rows = self._all(
-            "SELECT fanout, ordinal, item_id, data, dead_letter.* FROM dead_letter JOIN item USING (fanout, ordinal)"
+            "SELECT item_id, label, data, dead_letter.* FROM dead_letter JOIN item USING (fanout, ordinal)"
         )
         letters = [_dead_letter(row, self._failures(row["fanout"], row["ordinal"])) for row in rows]
         return sorted(letters, key=lambda letter: str(letter["last_attempt"]), reverse=True)
@@ -320,6 +320,7 @@ def _dead_letter(row: sqlite3.Row, failures: list[sqlite3.Row]) -> dict[str, obj
     ]
     return {
         "item_id": row["item_id"],
+        "label": row["label"],
         "item_data": json.loads(row["data"]),
         "fanout": row["fanout"],
         "ordinal": row["ordinal"],

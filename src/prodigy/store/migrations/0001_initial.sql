@@ -45,6 +45,7 @@ CREATE TABLE item (
     fanout          TEXT NOT NULL REFERENCES fanout(path),
     ordinal         INTEGER NOT NULL,
     item_id         TEXT NOT NULL,
+    label           TEXT NOT NULL,              -- its name for people: one short line
     data            TEXT NOT NULL,              -- JSON
     state           TEXT NOT NULL DEFAULT 'pending'
                     CHECK (state IN ('pending','running','succeeded','failed','dead','skipped')),
