@@ -407,3 +407,66 @@ def test_events_status_and_worktrees_are_readable_by_machine(project: Project) -
     assert project.prodigy("worktree", "ls", "--json").json == []
     (row,) = project.prodigy("status", "--json").json
     assert row["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        'cd /; rm -rf "$PRODIGY_WORKTREE"',
+        "rm -rf .git; echo nonsense > .git",
+        'echo nonsense > "$(git rev-parse --git-dir)/HEAD"',
+        'rm -rf "$(git rev-parse --git-dir)"',
+        "git init -q .; rm .git; mkdir .git",
+        'chmod -R a-w .; chmod 0 "$PRODIGY_WORKTREE"',
+    ],
+)
+def test_an_agent_that_wrecks_its_worktree_harms_nobody_else(project: Project, damage: str) -> None:
+    workflow = project.workflow(f"""
+map:
+  input: printf '{{"id":"wrecker"}}\\n{{"id":"next"}}\\n{{"id":"last"}}\\n'
+  max_parallel: 1
+  agent_template:
+    - shell: |
+        if [ "$PRODIGY_ITEM_ID" = wrecker ]; then {damage}; exit 0; fi
+        git status --porcelain > "$SHARED/status-"${{item.id}}
+        echo fine > ${{item.id}}.txt
+        git add -A
+        git commit -q -m fine
+""")
+    done = project.prodigy("run", workflow, "--yes", "--json")
+    assert done.code in (0, 3), done.err
+    assert {"next.txt", "last.txt", "README.md", "shared.txt"} <= set(project.files("main"))
+    assert (project.folder / "status-next").read_text() == ""
+    project.assert_nothing_left()
+
+
+def test_two_runs_on_one_repository_do_not_disturb_each_other(project: Project) -> None:
+    def workflow(name: str) -> str:
+        return (
+            f'name: {name}\nmap:\n  input: seq -f \'{{"id":"{name}%g"}}\' 1 6\n  max_parallel: 3\n'
+            "  agent_template:\n    - shell: echo x > ${item.id}; git add -A; git commit -q -m x\n"
+        )
+
+    runs = [
+        project.start("run", project.workflow(workflow(name), f"{name}.yml"), "--no-merge", "--json")
+        for name in ("left", "right")
+    ]
+    for name, process in zip(("left", "right"), runs, strict=True):
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        branch = json.loads(out)["branch"]
+        assert {f"{name}{number}" for number in range(1, 7)} <= set(project.files(branch))
+    project.assert_nothing_left()
+
+
+def test_what_is_too_large_to_keep_is_named(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: echo '{"id":"x"}'
+  agent_template:
+    - shell: head -c 11000000 /dev/zero > large.bin; echo small > small.txt
+""")
+    done = project.prodigy("run", workflow, "--yes")
+    assert done.code == 0, done.err
+    assert "large.bin" in done.err
+    assert "small.txt" in project.files("main")

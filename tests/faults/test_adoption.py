@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 
 import pytest
+
 from support import Project, processes_of, wait_until
 
 PHASES = """

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from faults.scenario import Result, new_project, result_of
 from support import Project, make_project, processes_of, wait_until
 

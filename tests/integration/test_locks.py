@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from prodigy.errors import RunLocked
 from prodigy.store.lock import RunLock, is_held
 from support import Project, wait_until

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+
 from faults.scenario import WORKFLOW
 from prodigy.errors import CorruptState, UsageError
 from prodigy.state import events as ev

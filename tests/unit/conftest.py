@@ -7,6 +7,7 @@ import typing
 from collections.abc import Callable
 
 import pytest
+
 from prodigy.state import events as ev
 
 _SAMPLES: dict[object, object] = {str: "text", int: 3, float: 1.5, bool: True, "optional": None}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from prodigy.errors import CorruptState
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, follow, remaining_work

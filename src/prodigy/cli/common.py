@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +58,14 @@ def confirm_merge(target: str, diffstat: str) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     click.echo(f"\n{diffstat.rstrip()}", err=True)
-    return click.confirm(f"Merge this into {target}?", default=True, err=True)
+    # While we ask, Ctrl-C means "no": the handler of the running engine would not be heard during a read.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return click.confirm(f"Merge this into {target}?", default=True, err=True)
+    except click.Abort:
+        return False
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def show_summary(summary: dict[str, object]) -> None:

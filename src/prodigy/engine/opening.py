@@ -149,7 +149,9 @@ async def settle_merge(run: Run) -> None:
             return (), lambda _: ()
         item = run.store.item(attempt.fanout, attempt.ordinal)
         key = AttemptKey(*attempt, item.item_id, item.label)
-        return key.refs(run.id), lambda merged: completion(run.store, key, (), merged)
+        _, added = run.private.commits_between(intent.old, intent.new)
+        commits = tuple(commit for commit in added if commit != intent.new)
+        return key.refs(run.id), lambda merged: completion(run.store, key, commits, merged)
 
     await run.merges.recover(what_for)
 

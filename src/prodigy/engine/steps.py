@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prodigy.engine.control import Control, Interrupted
+from prodigy.engine.summary import Counters
 from prodigy.executors.base import (
     DEFAULT_IDLE_TIMEOUT_S,
     DEFAULT_TIMEOUT_S,
@@ -23,6 +24,7 @@ from prodigy.executors.base import (
     Snapshot,
     Workspace,
 )
+from prodigy.git.command import GitError
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import execution_path
@@ -59,14 +61,6 @@ class Outcome:
 
     boundary: Snapshot
     failure: Failure | None = None
-
-
-@dataclass
-class Counters:
-    """What this call did, for the summary."""
-
-    steps_run: int = 0
-    steps_reused: int = 0
 
 
 @dataclass
@@ -152,10 +146,12 @@ class StepRunner:
         finally:
             waiting.cancel()
             ending.cancel()
-        if exit_ is not None and exit_.reason == "stopped":
-            self.store.record(ev.StepLost(path=execution, reason="interrupted"))
-            raise Interrupted
-        return exit_
+        if exit_ is None or exit_.reason != "stopped":
+            return exit_
+        if not self.control.ending:
+            return None  # ended for a coordinator that did not live to record it
+        self.store.record(ev.StepLost(path=execution, reason="interrupted"))
+        raise Interrupted
 
     def _spec(self, step: Step, execution: str, site: Site) -> ProcessSpec | Exit:
         """The process to start, or the exit of a step whose values do not fit its text."""
@@ -181,10 +177,19 @@ class StepRunner:
         )
 
     async def _finish(self, step: Step, execution: str, site: Site, before: Snapshot, exit_: Exit) -> Outcome:
-        boundary = await site.workspace.snapshot()
-        failure = self._judge(step, execution, site, before, boundary, exit_)
+        try:
+            boundary = await site.workspace.snapshot()
+        except GitError as error:
+            boundary = before
+            failure: Failure | None = Failure(
+                f"the step left a worktree that can't be read: {error.what}", kind="worktree_error", step=execution
+            )
+        else:
+            failure = self._judge(step, execution, site, before, boundary, exit_)
         await site.keep(boundary, failure is None)
+        warnings = [ev.Warned(message=_left_out(execution, boundary.left_out))] if boundary.left_out else []
         self.store.record(
+            *warnings,
             ev.StepFinished(
                 path=execution,
                 kind=failure.kind if failure else None,
@@ -194,7 +199,7 @@ class StepRunner:
                 head=boundary.head,
                 snapshot=boundary.commit,
                 left_out=boundary.left_out,
-            )
+            ),
         )
         return Outcome(boundary, failure)
 
@@ -231,6 +236,14 @@ class StepRunner:
             duration_s=row.duration_s or 0.0,
         )
         return Outcome(boundary, failure)
+
+
+def _left_out(execution: str, paths: tuple[str, ...]) -> str:
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return (
+        f"{execution} left {', '.join(paths[:5])}{more} uncommitted, too large or no plain files: they are not part of"
+        " the result"
+    )
 
 
 @functools.lru_cache(maxsize=1024)

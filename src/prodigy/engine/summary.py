@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
+from dataclasses import dataclass
 
-from prodigy.engine.steps import Counters
 from prodigy.state.items import ItemState
 from prodigy.store.lock import is_held
 from prodigy.store.store import Store
+
+
+@dataclass
+class Counters:
+    """What this call did."""
+
+    steps_run: int = 0
+    steps_reused: int = 0
+
 
 EXIT_CODES = {"completed": 0, "completed_with_failures": 3, "failed": 1, "paused": 6}
 
@@ -63,7 +71,3 @@ def exit_code(summary: dict[str, object]) -> int:
     """The process's exit status for a run that ended by itself."""
     code = EXIT_CODES.get(str(summary["status"]), 130)
     return 3 if code == 0 and summary["merge_problem"] else code
-
-
-def age(timestamp: str) -> dt.timedelta:
-    return dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(timestamp)

@@ -11,6 +11,7 @@ from prodigy.errors import EnvironmentProblem
 from prodigy.executors.base import DEFAULT_GRACE_S, Exit, ProcessSpec, ProcessState, Snapshot
 from prodigy.executors.processes import Processes
 from prodigy.git import worktrees
+from prodigy.git.command import GitError
 from prodigy.git.obstacles import PathsInTheWay
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import Repo
@@ -135,14 +136,18 @@ class LocalExecutor:
         self._taken.add(slot)
         if task := self._making_fresh.pop(slot, None):
             await task
+        fresh_at = self._fresh_at.pop(slot, None)
         tree = self._known.get(slot)
-        if tree is None or not tree.git_dir.is_dir():
+        if tree is not None and fresh_at != base:
+            try:
+                await asyncio.to_thread(tree.fresh, base)
+            except GitError:
+                tree = None  # past repair: an agent did this, and the next one gets a new worktree
+        if tree is None:
             tree = await asyncio.to_thread(self._add, slot, base)
             self._known[slot] = tree
-        workspace = LocalWorkspace(slot, tree, self._processes)
-        if self._fresh_at.pop(slot, None) != base:
-            await workspace.fresh(base)
-        return workspace
+            await asyncio.to_thread(tree.fresh, base)
+        return LocalWorkspace(slot, tree, self._processes)
 
     def _add(self, slot: str, base: str) -> PrivateTree:
         root = self._folder / f"{self._run_id}-{slot}"
@@ -165,7 +170,10 @@ class LocalExecutor:
         self._making_fresh[slot] = asyncio.create_task(self._make_fresh(slot, next_base))
 
     async def _make_fresh(self, slot: str, base: str) -> None:
-        await asyncio.to_thread(self._known[slot].fresh, base)
+        try:
+            await asyncio.to_thread(self._known[slot].fresh, base)
+        except GitError:
+            return  # whoever opens the slot next will see what is wrong
         self._fresh_at[slot] = base
 
     async def close(self, *, keep: Collection[str] | None) -> None:
