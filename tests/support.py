@@ -135,7 +135,7 @@ class Project:
         """One worktree, no process of ours, no lock, a sound repository."""
         assert len(git(self.repo, "worktree", "list", "--porcelain").split("\n\n")) == 1
         assert processes_of(self.folder) == []
-        locks = [path for path in (self.repo / ".git").rglob("*.lock")]
+        locks = list((self.repo / ".git").rglob("*.lock"))
         locks += [path for path in self.home.rglob("lock") if path.is_file()]
         assert locks == []
         assert "error" not in git(self.repo, "fsck", "--full", "--strict")

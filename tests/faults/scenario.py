@@ -36,7 +36,8 @@ map:
           first-*)
             until [ -e "$SHARED/started-second-$number" ]; do sleep 0.02; done ;;
           second-*)
-            until git log --format=%s "prodigy/$PRODIGY_RUN_ID/run" | grep -q "^Merge first-$number "; do sleep 0.02; done ;;
+            branch=prodigy/$PRODIGY_RUN_ID/run
+            until git log --format=%s "$branch" | grep -q "^Merge first-$number "; do sleep 0.02; done ;;
         esac
         test -e prepared.txt
         grep -q edited shared.txt

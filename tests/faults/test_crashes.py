@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +38,12 @@ class Reference:
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     project, workflow = new_project(tmp_path_factory.mktemp("reference"))
     trace = project.folder / "trace"
     done = project.prodigy("run", workflow, "--yes", env={"PRODIGY_FAULT_TRACE": str(trace)})
     assert done.code == COMPLETED_WITH_FAILURES, done.err
-    yield Reference(result_of(project), Counter(trace.read_text().splitlines()))
+    return Reference(result_of(project), Counter(trace.read_text().splitlines()))
 
 
 def test_the_undisturbed_run_does_what_the_scenario_says(reference: Reference) -> None:

@@ -202,6 +202,13 @@ async def test_a_file_cannot_take_the_place_of_another(tmp_path: Path, name: str
 
 
 @asynchronous
+async def test_nothing_cannot_be_started(tmp_path: Path) -> None:
+    async with coordinator(tmp_path) as processes:
+        with pytest.raises(ValueError, match="no program"):
+            await processes.start(PATH, program(tmp_path))
+
+
+@asynchronous
 async def test_bytes_that_are_no_text_arrive_unchanged(tmp_path: Path) -> None:
     raw = bytes(range(1, 256))
     async with coordinator(tmp_path) as processes:

@@ -19,7 +19,7 @@ import select
 import signal
 import sys
 
-TYPE_CHECKING = False  # type checkers know the name, and typing would cost a third of the start
+TYPE_CHECKING = False  # type checkers know the name; typing is too dear to import here
 if TYPE_CHECKING:
     from prodigy.executors import warden
 else:

@@ -68,7 +68,8 @@ class Processes:
         Returns when the process is sure to be looked after, whatever happens to us. A program that cannot be
         run is no error here: it has an exit with the reason not_started. Whoever cancels this call finds the
         process either started or not, never about to be. Raises EnvironmentProblem, CorruptState when `path`
-        is taken by something else, and ValueError for a name in `spec.files` or `path` that is not allowed.
+        is taken by something else, and ValueError for a `path`, a name in `spec.files` or an empty argv that
+        make no sense.
         """
         if self.state(path) is not ProcessState.ABSENT:
             return False
@@ -337,6 +338,8 @@ def _make_private_directory(directory: Path) -> None:
 
 def _prepare(staging: Path, path: str, token: str, spec: ProcessSpec) -> None:
     """Write everything the warden needs, and everything that tells later what was run."""
+    if not spec.argv:
+        raise ValueError("no program to start")
     for name in spec.files:
         if "/" in name or name in {"", ".", "..", *_OURS}:
             raise ValueError(f"not a name for a step's file: {name!r}")

@@ -44,8 +44,6 @@ EXIT_RESERVE = 4096  # bytes
 
 EVERY_SIGNAL = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
-Parents = dict[int, int]
-
 
 class Request:
     """What to start, decoded from one line of the coordinator.
@@ -132,11 +130,8 @@ class Warden:
 
     def take_over_descriptors(self, inherited: tuple[int, ...]) -> None:
         """Put the step's files in place of the launcher's pipes, ready for the process to inherit."""
-        for target, name, flags in (
-            (0, STDIN, os.O_RDONLY),
-            (1, STDOUT, os.O_WRONLY | os.O_APPEND),
-            (2, STDERR, os.O_WRONLY | os.O_APPEND),
-        ):
+        append = os.O_WRONLY | os.O_APPEND
+        for target, name, flags in ((0, STDIN, os.O_RDONLY), (1, STDOUT, append), (2, STDERR, append)):
             opened = self._open(name, flags)
             os.dup2(opened, target)
             os.close(opened)
@@ -171,11 +166,11 @@ class Warden:
         try:
             os.chdir(cwd)
         except (OSError, ValueError) as error:
-            return f"cannot work in {_text(cwd)}: {_reason(error)}"
+            return _cannot("work in", cwd, error)
         try:
             self._pid = spawn(argv, env)
         except (OSError, ValueError) as error:
-            return f"cannot run {_text(argv[0])}: {_reason(error)}"
+            return _cannot("run", argv[0], error)
         os.chdir("/")
         return None
 
@@ -241,10 +236,11 @@ class Warden:
         """Sleep until a time of the monotonic clock, a child's end or a request, whichever comes first."""
         seconds = min(until - time.monotonic(), LONGEST_REST_S)
         for descriptor, _ in self._poll.poll(max(0, int(seconds * 1000) + 1)):
-            data = os.read(descriptor, 4096)
             if descriptor == self._control:
                 self._reap()  # first, so that a process which has just ended by itself was not stopped
-                self._obey(data)
+                self._obey()
+            else:
+                os.read(descriptor, 4096)
         self._reap()
 
     def _reap(self) -> None:
@@ -260,10 +256,14 @@ class Warden:
             if pid == self._pid:
                 self._status, self._ended = status, time.monotonic()
 
-    def _obey(self, requests: bytes) -> None:
+    def _obey(self) -> None:
+        """Read requests. The FIFO is open to every process of the user, so anything may be in it."""
+        try:
+            requests = os.read(self._control, 4096)
+        except BlockingIOError:
+            return  # another process has read it
         for line in requests.splitlines():
-            # The FIFO is open to every process of the user: what makes no sense is none of ours.
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError):  # what makes no sense is none of ours
                 verb, grace_s = line.split()
                 if verb == b"stop":
                     self._end("stopped", max(0.0, float(grace_s)))
@@ -319,11 +319,10 @@ def become_subreaper() -> bool:
     """Let the kernel give us the orphans among our descendants; False where it cannot."""
     if _prctl is None:
         return False
-    pr_set_child_subreaper = 36
-    return bool(_prctl(pr_set_child_subreaper, 1, 0, 0, 0) == 0)
+    return bool(_prctl(36, 1, 0, 0, 0) == 0)  # PR_SET_CHILD_SUBREAPER
 
 
-def parents() -> Parents:
+def parents() -> dict[int, int]:
     """The parent of every process we can see."""
     if not os.path.isdir("/proc/self"):
         return {pid: int(rest) for pid, rest in _ps("-axo", "pid=,ppid=")}
@@ -344,7 +343,7 @@ def marked(token: str) -> list[int]:
     return [pid for pid in _pids() if marker in _read(f"/proc/{pid}/environ").split(b"\0")]
 
 
-def descendants(tree: Parents, roots: set[int]) -> list[int]:
+def descendants(tree: dict[int, int], roots: set[int]) -> list[int]:
     """All descendants of `roots` without these, parents before their children."""
     children: dict[int, list[int]] = {}
     for pid, parent in tree.items():
@@ -387,12 +386,9 @@ def _ps(*options: str) -> list[tuple[int, bytes]]:
     return [(int(row[0]), row[1]) for row in rows if len(row) == 2 and int(row[0]) != ps.pid]
 
 
-def _text(value: bytes) -> str:
-    return value.decode(errors="replace")
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+def _cannot(do: str, subject: bytes, error: OSError | ValueError) -> str:
+    why = (isinstance(error, OSError) and error.strerror) or error
+    return f"cannot {do} {subject.decode(errors='replace')}: {why}"
 
 
 _prctl = None
