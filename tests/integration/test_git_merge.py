@@ -116,6 +116,8 @@ def test_a_shallow_clone_merges_and_is_walked(world: World, tmp_path: Path) -> N
     assert private.is_ancestor(base, ours)
     assert not private.is_ancestor(theirs, ours)
     assert private.commits_between(ours, theirs) == ((ours,), (theirs,))
+    unrelated = clone.git("commit-tree", "-m", "root", f"{base}^{{tree}}")
+    assert private.commits_between(unrelated, ours)[1] == (clone.git("rev-parse", f"{base}^"), base, ours)
 
 
 def test_ancestry_and_trees(world: World) -> None:
@@ -211,3 +213,24 @@ def test_a_private_directory_is_whole_or_not_there(world: World, monkeypatch: py
         PrivateGit.create(directory, world.repo(), "1" * 40)
     assert list(directory.parent.iterdir()) == []
     assert PrivateGit.create(directory, world.repo(), world.head()).tree_of(world.head())
+
+
+def test_a_short_straight_history_is_read_without_a_process_and_any_other_is_walked(world: World) -> None:
+    base = world.head()
+    first, second = world.commit({"a.txt": "1"}), world.commit({"a.txt": "2"})
+    plain = world.private()
+    private = plain.with_reader()
+    assert private.reader is not None
+    assert private.tree_of(second) == plain.tree_of(second)
+    before = command.calls()
+    assert private.commits_between(base, second) == ((), (first, second))
+    assert private.is_ancestor(base, second)
+    assert command.calls() == before
+    world.git("switch", "-q", "-c", "side", base)
+    side = world.commit({"b.txt": "1"})
+    for old, new in ((second, side), (side, second), (second, base), (first, side)):
+        assert private.commits_between(old, new) == plain.commits_between(old, new)
+        assert private.is_ancestor(old, new) == plain.is_ancestor(old, new)
+    private.reader.close()
+    assert private.is_ancestor(base, second), "it is started again when it is needed"
+    private.reader.close()

@@ -159,3 +159,21 @@ def test_where_head_points_is_read_without_a_process(world: World) -> None:
     head = world.repo().head()
     assert (head.ref, head.oid) == (None, world.head())
     assert command.calls() == before
+
+
+def test_one_process_writes_refs_again_and_again(world: World) -> None:
+    repo = world.repo().with_ref_writer()
+    assert repo.ref_writer is not None
+    first, second = world.head(), world.commit({"second.txt": "2"})
+    before = command.calls()
+    for number in range(5):
+        repo.update_refs([RefChange(f"refs/heads/b{number}", None, first), RefChange("refs/heads/x", ANY, first)])
+    repo.update_refs([RefChange("refs/heads/b0", first, second), RefChange("refs/heads/b1", ANY, None)])
+    assert command.calls() - before == 1
+    assert (repo.read_ref("refs/heads/b0"), repo.read_ref("refs/heads/b1")) == (second, None)
+    with pytest.raises(RefMoved):
+        repo.update_refs([RefChange("refs/heads/b0", first, second), RefChange("refs/heads/b2", first, second)])
+    assert repo.read_ref("refs/heads/b2") == first
+    repo.update_refs([RefChange("refs/heads/b2", first, second)])
+    assert repo.read_ref("refs/heads/b2") == second
+    repo.ref_writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,20 @@ def test_fresh_survives_a_damaged_private_index_and_a_stale_lock(world: World) -
     assert_fresh(world, tree, world.head())
 
 
+def test_write_protected_directories_do_not_stay(world: World) -> None:
+    """As package managers make their caches; only root gets past them without help."""
+    tree = world.tree()
+    clean = tree.snapshot()
+    makers: list[Callable[[], None]] = [lambda: tree.fresh(world.head()), lambda: tree.restore(clean)]
+    for make in makers:
+        world.write({"cache/pkg/file": "x"}, tree.work_tree)
+        for name in ("cache/pkg", "cache", "src"):
+            (tree.work_tree / name).chmod(0o500)
+        (tree.work_tree / "README").unlink()
+        make()
+        assert_fresh(world, tree, world.head())
+
+
 @pytest.mark.parametrize("name", [".gitignore", "src/.gitignore", "src/.gitattributes"])
 def test_a_pipe_that_git_waits_for_holds_us_up_only_so_long(world: World, name: str) -> None:
     tree = world.tree()
@@ -268,6 +283,13 @@ def test_head_follows_the_branch_that_an_agent_switched_to(world: World) -> None
     world.git("pack-refs", "--all")
     assert tree.head() == commit
     assert command.calls() == before
+
+
+def test_head_may_be_a_ref_of_the_worktree_alone(world: World) -> None:
+    tree = world.tree()
+    world.git("update-ref", "refs/worktree/mine", world.head(), cwd=tree.work_tree)
+    (tree.git_dir / "HEAD").write_text("ref: refs/worktree/mine\n")
+    assert tree.head() == world.head()
 
 
 def test_head_of_a_branch_without_commits_is_an_error(world: World) -> None:

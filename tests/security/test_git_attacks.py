@@ -449,6 +449,8 @@ def test_replaced_objects_are_not_used(scene: Scene) -> None:
     scene.world.git("replace", scene.one, scene.two)
     scene.tree.fresh(scene.one)
     assert (scene.root / "one").exists()
+    tree = scene.world.repo().run("rev-parse", f"{scene.one}:").line
+    assert tree == scene.tree.private.tree_of(scene.one)
 
 
 def test_a_program_named_by_the_environment_is_not_run(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

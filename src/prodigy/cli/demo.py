@@ -60,8 +60,9 @@ def _play(folder: Path, repository: Path) -> None:
     _prodigy(folder, repository, "run", str(workflow), "--yes", expect=_COMPLETED_WITH_FAILURES)
     _prodigy(folder, repository, "dlq", "list")
     _prodigy(folder, repository, "dlq", "retry", "latest", "--yes")
-    click.echo(f"\n$ cat NOTES.md\n{(repository / 'NOTES.md').read_text()}")
-    click.echo(run_git(["log", "--oneline", "-5"], cwd=repository).line)
+    notes = sorted(path.name for path in (repository / "notes").iterdir())
+    click.echo(f"\n$ ls notes\n{'  '.join(notes)}")
+    click.echo(f"\n$ git log --oneline -5\n{run_git(['log', '--oneline', '-5'], cwd=repository).line}")
 
 
 def _prodigy(folder: Path, repository: Path, *args: str, expect: int = 0) -> None:

@@ -94,7 +94,9 @@ class MergeQueue:
         try:
             await self._update([RefChange(self._branch, intent.old, intent.new), *deletions])
         except RefMoved as moved:
-            foreign = moved.found.get(self._branch)
+            foreign = moved.found.get(self._branch, intent.new)
+            if foreign == intent.new:
+                return  # it was us: git died after the move, before it could say so
             await self._update([*self._set_aside(foreign), RefChange(self._branch, foreign, intent.new), *deletions])
 
     def _set_aside(self, foreign: str | None) -> list[RefChange]:

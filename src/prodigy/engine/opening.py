@@ -55,8 +55,11 @@ async def opened_run(
         store.migrate()
         store.listener = listener
         row = store.run()
-        repo = _repository(row, helpers)
-        private = _private(directory, row, repo)
+        repo = _repository(row, helpers).with_ref_writer()
+        private = _private(directory, row, repo).with_reader()
+        for conversation in (repo.ref_writer, private.reader):
+            assert conversation is not None
+            stack.callback(conversation.close)
         processes = Processes(directory / "steps", helpers)
         processes.discard_staging()
         worktrees = home() / "worktrees" / repo_key(Path(row.common_dir))

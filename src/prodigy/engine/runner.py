@@ -49,7 +49,8 @@ async def _run_fanout(run: Run, place: RunWorkspace, path: str, step: Step, mapp
         return
     if not row["finished"]:
         await fanout.run_items(run, path, mapping)
-    await place.begin_phase("reduce", path)
+    if not all(run.store.is_finished(f"{path}/{number}") for number, _ in enumerate(mapping.reduce, 1)):
+        await place.begin_phase("reduce", path)
     scope = {"map": fanout.tally(run, path).variables()}
     outcome = await place.run_steps(mapping.reduce, path, scope)
     if outcome.failure is not None:

@@ -193,6 +193,29 @@ def run_git(
     raise GitError(_summary(args, completed), argv=("git", *args), code=completed.code, stderr=completed.stderr)
 
 
+def start_git(
+    args: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    config: Sequence[str] = (),
+    fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start git with pipes for its input and output, hardened as `run_git` does it. Raises OSError."""
+    _calls.add()
+    extra = [part for setting in config for part in ("-c", setting)]
+    return subprocess.Popen(
+        ["git", "--no-pager", *_HARDENING, *extra, *args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=cwd,
+        env=_environment(env, user_config=False),
+        pass_fds=tuple(fds),
+        start_new_session=True,
+    )
+
+
 def _environment(extra: Mapping[str, str], *, user_config: bool) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= _ENVIRONMENT

@@ -11,12 +11,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prodigy.git import config, files, index
-from prodigy.git.command import DEFAULT_TIMEOUT_S, Completed, GitError, run_git
+from prodigy.git.command import DEFAULT_TIMEOUT_S, Completed, GitError, run_git, start_git
 from prodigy.git.identity import identity_env
+from prodigy.git.long_running import LongRunning, NoAnswer
 from prodigy.git.refs import is_oid
 from prodigy.git.repo import Repo
 
@@ -24,6 +25,8 @@ from prodigy.git.repo import Repo
 NO_HEAD = "ref: refs/heads/none\n"
 
 _ATTRIBUTES = ".gitattributes"
+# Longer histories are left to git to walk. Commits.
+_SHORT_HISTORY = 100
 _SHA1_LENGTH, _SHA256_LENGTH = 20, 32  # bytes
 
 
@@ -44,6 +47,14 @@ class Change:
 
 
 @dataclass(frozen=True)
+class _Header:
+    """What a commit says of itself."""
+
+    tree: str
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PrivateGit:
     """A private git directory.
 
@@ -54,6 +65,14 @@ class PrivateGit:
     directory: Path
     repo: Repo
     identity: Mapping[str, str] = field(default_factory=dict, compare=False)
+    reader: LongRunning | None = field(default=None, compare=False)
+
+    def with_reader(self) -> PrivateGit:
+        """The same, whose commits are read by one process; `reader.close()` ends it."""
+        tree = self.directory / "attributes"
+        env = self._location(self.directory, tree, self.directory / "index")
+        reader = LongRunning(lambda: start_git(("cat-file", "--batch"), cwd=tree, env=env, fds=self.repo.fds))
+        return replace(self, reader=reader)
 
     @classmethod
     def create(cls, directory: Path, repo: Repo, base: str) -> PrivateGit:
@@ -109,13 +128,7 @@ class PrivateGit:
         """
         tree = work_tree or self.directory / "attributes"
         home = git_dir or self.directory
-        location = {
-            "GIT_DIR": str(home),
-            "GIT_COMMON_DIR": str(self.directory),
-            "GIT_OBJECT_DIRECTORY": str(self.objects),
-            "GIT_WORK_TREE": str(tree),
-            "GIT_INDEX_FILE": str(index or home / "index"),
-        }
+        location = self._location(home, tree, index or home / "index")
         return run_git(
             args,
             cwd=tree,
@@ -127,14 +140,53 @@ class PrivateGit:
             fds=self.repo.fds,
         )
 
+    def _location(self, git_dir: Path, work_tree: Path, index: Path) -> dict[str, str]:
+        return {
+            "GIT_DIR": str(git_dir),
+            "GIT_COMMON_DIR": str(self.directory),
+            "GIT_OBJECT_DIRECTORY": str(self.objects),
+            "GIT_WORK_TREE": str(work_tree),
+            "GIT_INDEX_FILE": str(index),
+        }
+
+    def _header(self, commit: str) -> _Header | None:
+        """Tree and parents of a commit as the reader sees them, None when it can't tell."""
+        if self.reader is None:
+            return None
+        try:
+            lines = self.reader.read_object(_full(commit)).partition(b"\n\n")[0].decode(errors="replace").splitlines()
+        except NoAnswer:
+            return None
+        facts = [line.split(" ", 1) for line in lines if line.startswith(("tree ", "parent "))]
+        if not facts or facts[0][0] != "tree":
+            return None
+        return _Header(facts[0][1], tuple(value for name, value in facts[1:] if name == "parent"))
+
+    def _chain(self, old: str, new: str) -> tuple[str, ...] | None:
+        """The commits from `new` down to `old`, which is left out, newest first: an agent's usual work.
+
+        None when it is not that simple (a merge, a long or a rewritten history): then git has to walk.
+        """
+        chain: list[str] = []
+        commit = new
+        while commit != old:
+            header = self._header(commit) if len(chain) < _SHORT_HISTORY else None
+            if header is None or len(header.parents) != 1:
+                return None
+            chain.append(commit)
+            commit = header.parents[0]
+        return tuple(chain)
+
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether `descendant` is `ancestor` or contains it. Both are full object ids."""
-        if _full(ancestor) == _full(descendant):
+        if _full(ancestor) == _full(descendant) or self._chain(ancestor, descendant) is not None:
             return True
         return self.run("merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1)).code == 0
 
     def tree_of(self, commit: str) -> str:
         """The tree of a commit."""
+        if header := self._header(commit):
+            return header.tree
         return self.run("rev-parse", "--verify", "--quiet", f"{_full(commit)}^{{tree}}").line
 
     def commit(self, tree: str, parents: Sequence[str], message: str, identity: Mapping[str, str] | None = None) -> str:
@@ -170,6 +222,8 @@ class PrivateGit:
         The first are none when `new` descends from `old`.
         """
         spec = f"{_full(old)}...{_full(new)}"
+        if (chain := self._chain(old, new)) is not None:
+            return (), chain[::-1]
         marked = self.run("rev-list", "--left-right", "--topo-order", "--reverse", spec).line.split()
         lost = tuple(commit[1:] for commit in marked if commit.startswith("<"))
         return lost, tuple(commit[1:] for commit in marked if commit.startswith(">"))

@@ -7,16 +7,20 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final, Literal
 
 from prodigy.git import refs
-from prodigy.git.command import DEFAULT_TIMEOUT_S, Completed, GitError, run_git
+from prodigy.git.command import DEFAULT_TIMEOUT_S, Completed, GitError, run_git, start_git
+from prodigy.git.long_running import LongRunning, NoAnswer
 
 _LOCK_TIMEOUT_S = 120.0
 _LOCK_POLL_S = 0.01
+
+
+_REFLOG_MESSAGE = "prodigy"
 
 
 class _Any(Enum):
@@ -64,6 +68,13 @@ class Repo:
     git_dir: Path
     common_dir: Path
     helpers_fd: int | None = None
+    ref_writer: LongRunning | None = field(default=None, compare=False)
+
+    def with_ref_writer(self) -> Repo:
+        """The same repository, whose refs are written by one process; `ref_writer.close()` ends it."""
+        args = ("update-ref", "--no-deref", "-m", _REFLOG_MESSAGE, "-z", "--stdin")
+        writer = LongRunning(lambda: start_git(args, cwd=self.common_dir, env=self._location(), fds=self.fds))
+        return replace(self, ref_writer=writer)
 
     @property
     def fds(self) -> tuple[int, ...]:
@@ -81,21 +92,23 @@ class Repo:
         user_config: bool = False,
     ) -> Completed:
         """Run git on the shared repository. Only for commands that read no filter, merge or diff driver."""
-        location = {
-            "GIT_DIR": str(self.git_dir),
-            "GIT_COMMON_DIR": str(self.common_dir),
-            "GIT_WORK_TREE": str(self.root),
-        }
         return run_git(
             args,
             cwd=self.common_dir,
-            env=location | dict(env or {}),
+            env=self._location() | dict(env or {}),
             stdin=stdin,
             ok=ok,
             timeout_s=timeout_s,
             fds=(*self.fds, *fds),
             user_config=user_config,
         )
+
+    def _location(self) -> dict[str, str]:
+        return {
+            "GIT_DIR": str(self.git_dir),
+            "GIT_COMMON_DIR": str(self.common_dir),
+            "GIT_WORK_TREE": str(self.root),
+        }
 
     def read_ref(self, name: str) -> str | None:
         """The object id of the ref `name`, or None. No process."""
@@ -114,7 +127,7 @@ class Repo:
     def update_refs(
         self,
         changes: Sequence[RefChange],
-        message: str = "prodigy",
+        message: str = _REFLOG_MESSAGE,
         identity: Mapping[str, str] | None = None,
     ) -> None:
         """Change all refs or none. Raises RefMoved when one does not hold its old value.
@@ -125,7 +138,12 @@ class Repo:
             return
         for change in changes:
             _check(change)
-        stdin = b"".join(_instruction(change) for change in changes)
+        instructions = [_instruction(change) for change in changes]
+        if self.ref_writer is not None and message == _REFLOG_MESSAGE and identity is None:
+            with contextlib.suppress(NoAnswer):  # then the call below says why
+                self.ref_writer.update_refs(instructions)
+                return
+        stdin = b"".join(instructions)
         try:
             self.run("update-ref", "--no-deref", "-m", message, "-z", "--stdin", stdin=stdin, env=identity)
         except GitError as error:

@@ -197,6 +197,11 @@ class Store:
         """Every execution of the step `path`, oldest first."""
         return self._steps("WHERE path = ? AND state != 'retired' ORDER BY try", path)
 
+    def is_finished(self, path: str) -> bool:
+        """Whether the newest execution of the step has a result that counts."""
+        executions = self.executions(path)
+        return bool(executions) and executions[-1].state == "finished"
+
     def next_try(self, path: str) -> int:
         row = self._one("SELECT coalesce(max(try), 0) + 1 AS n FROM step WHERE path = ?", path)
         return int(row["n"]) if row else 1
