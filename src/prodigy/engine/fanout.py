@@ -79,6 +79,7 @@ async def run_items(run: Run, path: str, mapping: MapReduce) -> None:
     queue = deque(work.rows)
     tamper = TamperCheck(run)
     await tamper.start()
+    run.executor.expect(run.options.max_parallel or mapping.max_parallel, len(queue))
     slots = min(run.options.max_parallel or mapping.max_parallel, len(queue))
     try:
         async with asyncio.TaskGroup() as group:

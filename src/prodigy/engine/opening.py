@@ -14,9 +14,10 @@ from pathlib import Path
 from prodigy.engine.attempt import AttemptKey, completion
 from prodigy.engine.control import Control
 from prodigy.engine.merge_queue import MergeQueue, Recorded
-from prodigy.engine.run import RUN_SLOT, Options, Run, inherited_environment
+from prodigy.engine.run import Options, Run, inherited_environment
 from prodigy.engine.steps import StepRunner
 from prodigy.errors import EnvironmentProblem, UsageError
+from prodigy.executors.base import RUN_SLOT
 from prodigy.executors.local import LocalExecutor
 from prodigy.executors.processes import Processes
 from prodigy.git.context import discover

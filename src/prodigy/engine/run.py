@@ -18,9 +18,6 @@ from prodigy.git.repo import Repo
 from prodigy.store.store import Store
 from prodigy.workflow.model import Workflow
 
-# The slot of the run's own worktree.
-RUN_SLOT = "run"
-
 # Variables by which a shell would run code of others, or find other programs than the user does.
 _SCRUBBED = frozenset({"BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", *AGENT_UNSET})
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from prodigy.engine import refs
 from prodigy.engine.merge_queue import MergeRequest
-from prodigy.engine.run import RUN_SLOT, Run
+from prodigy.engine.run import Run
 from prodigy.engine.steps import Outcome, Site
 from prodigy.errors import ProdigyError
-from prodigy.executors.base import Snapshot, Workspace
+from prodigy.executors.base import RUN_SLOT, Snapshot, Workspace
 from prodigy.git.repo import ANY, RefChange
 from prodigy.state import events as ev
 from prodigy.workflow.model import Step

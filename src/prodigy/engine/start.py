@@ -94,6 +94,11 @@ def _warnings(context: Context) -> list[str]:
             f"{context.dirty} changed or untracked {files} in your checkout are not part of the run: it starts"
             f" from the commit {context.head[:12]}"
         )
+    if context.unused_filters:
+        names = ", ".join(context.unused_filters)
+        warnings.append(f"the filter drivers {names} are not run in worktrees: files are as they are in the commits")
+    if context.repo.run("cat-file", "-e", f"{context.head}:.gitmodules", ok=(0, 128)).code == 0:
+        warnings.append("submodules are left empty in worktrees: let a step run `git submodule update --init`")
     if context.branch is None:
         warnings.append("HEAD is detached: the result stays on the run's branch")
     if outer := os.environ.get("PRODIGY_RUN_ID"):

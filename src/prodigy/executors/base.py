@@ -48,6 +48,9 @@ class ProcessState(StrEnum):
     LOST = "lost"  # the lock is free and there is no exit record: warden or host went down
 
 
+# The slot of the run's own workspace, which is not part of the pool.
+RUN_SLOT = "run"
+
 ExitReason = Literal["exited", "timeout", "idle", "stopped", "not_started", "lost"]
 
 
@@ -135,8 +138,12 @@ class Workspace(Protocol):
 class Executor(Protocol):
     """Provides workspaces; a slot is the durable name of one."""
 
+    def expect(self, agents: int, items: int) -> None:
+        """So many agents will be in flight at most, for so many items: how large the pool may get."""
+        ...
+
     def reserve(self) -> str:
-        """Take a free slot; at most as many as the run has agents in flight are ever taken."""
+        """Take a free slot, if possible one that is ready; never more than agents in flight are taken."""
         ...
 
     async def open(self, slot: str, base: str) -> Workspace:
@@ -160,6 +167,7 @@ __all__ = [
     "DEFAULT_GRACE_S",
     "DEFAULT_IDLE_TIMEOUT_S",
     "DEFAULT_TIMEOUT_S",
+    "RUN_SLOT",
     "Executor",
     "Exit",
     "ProcessSpec",

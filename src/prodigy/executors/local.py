@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodigy.errors import EnvironmentProblem
-from prodigy.executors.base import DEFAULT_GRACE_S, Exit, ProcessSpec, ProcessState, Snapshot
+from prodigy.executors.base import DEFAULT_GRACE_S, RUN_SLOT, Exit, ProcessSpec, ProcessState, Snapshot
 from prodigy.executors.processes import Processes
 from prodigy.git import worktrees
 from prodigy.git.command import GitError
@@ -103,6 +103,7 @@ class LocalExecutor:
         self._run_id = run_id
         self._taken = set(in_use)
         self._known: dict[str, PrivateTree] = self._existing()
+        self._wanted = 1
         self._fresh_at: dict[str, str] = {}
         self._making_fresh: dict[str, asyncio.Task[None]] = {}
 
@@ -119,10 +120,15 @@ class LocalExecutor:
         slot = root.name.removeprefix(f"{self._run_id}-")
         return PrivateTree(self._private, root, git_dir, self._private.directory / "slots" / slot)
 
+    def expect(self, agents: int, items: int) -> None:
+        self._wanted = agents + 1 if items > agents else agents
+
     def reserve(self) -> str:
-        free = sorted(slot for slot in self._known if slot not in self._taken and slot != "run")
+        slots = [slot for slot in self._known if slot != RUN_SLOT]
+        free = sorted(slot for slot in slots if slot not in self._taken)
         ready = [slot for slot in free if slot in self._fresh_at]
-        slot = (ready or free or [self._new_slot()])[0]
+        may_grow = len(slots) < self._wanted
+        slot = (ready or (not may_grow and free) or [self._new_slot()])[0]
         self._taken.add(slot)
         return slot
 
@@ -140,7 +146,10 @@ class LocalExecutor:
         tree = self._known.get(slot)
         if tree is not None and fresh_at != base:
             try:
-                await asyncio.to_thread(tree.fresh, base)
+                if fresh_at is None:
+                    await asyncio.to_thread(tree.fresh, base)
+                else:
+                    await asyncio.to_thread(tree.step_forward, fresh_at, base)
             except GitError:
                 tree = None  # past repair: an agent did this, and the next one gets a new worktree
         if tree is None:
