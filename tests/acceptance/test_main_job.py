@@ -386,7 +386,7 @@ map:
   agent_template:
     - shell: |
         mkdir "$SHARED/running-"${item.id}
-        ls -d "$SHARED"/running-* | wc -l >> "$TALLY"
+        ls "$SHARED" | grep -c '^running-' >> "$TALLY"
         sleep 0.05
         rmdir "$SHARED/running-"${item.id}
 """)
@@ -470,3 +470,40 @@ map:
     assert done.code == 0, done.err
     assert "large.bin" in done.err
     assert "small.txt" in project.files("main")
+
+
+@pytest.mark.parametrize("reduce", ["reduce: [{shell: cat *.item > reduced.txt}]", "reduce: []"])
+def test_steps_behind_a_fan_out_see_what_it_merged_and_how_it_went(project: Project, reduce: str) -> None:
+    workflow = project.workflow(f"""
+- shell: echo first > first.txt; git add -A; git commit -q -m first
+- mapreduce:
+    map:
+      input: printf '{{"id":"a"}}\\n{{"id":"b"}}\\n'
+      agent_template: [{{shell: "echo x > ${{item.id}}.item"}}]
+    {reduce}
+- shell: ls *.item > seen.txt; git add -A; git commit -q -m seen
+- shell: echo "${{map.successful}}/${{map.total}}" > tally.txt
+""")
+    done = project.prodigy("run", workflow, "--yes")
+    assert done.code == 0, done.err
+    files = project.files("main")
+    assert files["seen.txt"] == "a.item\nb.item"
+    assert files["tally.txt"] == "2/2"
+
+
+def test_a_failing_reduce_names_its_own_line(project: Project) -> None:
+    workflow = project.workflow("""map:
+  input: echo '{"id":"a"}'
+  agent_template:
+    - shell: echo a > a.txt
+reduce:
+  - shell: echo one >> "$TALLY"
+  - shell: echo two >> "$TALLY"; echo debris > debris.txt; echo broken >&2; test -e "$SHARED/mended"
+""")
+    done = project.prodigy("run", workflow, "--yes")
+    assert done.code == 1
+    assert "flow.yml:7: reduce: exited with code 1: broken" in done.err
+    (project.folder / "mended").touch()
+    assert project.prodigy("resume", "latest").code == 0
+    assert project.tally() == Counter({"one": 1, "two": 2})
+    project.assert_nothing_left()

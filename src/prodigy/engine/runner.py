@@ -3,13 +3,14 @@ what is finished in the store is taken from there."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from prodigy.engine import fanout
 from prodigy.engine.final_merge import Confirm, offer_final_merge, recover_final_merge
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import Past, RunWorkspace, StepFailed
 from prodigy.state import events as ev
-from prodigy.state.items import ItemState
-from prodigy.state.step_path import ITERATION
+from prodigy.state.step_path import ITERATION, split_try
 from prodigy.workflow.model import MapReduce, Step
 
 
@@ -21,24 +22,23 @@ async def drive(run: Run, confirm: Confirm, past: Past) -> None:
     """
     await recover_final_merge(run)
     place = await RunWorkspace.open(run, past)
+    scope: dict[str, object] = {}
+    last_fanout = ""
     for number, step in enumerate(run.workflow.steps, 1):
         path = f"{ITERATION}/{number}"
         if isinstance(step.action, MapReduce):
             await _run_fanout(run, place, path, step, step.action)
-        else:
-            await _run_step(run, place, number, step)
+            scope, last_fanout = {"map": fanout.tally(run, path).variables()}, path
+            continue
+        if last_fanout and not run.store.is_finished(path):
+            await place.begin_phase("steps", last_fanout)
+        elif number == 1 and not run.store.phase_was_started(ITERATION, step.phase or "steps"):
+            run.store.record(ev.PhaseStarted(phase=step.phase or "steps", path=ITERATION))
+        await _run_steps(run, place, (step,), ITERATION, scope, first=number)
     await place.begin_phase("merge", ITERATION)
     await offer_final_merge(run, confirm)
     dead = run.store.dead_letter_count()
     run.store.record(ev.JobCompleted(status="completed_with_failures" if dead else "completed"))
-
-
-async def _run_step(run: Run, place: RunWorkspace, number: int, step: Step) -> None:
-    if number == 1 and not run.store.phase_was_started(ITERATION, step.phase or "steps"):
-        run.store.record(ev.PhaseStarted(phase=step.phase or "steps", path=ITERATION))
-    outcome = await place.run_steps((step,), ITERATION, first=number)
-    if outcome.failure is not None:
-        raise _step_failed(run, step, outcome.failure.message, outcome.failure.log)
 
 
 async def _run_fanout(run: Run, place: RunWorkspace, path: str, step: Step, mapping: MapReduce) -> None:
@@ -49,24 +49,27 @@ async def _run_fanout(run: Run, place: RunWorkspace, path: str, step: Step, mapp
         return
     if not row["finished"]:
         await fanout.run_items(run, path, mapping)
-    if not all(run.store.is_finished(f"{path}/{number}") for number, _ in enumerate(mapping.reduce, 1)):
-        await place.begin_phase("reduce", path)
-    scope = {"map": fanout.tally(run, path).variables()}
-    outcome = await place.run_steps(mapping.reduce, path, scope)
-    if outcome.failure is not None:
-        raise _step_failed(run, step, outcome.failure.message, outcome.failure.log)
+    if all(run.store.is_finished(f"{path}/{number}") for number, _ in enumerate(mapping.reduce, 1)):
+        run.steps.counters.steps_reused += len(mapping.reduce)
+        return
+    await place.begin_phase("reduce", path)
+    await _run_steps(run, place, mapping.reduce, path, {"map": fanout.tally(run, path).variables()})
 
 
-def _step_failed(run: Run, step: Step, message: str, log: str | None) -> StepFailed:
+async def _run_steps(
+    run: Run, place: RunWorkspace, steps: Sequence[Step], prefix: str, scope: Mapping[str, object], first: int = 1
+) -> None:
+    """Run steps outside the items; raises StepFailed, which names the step's place in the workflow."""
+    outcome = await place.run_steps(steps, prefix, scope, first)
+    failure = outcome.failure
+    if failure is None:
+        return
+    assert failure.step is not None
+    number = int(split_try(failure.step)[0].rpartition("/")[2])
+    step = steps[number - first]
     label = step.name or step.id or step.phase or "step"
-    return StepFailed(
-        f"{label}: {message}",
+    raise StepFailed(
+        f"{label}: {failure.message}",
         where=f"{run.workflow.source}:{step.line}",
-        hint=f"Its output is in {run.directory / (log or '')}. Mend it, then `prodigy resume {run.id}`.",
+        hint=f"Its output is in {run.directory / (failure.log or '')}. Mend it, then `prodigy resume {run.id}`.",
     )
-
-
-def not_done(run: Run) -> int:
-    """Items that nobody has finished."""
-    counts = run.store.counts()
-    return counts[ItemState.PENDING] + counts[ItemState.RUNNING]
