@@ -6,12 +6,14 @@ was merged: so the second always began on the base without the first, and always
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from prodigy.engine.summary import summarise
+from prodigy.store.store import Store
 from support import Project, make_project
 
 WORKFLOW = r"""
@@ -34,10 +36,10 @@ map:
         number=${PRODIGY_ITEM_ID#*-}
         case $PRODIGY_ITEM_ID in
           first-*)
-            until [ -e "$SHARED/started-second-$number" ]; do sleep 0.02; done ;;
+            until [ -e "$SHARED/started-second-$number" ]; do sleep 0.05; done ;;
           second-*)
             branch=prodigy/$PRODIGY_RUN_ID/run
-            until git log --format=%s "$branch" | grep -q "^Merge first-$number "; do sleep 0.02; done ;;
+            until git log --format=%s "$branch" | grep -q "^Merge first-$number "; do sleep 0.1; done ;;
         esac
         test -e prepared.txt
         grep -q edited shared.txt
@@ -80,18 +82,19 @@ def new_project(folder: Path) -> tuple[Project, Path]:
 
 def result_of(project: Project) -> Result:
     """Read a finished run, and check that nothing is left of it."""
-    run_id = project.run_id()
-    summary = project.prodigy("status", run_id, "--json").json
-    steady = ("status", "items", "dead_letters", "duplicates", "merged", "merge_problem")
-    letters = project.prodigy("dlq", "list", run_id, "--json").json
     project.assert_nothing_left()
+    with closing(Store.open(project.home / "runs" / project.run_id())) as store:
+        summary = summarise(store)
+        letters: list[dict[str, Any]] = store.dead_letters()
+        events: list[dict[str, Any]] = [dict(cast("dict[str, Any]", record["event"])) for record in store.events()]
+    steady = ("status", "items", "dead_letters", "duplicates", "merged", "merge_problem")
     return Result(
         summary={key: summary[key] for key in steady},
         tally=project.tally(),
         main=project.files("main"),
         branch=project.files(project.run_branch()),
         dead={letter["item_id"]: _steady(letter) for letter in letters},
-        items=attempts_by_item(project, run_id),
+        items=dict(Counter(event["item_id"] for event in events if event["event_type"] == "agent_started")),
     )
 
 
@@ -103,9 +106,3 @@ def _steady(letter: dict[str, Any]) -> dict[str, Any]:
     ]
     branch = letter["worktree_artifacts"]["branch_name"].split("/", 2)[2]
     return {"history": history, "signature": letter["error_signature"], "branch": branch}
-
-
-def attempts_by_item(project: Project, run_id: str) -> dict[str, int]:
-    """How many attempts each item had, by the events."""
-    lines = project.prodigy("events", "ls", run_id, "--event-type", "agent_started", "--json").out.splitlines()
-    return dict(Counter(json.loads(line)["event"]["item_id"] for line in lines))
