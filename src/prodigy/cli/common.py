@@ -53,17 +53,21 @@ def here() -> str | None:
         return None
 
 
+class Interrupted(Exception):
+    """Ctrl-C at a question."""
+
+
 def confirm_merge(target: str, diffstat: str) -> bool:
-    """Ask on a terminal whether to merge; elsewhere the branch is left."""
+    """Ask on a terminal whether to merge; elsewhere the branch is left. Raises Interrupted."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     click.echo(f"\n{diffstat.rstrip()}", err=True)
-    # While we ask, Ctrl-C means "no": the handler of the running engine would not be heard during a read.
+    # The handler of the running engine would not be heard during a read.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return click.confirm(f"Merge this into {target}?", default=True, err=True)
     except click.Abort:
-        return False
+        raise Interrupted from None
     finally:
         signal.signal(signal.SIGINT, handler)
 

@@ -45,6 +45,9 @@ class Progress:
 
     def _text(self, event: ev.Event) -> str | None:
         match event:
+            case ev.JobResumed(total=total, done=done) if total:
+                self._total, self._done = total, done
+                return f"{done} of {total} items were done"
             case ev.PhaseStarted(phase=phase):
                 return f"{phase}"
             case ev.ItemsPlanned(total=total, duplicates=duplicates):

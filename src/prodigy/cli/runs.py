@@ -93,9 +93,22 @@ async def _with_signals(
 ) -> tuple[Ended, Control]:
     control = Control()
     loop = asyncio.get_running_loop()
+    at_a_question = False
+
+    def confirm(target: str, diffstat: str) -> bool:
+        nonlocal at_a_question
+        try:
+            return common.confirm_merge(target, diffstat)
+        except common.Interrupted:
+            at_a_question = True  # the loop hears of this Ctrl-C afterwards, when it has been answered
+            progress.say("not merged")
+            return False
 
     def interrupt() -> None:
-        if not control.draining:
+        nonlocal at_a_question
+        if at_a_question:
+            at_a_question = False
+        elif not control.draining:
             control.drain()
             progress.say("stopping: what runs may finish; Ctrl-C again ends it")
         elif not control.ending:
@@ -111,5 +124,5 @@ async def _with_signals(
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGTERM, terminate)
     loop.add_signal_handler(signal.SIGHUP, terminate)
-    caller = Caller(progress.event, common.confirm_merge, control, command)
+    caller = Caller(progress.event, confirm, control, command)
     return await act(caller), control

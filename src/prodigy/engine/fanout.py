@@ -38,8 +38,6 @@ class Tally:
 
 async def plan(run: Run, path: str, step: Step, mapping: MapReduce, place: RunWorkspace) -> None:
     """Find the fan-out's items and store them, once: a resume works on the same list whatever the input becomes."""
-    if run.store.fanout(path) is not None:
-        return
     values = await _values(run, path, step, mapping, place)
     found = identify(values)
     for warning in found.warnings:

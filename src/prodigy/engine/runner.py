@@ -42,8 +42,9 @@ async def drive(run: Run, confirm: Confirm, past: Past) -> None:
 
 
 async def _run_fanout(run: Run, place: RunWorkspace, path: str, step: Step, mapping: MapReduce) -> None:
-    await place.begin_phase("map", path, leave_untracked=True)
-    await fanout.plan(run, path, step, mapping, place)
+    if run.store.fanout(path) is None:
+        await place.begin_phase("map", path, leave_untracked=True)
+        await fanout.plan(run, path, step, mapping, place)
     row = run.store.fanout(path)
     if row is None or row["total"] == 0:
         return

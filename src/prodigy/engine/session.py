@@ -20,6 +20,7 @@ from prodigy.errors import EnvironmentProblem, ProdigyError, UsageError
 from prodigy.plan.identity import InvalidItemsError
 from prodigy.plan.sources import InputError
 from prodigy.state import events as ev
+from prodigy.state.items import ItemState
 from prodigy.store import index
 from prodigy.store.store import Store
 
@@ -86,7 +87,8 @@ async def retry(run_id: str, caller: Caller, choices: Choices, *, item_ids: froz
     async def before(opened: Run) -> None:
         reprocessed = _chosen(opened.store, run_id, item_ids, every=every)
         await _sync_target(opened)
-        opened.store.record(*_resumed(opened, caller), *reprocessed)
+        retried = sum(len(event.ordinals) for event in reprocessed)
+        opened.store.record(*_resumed(opened, caller, retried), *reprocessed)
 
     return await _drive(run_id, caller, choices, before)
 
@@ -95,9 +97,14 @@ async def _nothing_before(_: Run) -> None:
     """A new run needs no preparation."""
 
 
-def _resumed(opened: Run, caller: Caller) -> list[ev.Event]:
+def _resumed(opened: Run, caller: Caller, retried: int = 0) -> list[ev.Event]:
     """A run that a step outside the items failed is tried again from that step; everything else is kept."""
-    events: list[ev.Event] = [ev.JobResumed(command=caller.command, options=opened.options.to_json())]
+    counts = opened.store.counts()
+    total = sum(counts.values())
+    left = counts[ItemState.PENDING] + counts[ItemState.RUNNING] + retried
+    events: list[ev.Event] = [
+        ev.JobResumed(command=caller.command, options=opened.options.to_json(), total=total, done=total - left)
+    ]
     if opened.store.run().status == "failed":
         events += [ev.StepRetired(path=row.execution) for row in opened.store.failed_run_steps()]
     return events

@@ -62,10 +62,12 @@ class JobStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobResumed(Event):
-    """`options` are the run's choices from here on, as JSON."""
+    """`options` are the run's choices from here on, as JSON. So many of its items (`total`) have ended (`done`)."""
 
     command: str
     options: str
+    total: int
+    done: int
 
 
 @dataclass(frozen=True, kw_only=True)
