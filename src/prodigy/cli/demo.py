@@ -40,7 +40,9 @@ def _copy_of_a_repository(target: Path) -> Path:
     common_dir = here()
     if common_dir is not None:
         run_git(["clone", "--quiet", "--no-hardlinks", "--", common_dir, str(target)])
-        return target
+        if run_git(["ls-files"], cwd=target).line:
+            return target
+        shutil.rmtree(target)
     package = Path(str(resources.files(prodigy)))
     shutil.copytree(package, target / "prodigy", ignore=shutil.ignore_patterns("__pycache__"))
     identity = {
