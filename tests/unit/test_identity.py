@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prodigy.plan.identity import InvalidItemsError, Item, ItemProblem, Plan, identify, item_scope
+from prodigy.plan.identity import InvalidItemsError, Item, ItemProblem, Plan, identify, item_scope, label
 
 
 def ids(*values: object) -> list[str]:
@@ -159,6 +159,9 @@ def test_the_report_is_short_however_many_there_are() -> None:
         identify([None] * 5_000)
     assert str(caught.value).startswith("5,000 items cannot be used\n  item 1: it is null\n  item 2: it is null\n")
     assert str(caught.value).endswith("\n  item 20: it is null\n  and 4,980 more")
+    with pytest.raises(InvalidItemsError) as caught:
+        identify([None] * 20)
+    assert str(caught.value).endswith("\n  item 20: it is null")
     with pytest.raises(InvalidItemsError, match=r"^1 item cannot be used"):
         identify([None])
 
@@ -248,3 +251,25 @@ def test_other_values_have_no_path_and_no_name() -> None:
     assert (scope["item"], scope["item.item"], scope["item.value"]) == (5, 5, 5)
     assert "item.path" not in scope
     assert "item.name" not in scope
+
+
+# Label ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"id": "x", "name": "other"}, "x"),
+        ({"path": "src/a.js"}, "src/a.js"),
+        ("fix the tests", "fix the tests"),
+        ("two\n lines\x1b[31m", "two lines [31m"),
+        ("x" * 60, "x" * 60),
+        ("x" * 61, "x" * 59 + "…"),
+        (7, content_id("7")),
+        ({"path": " "}, content_id('{"path":" "}')),
+        ([1], content_id("[1]")),
+    ],
+)
+def test_a_label_is_one_short_line_for_people(value: object, expected: str) -> None:
+    (item,) = identify([value]).items
+    assert label(item) == expected

@@ -120,6 +120,10 @@ def test_steps_before_the_fan_out_are_setup_and_those_behind_it_have_no_phase() 
             "map: {input: x.json, agent_template: [{shell: a}]}",
         ),
         ("- shell: a\n  commit_required: false", "- shell: a"),
+        (
+            "setup: {commands: {shell: a}}\nmap: {input: x.json, agent_template: [{shell: a}]}",
+            "setup: [{shell: a}]\nmap: {input: x.json, agent_template: [{shell: a}]}",
+        ),
         ("- &a {shell: a}\n- *a", "- shell: a\n- shell: a"),
         ("- {shell: a, timeout: &t 5}\n- {<<: {timeout: *t}, shell: b}",
          "- {shell: a, timeout: 5}\n- {shell: b, timeout: 5}"),
@@ -132,6 +136,24 @@ def test_shorthands_mean_what_their_longhands_say(shorthand: str, longhand: str)
 
 def test_max_parallel_is_10_unless_given() -> None:
     assert fan_out("map: {input: x.json, agent_template: [{shell: a}]}").max_parallel == 10
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("1", 1), ("010", 10), ("0x10", 16), ("0o17", 15), ("+5", 5), ("999999999999", 999_999_999_999)],
+)  # fmt: skip
+def test_whole_numbers_follow_yaml_1_2(written: str, number: int) -> None:
+    assert (
+        fan_out(f"map: {{input: x.json, max_parallel: {written}, agent_template: {{shell: a}}}}").max_parallel == number
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "quoted"), [("'8'", True), ("many", False), ("8.0", False), ("'-8'", False), ("[8]", False)]
+)
+def test_only_a_quoted_number_is_told_to_lose_its_quotes(written: str, quoted: bool) -> None:
+    (problem,) = problems_of(mapping(f"input: x.json\nmax_parallel: {written}\nagent_template: {{shell: a}}"))
+    assert problem.hint == ("write the number without quotes" if quoted else None)
 
 
 @pytest.mark.parametrize("part", ["setup", "agent_template", "reduce"])
@@ -201,6 +223,7 @@ def test_other_durations_are_refused(written: str) -> None:
 
 
 def test_a_duration_of_years_is_refused() -> None:
+    assert only_step("- shell: a\n  timeout: 366d\n").policy.timeout_s == 366 * 24 * 3600
     assert problems_of("- shell: a\n  timeout: 9000h\n") == [
         Problem(2, 12, '`timeout` must be at most 366 days, got "9000h"')
     ]

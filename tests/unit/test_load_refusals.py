@@ -70,6 +70,8 @@ REFUSED: list[tuple[str, int, int, str, str | None]] = [
     ("- 5", 1, 3, "a step must be a mapping such as `shell: make test`, got 5", None),
     ("- [a]", 1, 3, "a step must be a mapping such as `shell: make test`, got a list", None),
     ("-\n- shell: a", 1, 2, "a step must be a mapping such as `shell: make test`, got nothing", None),
+    ("- '  '", 1, 3, 'a step must be a mapping such as `shell: make test`, got "  "', None),
+    ("steps: ' '", 1, 8, '`steps` must be a list of steps, got " "', None),
     ("- {}", 1, 3, "this step is empty", "give it a `shell`"),
     ("- name: x", 1, 3, "this step does nothing", "give it a `shell`"),
     ("- shell: a\n  mapreduce: {}", 2, 3, "a step does one thing, but this one has `shell` and `mapreduce`", None),

@@ -129,15 +129,16 @@ def test_a_bare_word_is_text_even_when_json_could_read_it(word: str) -> None:
 
 
 def test_a_line_that_begins_like_an_object_but_is_none_is_text_with_a_warning() -> None:
-    found = items_of_output(b'a\n{"x": 1,}\n')
+    found = items_of_output(b'\n\na\n{"x": 1,}\n')
     assert found.values == ("a", '{"x": 1,}')
-    assert found.warnings == ("output of the input command:2: this line is not valid JSON and is taken as text",)
+    assert found.warnings == ("output of the input command:4: this line is not valid JSON and is taken as text",)
 
 
 @pytest.mark.parametrize(
     ("text", "line", "column"),
     [
         ('{\n  "a": 1,\n}\n', 3, 1),
+        ('\n\n  {\n  "a": 1,\n}\n', 5, 1),
         ('[\n  {"a": 1}\n  {"a": 2}\n]\n', 3, 3),
         ('{\n  "a": 1\n}\n{\n  "a": 2\n}\n', 4, 1),
     ],

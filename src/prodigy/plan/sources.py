@@ -111,8 +111,7 @@ def _file_document(text: str, where: str) -> object:
 
 
 def _output_document(text: str, where: str, warnings: list[str]) -> object:
-    text = text.strip(_BLANKS + "\n")
-    if text.startswith(_JSON_BEGINNINGS):
+    if text.lstrip(_BLANKS + "\n").startswith(_JSON_BEGINNINGS):
         try:
             return parse_json(text)
         except UnusableJsonError as error:
@@ -125,6 +124,7 @@ def _output_document(text: str, where: str, warnings: list[str]) -> object:
 
 def _refuse_broken_document(text: str, error: NotJsonError, where: str) -> None:
     """Stop when a whole JSON document was meant; its single lines are no items to spend money on."""
+    text = text.strip(_BLANKS + "\n")
     first_line = text.split("\n", 1)[0]
     if not (text.startswith(("{", "[")) and text.endswith(("}", "]"))):
         return

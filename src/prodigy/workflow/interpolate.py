@@ -14,12 +14,14 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from prodigy.errors import ProdigyError
 
 NAMESPACES = frozenset({"item", "item_id", "item_index", "item_total", "map", "workflow", "run"})
 SUPPORTED = "supported are ${name.path}, ${name[0]}, ${name['key']} and ${name.path:-default}"
 MAX_NAMES_LISTED = 20
+UNCLOSED = "${"  # the operator of a placeholder that does not end
 
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _PREFIX = re.compile(r"raw:|[#!]")
@@ -36,7 +38,7 @@ class Placeholder:
     start, end: the characters it covers, `end` excluded.
     path: as written, e.g. `item.files[0]["name"]`.
     default: literal text used when the path does not resolve, or None.
-    operator: what this version does not understand about it (`:json`, `|upper`, `%.js`), or None.
+    operator: what this version does not understand about it (`:json`, `|upper`, `%.js`, UNCLOSED), or None.
     """
 
     start: int
@@ -63,12 +65,20 @@ class Unresolved(ProdigyError):
     path: as written. available: the names there are at the level where the walk ended.
     """
 
-    def __init__(self, path: str, what: str, available: Sequence[str], wanted: str) -> None:
+    def __init__(self, path: str, miss: _Miss) -> None:
         self.path = path
-        self.available = tuple(available)
-        near = difflib.get_close_matches(wanted, self.available, n=1)
+        self.available = tuple(miss.available)
+        near = difflib.get_close_matches(miss.wanted, self.available, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        super().__init__(f"${{{path}}} does not resolve: {what}", hint=hint + _listing(self.available))
+        super().__init__(f"${{{path}}} does not resolve: {miss.what}", hint=hint + _listing(self.available))
+
+
+class _Miss(NamedTuple):
+    """Where and why a walk ended. An error costs more than this, and a default makes it needless."""
+
+    what: str
+    wanted: str
+    available: Sequence[str] = ()
 
 
 class UnsupportedPlaceholder(ProdigyError):
@@ -126,8 +136,9 @@ def _at(text: str, start: int, names: frozenset[str]) -> Placeholder | None:
         return Placeholder(start, default.end(), path, default[1])
     rest = _REST.match(text, after)
     assert rest
-    operator = (prefix.group() if prefix else "") + rest.group().removesuffix("}")
-    return Placeholder(start, rest.end(), path, operator=operator or "a missing }")
+    operator = (prefix.group() if prefix else "") + rest.group()
+    closed = operator.endswith("}")
+    return Placeholder(start, rest.end(), path, operator=operator.removesuffix("}") if closed else UNCLOSED)
 
 
 def _our_name(text: str, start: int, names: frozenset[str]) -> str | None:
@@ -163,7 +174,9 @@ def check_text(text: str, namespaces: Collection[str] = ()) -> list[TextProblem]
 
 
 def _unsupported(placeholder: Placeholder) -> tuple[str, str]:
-    return f"{spell(placeholder)}: {placeholder.operator} is not supported on our names", SUPPORTED
+    if placeholder.operator == UNCLOSED:
+        return f"`{spell(placeholder)[:-1]}` has no closing brace on its line", SUPPORTED
+    return f"`{spell(placeholder)}`: `{placeholder.operator}` is not supported on our names", SUPPORTED
 
 
 def render(value: object) -> str:
@@ -185,59 +198,58 @@ def lookup(scope: Mapping[str, object], path: str) -> object:
 
     Raises Unresolved, naming what is available at the level where the walk ended. A null is a value.
     """
+    value = _find(scope, path)
+    if isinstance(value, _Miss):
+        raise Unresolved(path, value)
+    return value
+
+
+def _find(scope: Mapping[str, object], path: str) -> object:
     if path in scope:
         return scope[path]
-    steps = _split(path)
-    dotted = _leading_names(steps)
-    for count in range(len(dotted), 0, -1):
-        key = ".".join(dotted[:count])
+    keys, head = _keys(path)
+    for key, steps in keys:
         if key in scope:
-            return _walk(scope[key], path, key, steps[count:])
-    return _missing(scope, path, str(steps[0]), dotted)
+            return _walk(scope[key], key, steps)
+    return _miss(scope, path, head)
 
 
 @lru_cache(maxsize=4096)
-def _split(path: str) -> tuple[str | int, ...]:
+def _keys(path: str) -> tuple[tuple[tuple[str, tuple[str | int, ...]], ...], str]:
+    """The keys of a scope at which `path` may begin, longest first, each with the steps after it; and the shortest."""
     steps: list[str | int] = []
     for match in _STEP.finditer(path):
         name, index, double, single = match.groups()
         steps.append(int(index) if index is not None else next(s for s in (name, double, single) if s is not None))
-    return tuple(steps)
+    count = next((number for number, step in enumerate(steps) if isinstance(step, int)), len(steps))
+    keys = [(".".join(map(str, steps[:n])), tuple(steps[n:])) for n in range(count, 0, -1)]
+    return tuple(keys), str(steps[0])
 
 
-def _leading_names(steps: Sequence[str | int]) -> list[str]:
-    names: list[str] = []
-    for step in steps:
-        if not isinstance(step, str):
-            break
-        names.append(step)
-    return names
-
-
-def _walk(value: object, path: str, place: str, steps: Sequence[str | int]) -> object:
+def _walk(value: object, place: str, steps: Sequence[str | int]) -> object:
     for step in steps:
         if isinstance(value, Mapping):
             if step not in value:
-                raise Unresolved(path, f"{place} has no {step}", [str(key) for key in value], str(step))
+                return _Miss(f"{place} has no {step}", str(step), [str(key) for key in value])
             value = value[step]
         elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
             index = int(step) if str(step).isdecimal() else -1
             if not 0 <= index < len(value):
-                raise Unresolved(path, f"{place} is a list of {len(value)} and has no {step}", (), str(step))
+                return _Miss(f"{place} is a list of {len(value)} and has no {step}", str(step))
             value = value[index]
         else:
-            raise Unresolved(path, f"{place} is {_kind(value)} and has no {step}", (), str(step))
+            return _Miss(f"{place} is {_kind(value)} and has no {step}", str(step))
         place = f"{place}.{step}" if isinstance(step, str) else f"{place}[{step}]"
     return value
 
 
-def _missing(scope: Mapping[str, object], path: str, head: str, dotted: Sequence[str]) -> object:
-    """Raise for a path whose first name is no key; keys such as `fix.output` make `fix` a level all the same."""
+def _miss(scope: Mapping[str, object], path: str, head: str) -> _Miss:
+    """For a path whose first name is no key; keys such as `fix.output` make `fix` a level all the same."""
     below = [key.removeprefix(f"{head}.") for key in scope if key.startswith(f"{head}.")]
-    if below:
-        wanted = ".".join(dotted[1:])
-        raise Unresolved(path, f"{head} has no {wanted}" if wanted else f"{head} itself has no value", below, wanted)
-    raise Unresolved(path, f"there is no {head}", list(scope), head)
+    if not below:
+        return _Miss(f"there is no {head}", head, list(scope))
+    wanted = path.removeprefix(head).lstrip(".")
+    return _Miss(f"{head} has no {wanted}" if wanted else f"{head} itself has no value", wanted, below)
 
 
 def _kind(value: object) -> str:
@@ -256,12 +268,12 @@ def _listing(names: Sequence[str]) -> str:
 
 def resolve(scope: Mapping[str, object], path: str, default: str | None) -> str:
     """The text for a placeholder: its value, else its default. Raises Unresolved when there is neither."""
-    try:
-        return render(lookup(scope, path))
-    except Unresolved:
-        if default is None:
-            raise
-        return default
+    value = _find(scope, path)
+    if not isinstance(value, _Miss):
+        return render(value)
+    if default is None:
+        raise Unresolved(path, value)
+    return default
 
 
 def interpolate_text(text: str, scope: Mapping[str, object], namespaces: Collection[str] = ()) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from prodigy.workflow.interpolate import spell
 from prodigy.workflow.shell.checks import Piece
-from prodigy.workflow.shell.flow import Flows, markers_at
+from prodigy.workflow.shell.flow import Flows, contents, is_whole_array, markers_at, yields_content
 from prodigy.workflow.shell.source import MarkedText, Marker
-from prodigy.workflow.shell.syntax import Node, descendants, kind, nodes, parameter, start
+from prodigy.workflow.shell.syntax import Node, kind, nodes, parameter, start
 
 _QUOTED_ESCAPE = re.compile(r'\\(\n|[\\"$`])')
 _UNQUOTED = re.compile(r"\\\n|\\(.)|(\{(?!\})|[*?\[,])|([^\\{*?\[,]+|\{)", re.DOTALL)
@@ -75,6 +75,11 @@ class Argument:
         return all(piece.kind == "split" for piece in self.pieces)
 
     @property
+    def literal(self) -> str:
+        """Everything that is written out, without what is between."""
+        return "".join(piece.text for piece in self.pieces if piece.kind == "text")
+
+    @property
     def may_begin_with_value(self) -> bool:
         """Whether a value decides the first character of a word."""
         at_start = True
@@ -101,16 +106,14 @@ class Reader:
         """The word with its pieces and hits."""
         return Argument(word, tuple(self.pieces(word)), tuple(self.hits(word)))
 
-    def hits(self, node: Node) -> Iterator[Hit]:
+    def hits(self, node: Node, *, through_commands: bool = True) -> list[Hit]:
         """Every value in the node and below, in the order of the tree."""
-        for part in descendants(node):
-            yield from (self.hit(marker) for marker in markers_at(part, self.source))
-            if kind(part) == "ParamExp" and not part.get("Length"):
-                yield from self.held_by(part)
-
-    def all_hits(self, node: Node) -> list[Hit]:
-        """The same as a list."""
-        return list(self.hits(node))
+        found: list[Hit] = []
+        for part in contents(node, through_commands=through_commands):
+            found += [self.hit(marker) for marker in markers_at(part, self.source)]
+            if yields_content(part):
+                found += self.held_by(part)
+        return found
 
     def hit(self, marker: Marker) -> Hit:
         """A placeholder as a hit."""
@@ -136,8 +139,10 @@ class Reader:
                 yield from _unquoted(value, is_first=index == 0, in_braces=in_braces, alone=len(parts) == 1)
                 in_braces = in_braces or "{" in value
             elif kind(part) == "DblQuoted" and not part.get("Dollar"):
-                yield Piece(kind="text")
-                for inner in nodes(part, "Parts"):
+                inside = nodes(part, "Parts")
+                if not any(_is_list(inner) for inner in inside):
+                    yield Piece(kind="text")  # quotes make a word, be it empty
+                for inner in inside:
                     yield from self._quoted(inner)
             else:
                 yield from self._other(part)
@@ -157,11 +162,11 @@ class Reader:
         elif markers := markers_at(part, self.source):
             yield Piece(kind="value", text=markers[0].variable)
         else:
-            whole = kind(part) in ("SglQuoted", "DblQuoted", "ArithmExp") or parameter(part) in _NUMBERS
+            whole = kind(part) in ("SglQuoted", "DblQuoted", "ArithmExp", "ProcSubst") or parameter(part) in _NUMBERS
             yield _SHELL if whole else _SPLIT
 
     def _literal(self, part: Node) -> Iterator[Piece]:
-        text = str(part["Value"])
+        text = str(part.get("Value", ""))
         for marker in markers_at(part, self.source):
             before, text = text.split(marker.text, 1)
             yield Piece(kind="text", text=before)
@@ -171,9 +176,7 @@ class Reader:
 
 def _is_list(part: Node) -> bool:
     """`"$@"` and `"${a[@]}"` make any number of words although they are quoted."""
-    index = part.get("Index") or {}
-    at = any(inner.get("Value") == "@" for inner in nodes(index, "Parts"))
-    return kind(part) == "ParamExp" and (parameter(part) == "@" or at or bool(part.get("Excl")))
+    return kind(part) == "ParamExp" and (is_whole_array(part) or bool(part.get("Excl")))
 
 
 def _unquoted(value: str, *, is_first: bool, in_braces: bool, alone: bool) -> Iterator[Piece]:

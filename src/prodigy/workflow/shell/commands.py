@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from prodigy.workflow.shell.arguments import Argument, Hit
@@ -13,6 +14,7 @@ from prodigy.workflow.shell.rules import (
     ASSIGNED_NAME,
     COMMAND_NAME,
     DANGEROUS_NAME,
+    FOUND_NAMES,
     PRINTF_ASSIGNS,
     PRINTF_FORMAT,
     PRINTF_VARIABLE,
@@ -31,7 +33,8 @@ from prodigy.workflow.shell.syntax import start
 from prodigy.workflow.shell.usage import ArgumentReader
 
 _VERSION = re.compile(r"[-.0-9]+(\.exe)?$|\.exe$")
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_XARGS = frozenset({"xargs", "gxargs"})
+_REPLACE = re.compile(r"(?:-[0rtpx]*[Ii]|--replace=?)(.*)", re.DOTALL)
 _FINDS = frozenset({"find", "gfind"})
 _FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 
@@ -51,17 +54,28 @@ class Verdict:
     objections: what is refused.
     no_dash, perl_files: arguments to check when the values are there; the former by their first byte.
     reads_program: the name of the command, when its standard input is program text.
+    awaits_program: the name of the command, when an argument added at its end would be.
+    inserted: what xargs or find replaces in the arguments, e.g. `{}`. inserted_into: the name of the command that
+      gets it as program text.
     """
 
     objections: list[Objection] = field(default_factory=list)
     no_dash: dict[int, Argument] = field(default_factory=dict)
     perl_files: list[Argument] = field(default_factory=list)
     reads_program: str | None = None
+    awaits_program: str | None = None
+    inserted: str | None = None
+    inserted_into: str | None = None
 
     def object_to(self, arguments: Sequence[Argument], refusal: Refusal, name: str, *, cure: str = "") -> None:
         """Refuse every value in the arguments."""
         refusal = Refusal(refusal.reason, cure or refusal.cure)
         self.objections += [Objection(hit, refusal, name) for argument in arguments for hit in argument.hits]
+
+    def note_inserted(self, argument: Argument, name: str) -> None:
+        """This argument is program text, or names a program."""
+        if self.inserted and self.inserted in argument.literal:
+            self.inserted_into = name
 
 
 def examine(arguments: Sequence[Argument]) -> Verdict:
@@ -76,6 +90,7 @@ def _examine(arguments: Sequence[Argument], verdict: Verdict) -> None:
     if command.hits:
         verdict.object_to([command], COMMAND_NAME, "")
         return
+    verdict.note_inserted(command, "xargs")
     name = None if command.may_vanish else command.basename
     if not name or name.startswith("-"):
         markers = [argument for argument in others if argument.has_marker]
@@ -128,7 +143,7 @@ def _examine_usage(name: str, usage: Usage, others: Sequence[Argument], verdict:
         argument = others[index]
         if role == Role.COMMAND:
             _forget_dashes(others[index:], verdict)
-            _examine(others[index:], verdict)
+            _examine_inner(name, others[:index], others[index:], verdict)
             return
         if role == Role.SUBCOMMAND:
             _examine_subcommand(name, argument, others[index + 1 :], verdict)
@@ -136,6 +151,29 @@ def _examine_usage(name: str, usage: Usage, others: Sequence[Argument], verdict:
         _examine_role(name, usage, role, argument, verdict)
     if reader.reads_program:
         verdict.reads_program = name
+    if reader.awaits_program:
+        verdict.awaits_program = name
+
+
+def _examine_inner(name: str, options: Sequence[Argument], inner: Sequence[Argument], verdict: Verdict) -> None:
+    """The command that another one runs. xargs also gives it what comes from standard input."""
+    if name not in _XARGS:
+        _examine(inner, verdict)
+        return
+    verdict.inserted = _replaced_by_xargs(options)
+    _examine(inner, verdict)
+    if verdict.inserted_into or (verdict.awaits_program and not verdict.inserted):
+        verdict.reads_program = verdict.inserted_into or verdict.awaits_program
+
+
+def _replaced_by_xargs(options: Sequence[Argument]) -> str | None:
+    """What `-I{}`, `-I {}`, `-i` or `--replace=R` make xargs replace."""
+    for index, option in enumerate(options):
+        match = _REPLACE.fullmatch(option.literal)
+        if match:
+            following = options[index + 1].literal if option.literal.endswith("I") and options[index + 1 :] else ""
+            return match[1] or following or "{}"
+    return None
 
 
 def _forget_dashes(inner: Sequence[Argument], verdict: Verdict) -> None:
@@ -155,6 +193,8 @@ def _examine_subcommand(name: str, argument: Argument, others: Sequence[Argument
 
 
 def _examine_role(name: str, usage: Usage, role: Role, argument: Argument, verdict: Verdict) -> None:
+    if role in (Role.TEXT, Role.FILE):
+        verdict.note_inserted(argument, name)
     match role:
         case Role.TEXT:
             verdict.object_to([argument], PROGRAM_TEXT, name, cure=usage.cure)
@@ -165,8 +205,8 @@ def _examine_role(name: str, usage: Usage, role: Role, argument: Argument, verdi
         case Role.PERL_FILE if argument.hits:
             verdict.perl_files.append(argument)
         case Role.ASSIGN:
-            variable = argument.prefix.split("=", 1)[0]
-            if not _IDENTIFIER.fullmatch(variable):
+            variable, equals, _ = argument.prefix.partition("=")
+            if not equals:
                 verdict.object_to([argument], ASSIGNED_NAME, name)
             elif is_dangerous(variable):
                 verdict.object_to([argument], DANGEROUS_NAME, variable)
@@ -186,7 +226,7 @@ def _examine_embedded(others: Sequence[Argument], verdict: Verdict) -> None:
 
 def _examine_test(name: str, others: Sequence[Argument], verdict: Verdict) -> None:
     """`test -v` evaluates its operand, and any word of which we do not know the text could be that operator."""
-    for operator, operand in zip(others, others[1:], strict=False):
+    for operator, operand in pairwise(others):
         evaluates = operator.text is None or operator.text in ("-v", "-R")
         if evaluates and operand.text is None:
             verdict.object_to([operator, operand], TEST_OPERATOR, name)
@@ -217,6 +257,9 @@ def _examine_find(others: Sequence[Argument], verdict: Verdict) -> None:
             stop = next((i for i in range(index, len(others)) if others[i].text in (";", "+")), len(others))
             if index < stop:
                 dashes = dict(verdict.no_dash)
+                verdict.inserted = "{}"
                 _examine(others[index:stop], verdict)
                 verdict.no_dash |= dashes
             index = stop + 1
+    if verdict.inserted_into:
+        verdict.object_to(others, FOUND_NAMES, verdict.inserted_into)

@@ -58,9 +58,9 @@ class Findings:
         """Check one value alone."""
         self.check(kind, [Piece(kind="value", text=marker.variable)])
 
-    def check_copies(self, hits: Iterable[Hit], kind: CheckKind) -> None:
-        """Check what variables of the script may hold, each value alone; placeholders themselves are left out."""
-        for hit in hits:
+    def check_copies(self, word: Node, kind: CheckKind) -> None:
+        """Check what variables in the word may hold, each value alone; placeholders themselves are left out."""
+        for hit in self.reader.hits(word, through_commands=False):
             for marker in () if hit.marker else hit.holds:
                 self.check_value(kind, marker)
 
@@ -72,7 +72,11 @@ class Findings:
         for name, value in names.items():
             reason = reason.replace(f"{{{name}}}", value)
             cure = cure.replace(f"{{{name}}}", value)
-        problem = self.source.problem(hit.offset, f"{hit.label} {reason}", cure)
+        self.object_to_text(hit.offset, Refusal(f"{hit.label} {reason}", cure))
+
+    def object_to_text(self, offset: int, refusal: Refusal) -> None:
+        """Refuse something at a byte of the marked text, the reason being a sentence of its own."""
+        problem = self.source.problem(offset, *refusal)
         if all(problem.offset != other.offset for other in self.problems):
             self.problems.append(problem)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prodigy.workflow.shell.source import MarkedText, Marker
-from prodigy.workflow.shell.syntax import Node, children, end, kind, nodes, operator, parameter, start
+from prodigy.workflow.shell.syntax import Node, children, descendants, end, kind, nodes, operator, parameter, start
 
 ARITHMETIC_TESTS = frozenset({"-eq", "-ne", "-lt", "-le", "-gt", "-ge"})
 
@@ -47,6 +47,7 @@ def trace(tree: Node, source: MarkedText) -> Flows:
     """Follow every assignment of the script until nothing changes."""
     collector = _Collector(source)
     collector.visit(tree, [])
+    collector.close_arithmetic()
     return Flows(
         collector.spread(through_commands=False),
         collector.spread(through_commands=True),
@@ -84,13 +85,15 @@ class _Collector:
     assignments: list[tuple[str, Node]] = field(default_factory=list)
 
     def visit(self, node: Node, inputs: list[Node]) -> None:
-        """inputs: the here-strings that a `read` at this place may get its lines from."""
-        inputs = inputs + [r["Word"] for r in nodes(node, "Redirs") if r.get("Word") and operator(r) == "<<<"]
+        """inputs: what a `read` at this place may get its lines from."""
+        inputs = inputs + [word for redirect in nodes(node, "Redirs") for word in _input_of(redirect)]
         self._note(node, inputs)
         for name, child in children(node):
             if is_arithmetic(node, name):
                 self.arithmetic |= set(_names_evaluated(child))
-            self.visit(child, inputs)
+            piped = name == "Y" and kind(node) == "BinaryCmd" and operator(node) in ("|", "|&")
+            # What a command prints is not its arguments, so it counts like a substitution.
+            self.visit(child, [*inputs, {"Type": "CmdSubst", "Stmts": [node["X"]]}] if piped else inputs)
 
     def _note(self, node: Node, inputs: list[Node]) -> None:
         match kind(node):
@@ -106,16 +109,21 @@ class _Collector:
     def _note_call(self, node: Node, inputs: list[Node]) -> None:
         self._note_assigns(nodes(node, "Assigns"))
         words = [_literal(word) for word in nodes(node, "Args")]
-        if inputs and words and words[0] in _READERS:
-            names = [word for word in words[1:] if word and _IDENTIFIER.fullmatch(word)] or [_READERS[words[0]]]
-            self.assignments += [(name, word) for name in names for word in inputs]
+        reader = next((word for word in words[:2] if word in _READERS), None)
+        if reader:
+            names = [word for word in words[1:] if word and _IDENTIFIER.fullmatch(word)]
+            self.assignments += [(name, word) for name in (*names, _READERS[reader]) for word in inputs]
+        elif {"eval", "trap"}.intersection(words[:2]):
+            texts = [str(part["Value"]) for part in descendants(node) if isinstance(part.get("Value"), str)]
+            evaluated = [text for text in texts if "((" in text or "$[" in text]
+            self.arithmetic.update(*map(_IDENTIFIER.findall, evaluated))
 
     def _note_declaration(self, node: Node) -> None:
         self._note_assigns(nodes(node, "Args"))
         flags = declared_flags(node)
         if "n" in flags or node["Variant"]["Value"] == "nameref":
             self.name_references = True
-        if "i" in flags:
+        if "i" in flags or "?" in flags:
             names = (a["Name"]["Value"] if a.get("Name") else _literal(a["Value"]) for a in nodes(node, "Args"))
             self.arithmetic |= {name for name in names if name}
 
@@ -125,14 +133,25 @@ class _Collector:
                 if assign.get("Name") and assign.get(part):
                     self.assignments.append((assign["Name"]["Value"], assign[part]))
 
+    def close_arithmetic(self) -> None:
+        """bash evaluates what it finds in a variable again, so the names in there count too: `y=x; echo $((y))`."""
+        names: dict[str, set[str]] = {}
+        for name, word in self.assignments:
+            names.setdefault(name, set()).update(_names_evaluated(word))
+        pending = list(self.arithmetic)
+        while pending:
+            new = names.get(pending.pop(), set()) - self.arithmetic
+            self.arithmetic |= new
+            pending += new
+
     def spread(self, *, through_commands: bool) -> dict[str, frozenset[int]]:
         """Variable -> placeholders, after following copies of copies; without those that hold none."""
         held: dict[str, set[int]] = {}
         copies: list[tuple[str, str]] = []
         for name, word in self.assignments:
-            for part in _contents(word, through_commands=through_commands):
+            for part in contents(word, through_commands=through_commands):
                 held.setdefault(name, set()).update(marker.number for marker in markers_at(part, self.source))
-                if kind(part) == "ParamExp" and not part.get("Length"):
+                if yields_content(part):
                     copies.append((name, parameter(part)))
         changed = True
         while changed:
@@ -144,6 +163,30 @@ class _Collector:
         return {name: frozenset(numbers) for name, numbers in held.items() if numbers}
 
 
+def _input_of(redirect: Node) -> Iterator[Node]:
+    """Here-string, here-document, or the commands of a process substitution: not a file's name, whose text is read."""
+    op, word = operator(redirect), redirect.get("Word") or {}
+    if op == "<<<":
+        yield word
+    elif op in ("<<", "<<-"):
+        yield redirect.get("Hdoc") or {}
+    elif op == "<":
+        yield from (part for part in nodes(word, "Parts") if kind(part) == "ProcSubst")
+
+
+def yields_content(part: Node) -> bool:
+    """Whether the node expands to what is in a variable, rather than its length or the keys of an array."""
+    if kind(part) != "ParamExp" or part.get("Length") or part.get("Names"):
+        return False
+    return not (part.get("Excl") and is_whole_array(part))
+
+
+def is_whole_array(expansion: Node) -> bool:
+    """`${a[@]}`, `${a[*]}` and `$@`."""
+    index = nodes(expansion.get("Index") or {}, "Parts")
+    return parameter(expansion) == "@" or any(part.get("Value") in ("@", "*") for part in index)
+
+
 def markers_at(node: Node, source: MarkedText) -> list[Marker]:
     """The markers that this node itself is or holds as plain characters; its children are not looked at."""
     if kind(node) == "ParamExp":
@@ -152,21 +195,25 @@ def markers_at(node: Node, source: MarkedText) -> list[Marker]:
     return source.within(start(node), end(node)) if isinstance(node.get("Value"), str) else []
 
 
-def _contents(word: Node, *, through_commands: bool) -> Iterator[Node]:
+def contents(word: Node, *, through_commands: bool) -> Iterator[Node]:
+    """The node and all below it, substitutions of commands only if asked for."""
     if kind(word) in ("CmdSubst", "ProcSubst") and not through_commands:
         return
     yield word
     for _, child in children(word):
-        yield from _contents(child, through_commands=through_commands)
+        yield from contents(child, through_commands=through_commands)
 
 
 def _names_evaluated(expression: Node) -> Iterator[str]:
-    for node in _contents(expression, through_commands=False):
-        value = node.get("Value")
-        if isinstance(value, str):
-            yield from _IDENTIFIER.findall(value)
-        if kind(node) == "ParamExp":
-            yield parameter(node)
+    """The names in an expression that bash evaluates, whether or not a dollar sign stands before them."""
+    value = expression.get("Value")
+    if isinstance(value, str):
+        yield from _IDENTIFIER.findall(value)
+    if yields_content(expression):
+        yield parameter(expression)
+    for name, child in children(expression):
+        if name != "Param" and kind(child) not in ("CmdSubst", "ProcSubst"):
+            yield from _names_evaluated(child)
 
 
 def _literal(word: Node) -> str | None:

@@ -31,11 +31,13 @@ class Usage:
     flags: options without a value. values: options with values, and the role of each. One letter is a short option
       and may stand in a cluster; more letters are a long one, with one or two dashes.
     attached: short options whose optional value can only follow in the same word (`-i.bak`).
+    detached: short options whose value is the next word, also from within a cluster (`bash -oc pipefail TEXT`).
     operands, rest: roles of the first operands and of all others.
     stops_after: the number of operands after which options are no longer recognised; None: they always are.
     text_flags: flags that make the first operand program text (`sh -c`).
     replaces: options whose value takes the place of the program that else is the first operand.
     ends: options after which, and after their value, everything is data.
+    inert: flags with which the program is only checked, not run.
     perl_files: flags that make perl open its operands by itself.
     strict: whether an option not listed makes what follows unsure; else it counts as a flag.
     assigns: whether `NAME=value` may stand before the operands.
@@ -46,17 +48,22 @@ class Usage:
     flags: frozenset[str] = frozenset()
     values: Mapping[str, tuple[Role, ...]] = field(default_factory=dict)
     attached: frozenset[str] = frozenset()
+    detached: frozenset[str] = frozenset()
     operands: tuple[Role, ...] = ()
     rest: Role = Role.FREE
     stops_after: int | None = 1
     text_flags: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
     ends: frozenset[str] = frozenset()
+    inert: frozenset[str] = frozenset()
     perl_files: frozenset[str] = frozenset()
     strict: bool = True
     assigns: bool = False
     stdin_below: int = 0
     cure: str = ""
+
+
+_ALWAYS = 1_000_000  # more operands than any command has
 
 
 def _names(text: str) -> frozenset[str]:
@@ -88,16 +95,18 @@ def _lenient(text: str, *, rest: Role = Role.FREE, cure: str = "") -> Usage:
 
 def _takes_text(cure: str) -> Usage:
     """A command that may take any of its arguments for program text."""
-    return Usage(rest=Role.TEXT, stops_after=None, strict=False, cure=cure)
+    return Usage(rest=Role.TEXT, stops_after=None, strict=False, stdin_below=_ALWAYS, cure=cure)
 
 
-_BY_ENVIRONMENT = "set it with env: {NAME: {p}} on the step and read the variable NAME there"
+_BY_ENVIRONMENT = "hand it over in the environment: NAME={p} before the command, and read NAME there"
 
 _SHELL = Usage(
     flags=_names("-abefhiklmnprtuvxBCDEHPTcs noprofile norc posix login verbose restricted debugger noediting"),
     values=_values("-oO", file="rcfile init-file"),
+    detached=_names("-oO"),
     operands=(Role.FILE,),
     text_flags=_names("-c"),
+    inert=_names("-n"),
     ends=_names("-s"),
     stdin_below=1,
     cure="""pass it as an argument: bash -c 'grep "$1" f' _ {p}""",
@@ -135,12 +144,16 @@ _NODE = Usage(
     values=_values(text="-ep eval print pe", file="-r require import loader"),
     operands=(Role.FILE,),
     replaces=_names("-ep eval print pe"),
+    inert=_names("-c check"),
     stdin_below=1,
     cure="pass it as an argument: node -e 'console.log(process.argv[1])' {p}",
 )
 _SED = Usage(
-    flags=_names("-nErsuz quiet silent regexp-extended separate unbuffered null-data posix debug follow-symlinks"),
-    values=_values("-l line-length", text="-e expression", file="-f file"),
+    # -l has a value on Linux and none on macOS, so it is not here.
+    flags=_names(
+        "-nErsuz quiet silent regexp-extended separate unbuffered null-data posix debug follow-symlinks in-place"
+    ),
+    values=_values(text="-e expression", file="-f file"),
     attached=_names("-i"),
     operands=(Role.TEXT,),
     replaces=_names("-ef expression file"),
@@ -148,8 +161,9 @@ _SED = Usage(
     cure="""use a program that takes it as data: awk -v x={p} '{ sub(/old/, x); print }' file""",
 )
 _AWK = Usage(
-    flags=_names("-bcChLnNOPrsStVM posix traditional re-interval version"),
+    flags=_names("-bcChnNOPrsStVM posix traditional re-interval version"),
     values=_values("-Fv field-separator assign", text="-e source", file="-fEil file exec include load"),
+    attached=_names("-L"),
     operands=(Role.TEXT,),
     replaces=_names("-efE source file exec"),
     cure="pass it as a variable: awk -v x={p} '{ print x }' file",
@@ -176,7 +190,9 @@ _SSH = Usage(
 )
 _MAKE = Usage(
     flags=_names("-bBdeikLmnpqrRsStvw silent always-make keep-going dry-run question no-print-directory"),
-    values=_values("-CjloW directory jobs load-average", text="-E eval", file="-fI file makefile include-dir"),
+    values=_values("-CoW directory", text="-E eval", file="-fI file makefile include-dir"),
+    # A word after -j that is no number is a target or an assignment.
+    attached=_names("-jl"),
     rest=Role.TEXT,
     stops_after=None,
     cure="give it to make in the environment: X={p} make target, and use $$X in the recipe",
@@ -186,19 +202,26 @@ _PHP = Usage(
     values=_values("-cSt", text="-rBREd", file="-fFz"),
     operands=(Role.FILE,),
     replaces=_names("-rRfF"),
+    inert=_names("-l"),
     stdin_below=1,
     cure="pass it as an argument: php -r 'echo $argv[1];' {p}",
 )
 
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "yash", "rbash", "fish", "csh", "tcsh")
 _EDITORS = ("vim", "vi", "nvim", "ex", "view", "ed", "emacs")
+# They run the command in their arguments; with options of their own it is unsure where that begins.
+_WRAPPERS = (
+    "nohup", "builtin", "busybox", "toybox", "pkexec", "ssh-agent", "xvfb-run", "dbus-run-session", "unshare",
+    "nsenter", "setpriv", "prlimit", "numactl", "systemd-run", "firejail", "proxychains", "proxychains4", "valgrind",
+    "ltrace", "catchsegv", "rlwrap", "tini", "dumb-init", "watchexec", "entr", "perf", "cgexec",
+)  # fmt: skip
 _RUNNERS = ("uv", "poetry", "pipenv", "pdm", "hatch", "rye", "conda", "bundle", "npm", "pnpm", "yarn")
 
 _ENV = _wrapper("-i0v ignore-environment null debug", "-uC unset chdir", assigns=True)
 _SUDO = _wrapper("-nEHSkKAbPB preserve-env", "-ugpCDhrtTR user group", assigns=True)
 _XARGS = Usage(
-    flags=_names("-0rtpxo null no-run-if-empty verbose exit"),
-    values=_values("-InPsdaEL replace max-args max-procs max-chars delimiter arg-file max-lines"),
+    flags=_names("-0rtpxo null no-run-if-empty verbose exit replace max-lines eof"),
+    values=_values("-InPsdaEL max-args max-procs max-chars delimiter arg-file"),
     attached=_names("-eil"),
     rest=Role.COMMAND,
 )
@@ -207,13 +230,18 @@ _NO_WRAPPER_FLAGS = _wrapper()
 USAGES: Mapping[str, Usage] = {
     **dict.fromkeys(_SHELLS, _SHELL),
     "python": _PYTHON, "pypy": _PYTHON, "perl": _PERL, "ruby": _RUBY, "node": _NODE, "nodejs": _NODE, "bun": _NODE,
-    "php": _PHP, "lua": Usage(values=_values("-l", text="-e"), operands=(Role.FILE,)),
+    "php": _PHP, "lua": Usage(values=_values(text="-e", file="-l"), operands=(Role.FILE,), stdin_below=1),
     "sed": _SED, "gsed": _SED, "awk": _AWK, "gawk": _AWK, "mawk": _AWK, "nawk": _AWK, "jq": _JQ, "ssh": _SSH,
     "make": _MAKE, "gmake": _MAKE,
     **dict.fromkeys(("tclsh", "wish", "osascript", "pwsh", "powershell", "expect"), _takes_text(_BY_ENVIRONMENT)),
     **dict.fromkeys(("parallel", "watch", "su", "runuser", "crontab"), _takes_text(_BY_ENVIRONMENT)),
+    **dict.fromkeys(("at", "batch"), Usage(strict=False, stdin_below=_ALWAYS, cure=_BY_ENVIRONMENT)),
+    "dc": Usage(values=_values(text="-e expression", file="-f file"), operands=(Role.FILE,), stdin_below=1),
     **dict.fromkeys(_EDITORS, _takes_text("edit the file with a program that takes the value as data")),
-    "sqlite3": Usage(operands=(Role.FREE,), rest=Role.TEXT, stops_after=None, strict=False, cure=_BY_ENVIRONMENT),
+    "sqlite3": Usage(
+        values=_values(text="cmd", file="init"), operands=(Role.FREE,), rest=Role.TEXT, stops_after=None, strict=False,
+        cure=_BY_ENVIRONMENT,
+    ),
     "psql": _lenient("-c command", cure="pass it as a variable: psql -v x={p}, and write :'x' in a file"),
     "mysql": _lenient("-e execute", cure=_BY_ENVIRONMENT),
     "rsync": _lenient("-e rsh rsync-path", cure=_BY_ENVIRONMENT),
@@ -223,16 +251,17 @@ USAGES: Mapping[str, Usage] = {
     "julia": _lenient("-eE eval print"),
     # Commands that run another command.
     "env": _ENV, "genv": _ENV, "sudo": _SUDO, "doas": _wrapper("-nL", "-uC"),
-    "command": _wrapper("-p", ends="-vV"), "builtin": _NO_WRAPPER_FLAGS, "exec": _wrapper("-cl", "-a"),
-    "nohup": _NO_WRAPPER_FLAGS, "setsid": _wrapper("-cfw ctty fork wait"),
+    "command": _wrapper("-p", ends="-vV"), "exec": _wrapper("-cl", "-a"),
+    "setsid": _wrapper("-cfw ctty fork wait"),
     "nice": _wrapper("-0123456789", "-n adjustment"), "ionice": _wrapper("-t", "-cn class classdata"),
     "timeout": _wrapper("-v foreground preserve-status verbose", "-ks kill-after signal", operands=1),
     "gtimeout": _wrapper("-v foreground preserve-status verbose", "-ks kill-after signal", operands=1),
     "time": _wrapper("-apv append portability verbose", "-fo format output"),
     "stdbuf": _wrapper("", "-ioe input output error"), "chroot": _wrapper("", "userspec groups", operands=1),
     "taskset": _wrapper("-ac", operands=1), "flock": _wrapper("-nxsuoFv", "-wE", operands=1),
+    **dict.fromkeys(("gosu", "su-exec", "faketime"), _wrapper(operands=1)),
+    **dict.fromkeys(_WRAPPERS, _NO_WRAPPER_FLAGS), "hyperfine": _takes_text(_BY_ENVIRONMENT),
     "strace": _wrapper("-fqtrvxyC", "-eosaPu"), "unbuffer": _wrapper("-p"), "chronic": _wrapper("-ve"),
-    "busybox": _NO_WRAPPER_FLAGS, "toybox": _NO_WRAPPER_FLAGS,
     "xargs": _XARGS, "gxargs": _XARGS,
     "npx": Usage(_names("-yq yes"), _values("-p package", text="-c call"), rest=Role.COMMAND, strict=False),
     # Commands whose first operand says how the others are read.

@@ -1,7 +1,8 @@
 """Where in shell text a placeholder may not stand, as data: a reason and a cure for each place, command and name.
 
-Whatever no table allows is refused, so a row that is missing makes the tool stricter, never weaker. `{p}` stands
-for the placeholder as it is written, `{name}` for the name that the rule is about.
+A place in the grammar that is missing here is refused all the same; a command that is missing here and in `programs`
+is taken for one to which arguments are data. `{p}` stands for the placeholder as it is written, `{name}` for the
+name that the rule is about.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from enum import Enum
 from typing import NamedTuple
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 class Refusal(NamedTuple):
     """reason: ends a sentence that begins with the placeholder. cure: what to write instead."""
 
@@ -20,11 +25,11 @@ class Refusal(NamedTuple):
 
 
 _STORE = 'store it before (x={p}) and write "$x" here'
-_ARGUMENT = """pass it as an argument, e.g. bash -c 'grep "$1" f' _ {p}, or with env: {NAME: {p}} on the step"""
+_ARGUMENT = """pass it as an argument, e.g. bash -c 'grep "$1" f' _ {p}"""
 
 # Places in the grammar.
 PLACES: Mapping[str, Refusal] = {
-    "heredoc": Refusal("stands in a here-document, which this version does not support", "use printf '%s\\n' {p} > file"),
+    "heredoc": Refusal("stands in a here-document, which is not supported", "use printf '%s\\n' {p} > file"),
     "heredoc_word": Refusal("is the delimiter of a here-document", "write the delimiter out"),
     "ansi_c": Refusal("stands inside $'...', where backslashes are code", "end the quotes before it: $'a'{p}$'b'"),
     "translated": Refusal('stands inside $"...", whose text is translated', 'use plain quotes: "{p}"'),
@@ -34,21 +39,22 @@ PLACES: Mapping[str, Refusal] = {
     "extglob": Refusal("is part of an extended glob", "compare it with case {p} in ...) or [[ {p} == ... ]]"),
     "case_pattern": Refusal("is a pattern of case", "compare it as text: if [ \"$x\" = {p} ]; then ...; fi"),
     "regex": Refusal("is a regular expression", "compare it as text: [[ $x == {p} ]], or use grep -e {p}"),
-    "escaped": Refusal("has a backslash before it", "remove the backslash; write $$ for a dollar sign of the shell"),
+    "escaped": Refusal("has a backslash before it", "remove the backslash; as plain characters: '$''{'"),
     "arithmetic_quotes": Refusal("stands in single quotes inside arithmetic", "remove the quotes"),
+    "arithmetic_name": Refusal("continues a name or a number in arithmetic", "put an operator or a space before it"),
     "test_name": Refusal("is the name of a variable to test, and bash would evaluate it", "write the name out"),
-    "test_operator": Refusal("stands after {name} in [[ ]], which this version does not support", _STORE),
+    "test_operator": Refusal("stands after {name} in [[ ]], which is not supported", _STORE),
     "descriptor": Refusal("is the target of {name}, which bash reads twice", "write > {p} 2>&1, or the number itself"),
-    "redirect": Refusal("is the target of {name}, which this version does not support", _STORE),
+    "redirect": Refusal("is the target of {name}, which is not supported", _STORE),
     "select": Refusal("stands in a select loop, which waits for a person", "use for"),
-    "coprocess": Refusal("stands in a coprocess, which this version does not support", "use a pipeline"),
+    "coprocess": Refusal("stands in a coprocess, which is not supported", "use a pipeline"),
     "declared_word": Refusal("decides the name that {name} declares", "write the name out: {name} x={p}"),
     "declared_array": Refusal("is an element of an array that {name} declares", "assign it alone: x=({p})"),
     "declared_flag": Refusal("is assigned by {name} with {flags}", "declare it first, then assign it alone: x={p}"),
     "name_reference": Refusal("is stored in a script that has name references (declare -n)", "use the variable itself"),
     "indirection": Refusal("is used as the name of another variable", "write the name out, or use case"),
     "prompt": Refusal("is expanded like a prompt (@P), which runs commands in it", "use the variable without @P"),
-    "unknown": Refusal("stands at a place that this version does not support", _STORE),
+    "unknown": Refusal("stands at a place that is not supported", _STORE),
 }  # fmt: skip
 
 
@@ -66,7 +72,7 @@ _NAME_OUT = "write the name out; the value belongs into an assignment: x={p}"
 
 # A builtin that evaluates its arguments, or takes names from them, in some of its forms.
 REFUSED_COMMANDS: Mapping[str, Command] = {
-    "eval": Command(_EVALUATED, _ARGUMENT, with_input=True),
+    "eval": Command(_EVALUATED, _ARGUMENT),
     "source": Command(_EVALUATED, "write the file's name out", with_input=True),
     ".": Command(_EVALUATED, "write the file's name out", with_input=True),
     "trap": Command(_EVALUATED, 'store it before (x={p}) and write "$x" in a function that trap calls'),
@@ -103,13 +109,23 @@ UNKNOWN_COMMAND = Refusal(
 PROGRAM_TEXT = Refusal("is program text of {name}", _ARGUMENT)
 PROGRAM_FILE = Refusal("names the program that {name} runs", "write the program's name out and pass the value to it")
 PROGRAM_INPUT = Refusal("is the program that {name} reads from standard input", _ARGUMENT)
+FOUND_NAMES = Refusal(
+    "is part of the names that find puts into program text of {name}",
+    "pass the names as arguments: sh -c '... \"$1\"' _ {}",
+)
 UNSURE = Refusal(
-    "cannot be told from an option or a program here, because {name} has an option or an expansion before it that we"
-    " do not know",
-    'write the options out, quote expansions ("$x"), and put operands last',
+    "stands where {name} may take it for an option or a program: an option or an unquoted expansion before it is"
+    " not known to us",
+    'quote expansions ("$x") and write options out, those with a value as --name=value',
+)
+BACKSLASH_IN_ARRAY = Refusal(
+    "bash misreads a backslash in an array inside $(...)",
+    "use quotes instead of the backslash, or fill the array before",
 )
 ASSIGNED_NAME = Refusal("decides the name of a variable", "write the name out: NAME={p}")
-DANGEROUS_NAME = Refusal("would be the value of {name}, which decides what code runs", "use another variable")
+DANGEROUS_NAME = Refusal(
+    "would be the value of {name}, which bash evaluates or which decides what code runs", "use another variable"
+)
 PRINTF_FORMAT = Refusal("is in the format of printf", "use printf '%s\\n' {p}")
 PRINTF_VARIABLE = Refusal("is given to printf -v or %n, which assign variables", "use x={p}")
 TEST_OPERATOR = Refusal(
@@ -135,7 +151,7 @@ REDIRECTS: Mapping[str, Target] = {
     **dict.fromkeys((">", ">>", ">|", "<>", "&>", "&>>"), Target.WRITE),
 }
 
-# [[ ]]: tests whose words are plain text to bash. The arithmetic ones are in shell_flow; -v, -R and =~ are not here.
+# [[ ]]: tests whose words are plain text to bash. The arithmetic ones are in `flow`; -v, -R and =~ are not here.
 UNARY_TESTS = frozenset(f"-{letter}" for letter in "abcdefghknoprstuwxzGLNOS")
 BINARY_TESTS = frozenset({"=", "==", "!=", "<", ">", "-nt", "-ot", "-ef"})
 
@@ -144,17 +160,15 @@ _DANGEROUS_PREFIXES = (
     "BASH", "DYLD_", "GIT_", "JAVA_", "LD_", "NPM_CONFIG_", "npm_config_", "PERL5", "PIP_", "PYTHON", "RUBY",
     "SSH_ASKPASS", "TEXTDOMAIN", "XDG_",
 )  # fmt: skip
-_DANGEROUS_NAMES = frozenset(
-    """
-    PATH ENV IFS CDPATH SHELL HOME SHELLOPTS GLOBIGNORE PROMPT_COMMAND PROMPT_DIRTRIM PS0 PS1 PS2 PS3 PS4
-    RANDOM SRANDOM SECONDS OPTIND OPTERR OPTARG HISTCMD LINENO HISTFILE HISTSIZE HISTCONTROL HISTIGNORE TMOUT
-    FUNCNEST FUNCNAME DIRSTACK GROUPS EUID UID PPID PIPESTATUS COMP_WORDBREAKS COMPREPLY COPROC EPOCHSECONDS
-    EPOCHREALTIME CHILD_MAX EXECIGNORE FIGNORE INPUTRC POSIXLY_CORRECT TIMEFORMAT MAILCHECK IGNOREEOF
-    EDITOR VISUAL PAGER BROWSER LESSOPEN LESSCLOSE LESS MANPAGER MORE FCEDIT AWKPATH AWKLIBPATH
-    MAKEFLAGS MFLAGS MAKEFILES GNUMAKEFLAGS CLASSPATH _JAVA_OPTIONS JDK_JAVA_OPTIONS LOCPATH NLSPATH HOSTALIASES
-    CARGO_HOME RUSTC_WRAPPER RUSTFLAGS GOFLAGS CC CXX TAR_OPTIONS RSYNC_RSH CVS_RSH SVN_SSH ZDOTDIR TERMINFO
-    NODE_OPTIONS NODE_PATH PHPRC PHP_INI_SCAN_DIR PERLLIB PERL_UNICODE GCONV_PATH histchars auto_resume
-    """.split()
+_DANGEROUS_NAMES = _words(
+    "PATH ENV IFS CDPATH SHELL HOME SHELLOPTS GLOBIGNORE PROMPT_COMMAND PROMPT_DIRTRIM PS0 PS1 PS2 PS3 PS4"
+    " RANDOM SRANDOM SECONDS OPTIND OPTERR OPTARG HISTCMD LINENO HISTFILE HISTSIZE HISTCONTROL HISTIGNORE TMOUT"
+    " FUNCNEST FUNCNAME DIRSTACK GROUPS EUID UID PPID PIPESTATUS COMP_WORDBREAKS COMPREPLY COPROC EPOCHSECONDS"
+    " EPOCHREALTIME CHILD_MAX EXECIGNORE FIGNORE INPUTRC POSIXLY_CORRECT TIMEFORMAT MAILCHECK IGNOREEOF"
+    " EDITOR VISUAL PAGER BROWSER LESSOPEN LESSCLOSE LESS MANPAGER MORE FCEDIT AWKPATH AWKLIBPATH"
+    " MAKEFLAGS MFLAGS MAKEFILES GNUMAKEFLAGS CLASSPATH _JAVA_OPTIONS JDK_JAVA_OPTIONS LOCPATH NLSPATH HOSTALIASES"
+    " CARGO_HOME RUSTC_WRAPPER RUSTFLAGS GOFLAGS CC CXX TAR_OPTIONS RSYNC_RSH CVS_RSH SVN_SSH ZDOTDIR TERMINFO"
+    " NODE_OPTIONS NODE_PATH PHPRC PHP_INI_SCAN_DIR PERLLIB PERL_UNICODE GCONV_PATH histchars auto_resume"
 )
 
 

@@ -12,8 +12,9 @@ from prodigy.workflow.shell.arguments import Argument, Hit
 from prodigy.workflow.shell.checks import CheckKind
 from prodigy.workflow.shell.commands import Verdict, examine
 from prodigy.workflow.shell.findings import Findings
-from prodigy.workflow.shell.flow import ARITHMETIC_TESTS, Flows, declared_flags
+from prodigy.workflow.shell.flow import ARITHMETIC_TESTS, Flows, declared_flags, yields_content
 from prodigy.workflow.shell.rules import (
+    BACKSLASH_IN_ARRAY,
     BINARY_TESTS,
     DANGEROUS_NAME,
     DECLARE_FLAGS,
@@ -59,6 +60,7 @@ class Statements:
         self._comments(tree)
         self._statements(tree)
         self._variables(tree)
+        self._misread_arrays(tree)
 
     def _comments(self, tree: Node) -> None:
         for node in descendants(tree):
@@ -113,11 +115,11 @@ class Statements:
             self.findings.check("leading_dash", argument.pieces)
         for argument in verdict.perl_files:
             self.findings.check("perl_file", argument.pieces)
-            self.findings.check_copies(argument.hits, "perl_file")
+            self.findings.check_copies(argument.word, "perl_file")
 
     def _assign(self, assign: Node) -> None:
         self._guard_name(
-            assign["Name"]["Value"], [hit for _, child in children(assign) for hit in self.reader.all_hits(child)]
+            assign["Name"]["Value"], [hit for _, child in children(assign) for hit in self.reader.hits(child)]
         )
         if assign.get("Index"):
             self.words.arithmetic(assign["Index"])
@@ -139,17 +141,17 @@ class Statements:
         flags = declared_flags(node)
         for assign in nodes(node, "Args"):
             if assign.get("Naked"):
-                for hit in self.reader.all_hits(assign):
+                for hit in self.reader.hits(assign):
                     self.findings.object_to(hit, PLACES["declared_word"], name=name)
                 continue
             self.findings.refuse(assign.get("Array") or {}, "declared_array", name=name)
-            hits = self.reader.all_hits(assign.get("Value") or {})
+            hits = self.reader.hits(assign.get("Value") or {})
             if hits and not DECLARE_FLAGS.issuperset(flags):
                 for hit in hits:
                     self.findings.object_to(hit, PLACES["declared_flag"], name=name, flags=f"-{flags}")
             elif hits:
                 self.findings.check("leading_parenthesis", self.reader.pieces(assign["Value"]))
-                self.findings.check_copies(hits, "leading_parenthesis")
+                self.findings.check_copies(assign["Value"], "leading_parenthesis")
             self._assign(assign)
 
     def _if(self, node: Node) -> None:
@@ -168,7 +170,7 @@ class Statements:
             self.findings.refuse(loop, "select")
         elif kind(loop) == "WordIter":
             for item in nodes(loop, "Items"):
-                self._guard_name(loop["Name"]["Value"], self.reader.all_hits(item))
+                self._guard_name(loop["Name"]["Value"], self.reader.hits(item))
                 self.words.word(item)
         elif kind(loop) == "CStyleLoop":
             for _, expression in children(loop):
@@ -184,7 +186,7 @@ class Statements:
 
     def _binary(self, node: Node) -> None:
         if operator(node) in ("|", "|&"):
-            self._no_program(self.reader.all_hits(node["X"]), node["Y"])
+            self._no_program(self.reader.hits(node["X"]), node["Y"])
         self._statement(node["X"])
         self._statement(node["Y"])
 
@@ -210,7 +212,7 @@ class Statements:
             self._test(node["X"])
             return
         place = "test_name" if op in ("-v", "-R") else "test_operator"
-        for hit in self.reader.all_hits(node["X"]):
+        for hit in self.reader.hits(node["X"]):
             self.findings.object_to(hit, PLACES[place], name=op)
 
     def _binary_test(self, node: Node) -> None:
@@ -235,14 +237,14 @@ class Statements:
             self.findings.refuse(redirect.get("Hdoc") or {}, "heredoc")
             return
         target = REDIRECTS.get(op)
-        hits = self.reader.all_hits(word)
+        hits = self.reader.hits(word)
         if target is None:
             for hit in hits:
                 self.findings.object_to(hit, PLACES["descriptor" if op in (">&", "<&") else "redirect"], name=op)
         elif target is not Target.TEXT:
             rule: CheckKind = "write_target" if target is Target.WRITE else "read_target"
             self.findings.check(rule, self.reader.pieces(word))
-            self.findings.check_copies(hits, rule)
+            self.findings.check_copies(word, rule)
         self.words.word(word)
 
     def _variables(self, tree: Node) -> None:
@@ -253,13 +255,22 @@ class Statements:
                 self.findings.check_value("integer", markers[number])
         for numbers in self.flows.derived.values() if self.flows.name_references else ():
             self.findings.object_to(self.reader.hit(markers[min(numbers)]), PLACES["name_reference"])
-        for node in descendants(tree):
-            is_prompt = (node.get("Exp") or {}).get("Op") == "@" and _is_prompt(node["Exp"])
-            if kind(node) == "ParamExp" and (node.get("Excl") or is_prompt):
+        for node in filter(yields_content, descendants(tree)):
+            place = "prompt" if _is_prompt(node.get("Exp") or {}) else "indirection" if node.get("Excl") else None
+            if place:
                 for hit in self.reader.held_by(node):
-                    self.findings.object_to(hit, PLACES["prompt" if is_prompt else "indirection"])
+                    self.findings.object_to(hit, PLACES[place])
+
+    def _misread_arrays(self, tree: Node) -> None:
+        """bash up to 5.2 loses backslashes of `$(a=(\\"x))`, so that quotes after it are not those of the tree."""
+        substitutions = [node for node in descendants(tree) if kind(node) in ("CmdSubst", "ProcSubst")]
+        arrays = [node for part in substitutions for node in descendants(part) if "Elems" in node]
+        for node in (node for array in arrays for node in descendants(array) if kind(node) != "DblQuoted"):
+            if any(kind(part) == "Lit" and "\\" in part["Value"] for part in nodes(node, "Parts")):
+                self.findings.object_to_text(start(node), BACKSLASH_IN_ARRAY)
 
 
-def _is_prompt(expansion: Node) -> bool:
-    parts = nodes(expansion.get("Word") or {}, "Parts")
-    return any("P" in str(part.get("Value", "P")) for part in parts)
+def _is_prompt(operation: Node) -> bool:
+    """`@P`, or an operator after the @ that only the shell knows."""
+    parts = nodes(operation.get("Word") or {}, "Parts")
+    return operation.get("Op") == "@" and any("P" in str(part.get("Value", "P")) for part in parts)

@@ -38,7 +38,7 @@ class ShellSyntaxError(Exception):
 
 def parse(script: bytes) -> Node:
     """The tree of a bash script. Raises ShellSyntaxError, and EnvironmentProblem without a usable shfmt."""
-    done = _run([_shfmt(), "--to-json", "-ln", "bash"], script)
+    done = _run([find_shfmt(), "--to-json", "-ln", "bash"], script)
     if done.returncode != 0:
         match = _SHFMT_ERROR.search(done.stderr.decode(errors="replace"))
         if not match:
@@ -72,7 +72,7 @@ def _run(arguments: list[str], script: bytes) -> subprocess.CompletedProcess[byt
 
 
 @cache
-def _shfmt() -> str:
+def find_shfmt() -> str:
     """The shfmt of our own environment, else the one on PATH."""
     beside = Path(sys.executable).parent / "shfmt"
     found = str(beside) if beside.is_file() else shutil.which("shfmt")

@@ -28,11 +28,18 @@ class ArgumentReader:
         self._is_unsure = False
         self._has_program = False
         self._names_input = False
+        self._has_bare_attached = False
 
     @property
     def reads_program(self) -> bool:
         """Whether the command takes its program from standard input, after all arguments were read."""
         return self._names_input or (not self._has_program and self.operands < self.usage.stdin_below)
+
+    @property
+    def awaits_program(self) -> bool:
+        """Whether an argument that followed would be program text, or name a program or command."""
+        following = (self._pending or self._expected or [self.usage.rest])[0]
+        return following in (Role.TEXT, Role.FILE, Role.COMMAND) and not self._is_free
 
     def roles(self, arguments: Iterable[Argument]) -> Iterator[Role]:
         """The role of each argument; the last is COMMAND or SUBCOMMAND where one begins."""
@@ -71,14 +78,18 @@ class ArgumentReader:
         return role
 
     def _operand(self, argument: Argument) -> Role:
-        if self.usage.assigns and not self.operands and "=" in argument.prefix:
+        if self.usage.assigns and not self.operands and "=" in argument.literal:
             return Role.ASSIGN
+        if argument.text == "" and self._has_bare_attached:
+            return Role.FREE  # `sed -i '' TEXT` on macOS; an empty program would be none on Linux either
         self.operands += 1
         stop = self.usage.stops_after
         self._options_ended = self._options_ended or (stop is not None and self.operands >= stop)
         role = self._expected.pop(0) if self._expected else self.usage.rest
         if role == Role.FILE and self.flags & self.usage.text_flags:
             return Role.TEXT
+        if role == Role.FILE and self.flags & self.usage.inert:
+            return Role.FREE
         self._names_input = self._names_input or (role == Role.FILE and argument.text in _STDIN_NAMES)
         if role == Role.FREE and self.flags & self.usage.perl_files:
             return Role.PERL_FILE
@@ -99,10 +110,12 @@ class ArgumentReader:
 
     def _long_name(self, name: str) -> str | None:
         """The option that `name` is, or abbreviates."""
-        usage = self.usage
-        if name in usage.values or name in usage.flags or name in usage.ends:
+        if self._is_known(name):
             return name
-        return next((option for option in usage.values if len(option) > 1 and option.startswith(name)), None)
+        return next((option for option in self.usage.values if len(option) > 1 and option.startswith(name)), None)
+
+    def _is_known(self, name: str) -> bool:
+        return name in self.usage.values or name in self.usage.flags or name in self.usage.ends
 
     def _named(self, name: str, *, attached: bool, complete: bool) -> Role:
         if not complete:
@@ -120,7 +133,7 @@ class ArgumentReader:
             self._has_program = True
         if roles and attached:
             return roles[0]
-        self._pending = roles
+        self._pending += roles
         return Role.OPTION
 
     def _cluster(self, letters: str, argument: Argument) -> Role:
@@ -129,10 +142,11 @@ class ArgumentReader:
         for index, letter in enumerate(letters):
             has_more = index + 1 < len(letters) or not complete or "=" in argument.prefix
             if letter in self.usage.attached:
+                self._has_bare_attached = not has_more
                 return Role.OPTION if complete else self._unknown(complete=True, has_value=True)
-            if letter in self.usage.values:
+            if letter in self.usage.values and letter not in self.usage.detached:
                 return self._take(letter, attached=has_more)
-            if letter not in self.usage.flags | self.usage.ends and self.usage.strict:
+            if self.usage.strict and not self._is_known(letter):
                 return self._unknown(complete=False, has_value=False)
             self._take(letter, attached=False)
         return Role.OPTION if complete else self._unknown(complete=False, has_value=False)

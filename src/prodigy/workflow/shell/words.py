@@ -6,13 +6,17 @@ that its value must pass. To support another part of a word, add a method to the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 from prodigy.workflow.shell.findings import Findings
 from prodigy.workflow.shell.flow import is_arithmetic, markers_at
 from prodigy.workflow.shell.source import Marker
 from prodigy.workflow.shell.syntax import Node, children, kind, nodes
 
+Visit = Callable[[Node], None]
+
+_ENDS_IN_NAME = re.compile(r"(?<![0-9A-Za-z_])[A-Za-z_]\w*$")
 _BARE = '"{}"'
 _SINGLE_QUOTED = "'\"{}\"'"
 
@@ -20,10 +24,10 @@ _SINGLE_QUOTED = "'\"{}\"'"
 class Words:
     """The part of the walk that looks inside words; `visit_statements` goes on with those of a substitution."""
 
-    def __init__(self, findings: Findings, visit_statements: Callable[[Node], None]) -> None:
+    def __init__(self, findings: Findings, visit_statements: Visit) -> None:
         self.findings = findings
         self.visit_statements = visit_statements
-        self._bare: Mapping[str, Callable[[Node], None]] = {
+        self._bare: Mapping[str, Visit] = {
             "Lit": lambda part: findings.refuse(part, "escaped"),
             "SglQuoted": self._single_quoted,
             "DblQuoted": self._double_quoted,
@@ -33,7 +37,9 @@ class Words:
             "ArithmExp": lambda part: self.arithmetic(part["X"]),
             "ExtGlob": lambda part: findings.refuse(part, "extglob"),
         }
-        self._quoted = {name: self._bare[name] for name in ("Lit", "ParamExp", "CmdSubst", "ArithmExp")}
+        self._quoted: Mapping[str, Visit] = {
+            name: self._bare[name] for name in ("Lit", "ParamExp", "CmdSubst", "ArithmExp")
+        }
 
     def word(self, word: Node) -> None:
         """A word that the shell expands: anything bare becomes quoted."""
@@ -92,24 +98,26 @@ class Words:
             for _, operand in children(expression):
                 self.arithmetic(operand, is_word=is_word)
             return
-        for part in nodes(expression, "Parts"):
+        self._operands(nodes(expression, "Parts"), self._bare, _BARE if is_word else None)
+
+    def _operands(self, parts: Sequence[Node], visits: Mapping[str, Visit], template: str | None) -> None:
+        for before, part in zip([None, *parts], parts, strict=False):
             if marker := self._marker(part):
-                self._evaluated(marker, _BARE if is_word else None)
+                self._evaluated(marker, part, before, template)
             elif kind(part) == "DblQuoted" and not part.get("Dollar"):
-                self._quoted_arithmetic(part)
+                self._operands(nodes(part, "Parts"), self._quoted, None)
             elif kind(part) == "SglQuoted":
                 self.findings.refuse(part, "arithmetic_quotes")
-            elif visit := self._bare.get(kind(part)):
+            elif visit := visits.get(kind(part)):
                 visit(part)
 
-    def _quoted_arithmetic(self, part: Node) -> None:
-        for inner in nodes(part, "Parts"):
-            if marker := self._marker(inner):
-                self._evaluated(marker)
-            elif visit := self._quoted.get(kind(inner)):
-                visit(inner)
+    def _evaluated(self, marker: Marker, part: Node, before: Node | None, template: str | None) -> None:
+        """bash runs the `$(...)` of `a[$(...)]` here although it is quoted, so only numbers may pass.
 
-    def _evaluated(self, marker: Marker, template: str | None = None) -> None:
-        """bash runs the `$(...)` of `a[$(...)]` here although it is quoted, so only numbers may pass."""
+        Nor may a number complete the name of a variable: that could hold anything.
+        """
+        if before and (kind(before) != "Lit" or _ENDS_IN_NAME.search(str(before["Value"]))):
+            self.findings.refuse(part, "arithmetic_name")
+            return
         self._claim(marker, template)
         self.findings.check_value("integer", marker)
