@@ -37,8 +37,11 @@ def test_the_commands_of_the_readme_exist(project: Project) -> None:
         assert project.prodigy(*command.split(), "--help").code == 0, command
 
 
-@pytest.mark.parametrize("inside", [True, False])
-def test_the_demo_runs_in_a_repository_and_outside_of_any(project: Project, tmp_path: Path, inside: bool) -> None:
+@pytest.mark.parametrize("place", ["a repository", "nowhere", "an empty repository"])
+def test_the_demo_runs_wherever_one_stands(project: Project, tmp_path: Path, place: str) -> None:
+    inside = place == "a repository"
+    if place == "an empty repository":
+        git(tmp_path, "init", "-q")
     if inside:
         for number in range(6):
             project.write(f"src/file {number}.txt", "some words\n" * number)
