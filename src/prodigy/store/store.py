@@ -292,9 +292,6 @@ class Store:
                 "event": {"event_type": row["type"], **json.loads(row["data"])},
             }
 
-    def has_happened(self, event_type: str) -> bool:
-        return self._one("SELECT 1 FROM event WHERE type = ? LIMIT 1", event_type) is not None
-
     def _one(self, statement: str, *values: object) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._db.execute(statement, values).fetchone()
         return row
