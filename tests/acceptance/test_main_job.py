@@ -507,3 +507,27 @@ reduce:
     assert project.prodigy("resume", "latest").code == 0
     assert project.tally() == Counter({"one": 1, "two": 2})
     project.assert_nothing_left()
+
+
+def test_file_names_of_another_encoding_are_no_trouble(project: Project) -> None:
+    workflow = project.workflow(r"""
+setup:
+  - shell: printf x > $'left-\377.txt'
+map:
+  input: printf '{"id":"a"}\n{"id":"b"}\n'
+  max_parallel: 2
+  agent_template:
+    - shell: |
+        touch "$SHARED/started-$PRODIGY_ITEM_ID"
+        until [ -e "$SHARED/started-a" ] && [ -e "$SHARED/started-b" ]; do sleep 0.02; done
+        printf %s ${item.id} > $'fought-\377.txt'
+reduce:
+  - shell: test -e $'left-\377.txt'
+""")
+    done = project.prodigy("run", workflow, "--yes")
+    assert done.code == 3, done.err
+    (letter,) = project.prodigy("dlq", "list", "--json").json
+    assert "fought-" in letter["failure_history"][0]["error_message"]
+    tracked = git(project.repo, "-c", "core.quotePath=true", "ls-tree", "-r", "--name-only", "main")
+    assert "fought-\\377.txt" in tracked
+    assert "left-" not in tracked

@@ -105,3 +105,24 @@ def test_a_run_that_is_not_there_is_a_usage_error(project: Project) -> None:
     done = project.prodigy("resume", "nothing")
     assert done.code == 2
     assert "no run is called nothing" in done.err
+
+
+def test_a_database_with_damaged_pages_is_named_and_hides_no_other_run(project: Project) -> None:
+    workflow = project.workflow("name: one\nsteps:\n  - shell: 'true'\n")
+    assert project.prodigy("run", workflow).code == 0
+    damaged = project.run_id()
+    assert project.prodigy("run", workflow).code == 0
+    path = project.home / "runs" / damaged / "run.db"
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xa5" * (len(data) - 4096)
+    path.write_bytes(data)
+    for name in ("run.db-wal", "run.db-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    for command in (("status", damaged), ("resume", damaged), ("dlq", "list", damaged)):
+        done = project.prodigy(*command)
+        assert done.code == 1, done.err
+        assert "run.db" in done.err
+        assert "bug" not in done.err
+    listing = project.prodigy("status", "--json")
+    assert listing.code == 0
+    assert len(listing.json) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import click
 from prodigy.cli import common
 from prodigy.cli.progress import printable
 from prodigy.engine.summary import summarise
+from prodigy.errors import ProdigyError
 from prodigy.git.context import discover
 from prodigy.git.worktrees import listed
 from prodigy.store import index
@@ -32,7 +34,7 @@ def status_command(run_reference: str | None, *, as_json: bool) -> None:
             if summary["error"]:
                 click.echo(f"  error: {printable(str(summary['error']))}")
         return
-    summaries = [_summary(row.id) for row in index.runs(common.here())]
+    summaries = list(_summaries())
     if as_json:
         click.echo(json.dumps(summaries, indent=2))
     elif not summaries:
@@ -42,6 +44,15 @@ def status_command(run_reference: str | None, *, as_json: bool) -> None:
         assert isinstance(items, dict)
         done = f"{items['successful']}/{items['total']} items"
         click.echo(f"{summary['run_id']}  {summary['status']!s:24} {done:>14}  {summary['workflow']}")
+
+
+def _summaries() -> Iterator[dict[str, object]]:
+    """Every run of this repository, newest first; one that can't be read does not hide the others."""
+    for row in index.runs(common.here()):
+        try:
+            yield _summary(row.id)
+        except ProdigyError as error:
+            click.echo(f"Warning: {error}", err=True)
 
 
 def _summary(run_id: str) -> dict[str, object]:
@@ -69,7 +80,7 @@ def events_ls_command(run_reference: str, *, event_type: str | None, limit: int 
         ]
     for record in records[-limit:] if limit else records:
         if as_json:
-            click.echo(json.dumps(record, ensure_ascii=False))
+            click.echo(json.dumps(record))
             continue
         data = dict(record["event"])  # type: ignore[call-overload]
         name = data.pop("event_type")

@@ -98,4 +98,4 @@ def signature(message: str) -> str:
     """16 hex digits, equal for the same failure of two items: paths, numbers, ids and times do not count."""
     for pattern, name in _VARIABLE_PARTS:
         message = pattern.sub(name, message)
-    return hashlib.sha256(" ".join(message.split()).encode()).hexdigest()[:16]
+    return hashlib.sha256(" ".join(message.split()).encode(errors="backslashreplace")).hexdigest()[:16]

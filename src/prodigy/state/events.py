@@ -49,6 +49,17 @@ class ItemEvent(Event):
     label: str
 
 
+def storable(event: Event) -> Event:
+    """The event with texts that a database can hold: half a character, as in file names of another encoding, is
+    spelled out (`\\udcff`)."""
+    changed = {
+        field.name: value.encode(errors="backslashreplace").decode()
+        for field in dataclasses.fields(event)
+        if isinstance(value := getattr(event, field.name), str) and not value.isascii()
+    }
+    return dataclasses.replace(event, **changed) if changed else event
+
+
 # The run ---------------------------------------------------------------------------------------------------
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prodigy import faults
-from prodigy.errors import CorruptState, EnvironmentProblem, UsageError
+from prodigy.errors import CorruptState, EnvironmentProblem, ProdigyError, UsageError
 from prodigy.state import events as ev
+from prodigy.state.events import storable
 from prodigy.state.items import ItemRow, ItemState
 from prodigy.state.step_path import is_in_an_item
 from prodigy.store.database import SCHEMA_VERSION, connect, migrate, now, transaction
@@ -88,26 +90,44 @@ class Store:
 
     def keep_setup_leftovers(self, paths: Iterable[str], event: ev.PhaseStarted) -> None:
         """Remember the untracked files that setup left: they stay visible and are never committed."""
-        rows = [(path,) for path in paths]
+        rows = [(os.fsencode(path),) for path in paths]
         self._write((event,), ("INSERT OR IGNORE INTO setup_leftover VALUES (?)", rows))
 
     def _write(self, events: Iterable[ev.Event], rows: tuple[str, Sequence[tuple[object, ...]]] | None) -> None:
-        events = tuple(events)
+        events = tuple(storable(event) for event in events)
         at = now()
         for event in events:
             faults.point(f"before:{event.type}")
-        with transaction(self._db):
-            for event in events:
-                project(self._db, event, at)
-                self._db.execute(
-                    "INSERT INTO event (id, at, type, data) VALUES (?, ?, ?, ?)",
-                    (str(uuid.uuid4()), at, event.type, json.dumps(event.data())),
-                )
-            if rows is not None:
-                self._db.executemany(*rows)
+        try:
+            with transaction(self._db):
+                for event in events:
+                    project(self._db, event, at)
+                    self._db.execute(
+                        "INSERT INTO event (id, at, type, data) VALUES (?, ?, ?, ?)",
+                        (str(uuid.uuid4()), at, event.type, json.dumps(event.data())),
+                    )
+                if rows is not None:
+                    self._db.executemany(*rows)
+        except sqlite3.Error as error:
+            raise self._trouble("written", error) from error
         for event in events:
             faults.point(f"after:{event.type}")
             self.listener(event)
+
+    def _trouble(self, verb: str, error: sqlite3.Error) -> ProdigyError:
+        """What to tell the user when SQLite fails: a full disk can be mended, a damaged file can't."""
+        where = str(self.directory / "run.db")
+        if isinstance(error, sqlite3.OperationalError):
+            return EnvironmentProblem(
+                f"the run's database can't be {verb}: {error}",
+                where=where,
+                hint="Mend it, then resume; nothing is lost.",
+            )
+        return CorruptState(
+            f"the run's database can't be {verb}: {error}",
+            where=where,
+            hint="The commits of the run are safe in its branches: git branch --list 'prodigy/*'",
+        )
 
     def add_request(self, kind: str, data: dict[str, object] | None = None) -> None:
         """Ask the run's coordinator for something (`stop`); any process may."""
@@ -238,7 +258,7 @@ class Store:
         return [row for row in failed if not is_in_an_item(row.path)]
 
     def setup_leftovers(self) -> set[str]:
-        return {row["path"] for row in self._all("SELECT path FROM setup_leftover")}
+        return {os.fsdecode(row["path"]) for row in self._all("SELECT path FROM setup_leftover")}
 
     def merge_intent(self) -> Intent | None:
         row = self._one("SELECT path, old, new FROM merge_intent")
@@ -283,7 +303,7 @@ class Store:
     def events(self, after: int = 0) -> Iterator[dict[str, object]]:
         """Event records in order: {seq, id, timestamp, correlation_id, event: {event_type, ...}}."""
         run_id = self.directory.name
-        for row in self._db.execute("SELECT * FROM event WHERE seq > ? ORDER BY seq", (after,)):
+        for row in self._all("SELECT * FROM event WHERE seq > ? ORDER BY seq", after):
             yield {
                 "seq": row["seq"],
                 "id": row["id"],
@@ -293,11 +313,13 @@ class Store:
             }
 
     def _one(self, statement: str, *values: object) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = self._db.execute(statement, values).fetchone()
-        return row
+        return next(iter(self._all(statement, *values)), None)
 
     def _all(self, statement: str, *values: object) -> list[sqlite3.Row]:
-        return self._db.execute(statement, values).fetchall()
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._trouble("read", error) from error
 
 
 def _nobody(_: ev.Event) -> None:

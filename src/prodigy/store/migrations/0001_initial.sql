@@ -125,7 +125,7 @@ CREATE TABLE final_merge_intent (
 ) STRICT;
 
 CREATE TABLE setup_leftover (                   -- untracked files of setup: visible, never committed
-    path            TEXT PRIMARY KEY
+    path            BLOB PRIMARY KEY            -- as the file system has it, whatever its encoding
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE event (
