@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
 from prodigy.engine.run import Run
-from prodigy.errors import CorruptState, ProdigyError
+from prodigy.errors import ProdigyError
 from prodigy.faults import point
 from prodigy.git import final_merge as mechanics
 from prodigy.git.checkout import Checkout, CheckoutNotReady
@@ -20,29 +20,55 @@ from prodigy.state import events as ev
 Confirm = Callable[[str, str], bool]
 
 
+@dataclass(frozen=True)
+class _Proposal:
+    """A final merge that nothing stands in the way of. checkout: the one that has the target checked out, if any."""
+
+    target: str
+    plan: FinalPlan
+    checkout: Checkout | None
+
+
 async def offer_final_merge(run: Run, confirm: Confirm) -> None:
     """Merge the run branch into the target if the user chose so and nothing can be lost by it."""
-    row = run.store.run()
-    if run.options.merge == "no" or row.target is None:
+    if run.options.merge == "no":
         return
+    proposal = await _propose(run)
+    if proposal is None:
+        return
+    if run.options.merge == "ask":
+        diffstat = await asyncio.to_thread(run.private.diffstat, proposal.plan.old, proposal.plan.new)
+        if not confirm(_short(proposal.target), diffstat):
+            return
+        proposal = await _propose(run)  # the world has moved on while the user thought
+    if proposal is not None:
+        run.control.check()
+        await _apply(run, proposal)
+
+
+async def _propose(run: Run) -> _Proposal | None:
+    """What the final merge would do; None when there is nothing to do or when it was refused, with the reason."""
+    row = run.store.run()
+    if row.target is None:
+        return None
+    if run.repo.read_ref(row.target) is None:
+        _refuse(run, f"the branch {_short(row.target)} is gone")
+        return None
     plan = await asyncio.to_thread(
         mechanics.plan_final, run.private, run.repo, row.target, run.merges.tip(), _message(run)
     )
     if isinstance(plan, UpToDate):
-        if row.merged != run.merges.tip() and run.merges.tip() != row.base:
+        if row.merged is None and run.merges.tip() != row.base:
             run.store.record(ev.FinalMergeFinished(target=row.target, new=run.merges.tip()))
-        return
+        return None
     if isinstance(plan, FinalConflict):
-        names = ", ".join(plan.paths[:5])
-        _refuse(run, f"the run branch conflicts with {_short(row.target)} in {names}")
-        return
+        _refuse(run, f"the run branch conflicts with {_short(row.target)} in {', '.join(plan.paths[:5])}")
+        return None
     checkout = mechanics.checked_out_at(run.repo, row.target)
     if checkout is not None and (problem := await _obstacle(run, checkout, plan)):
         _refuse(run, problem)
-        return
-    if run.options.merge == "ask" and not confirm(_short(row.target), await _diffstat(run, plan)):
-        return
-    await _apply(run, row.target, plan, checkout)
+        return None
+    return _Proposal(row.target, plan, checkout)
 
 
 async def _obstacle(run: Run, checkout: Checkout, plan: FinalPlan) -> str | None:
@@ -56,7 +82,8 @@ async def _obstacle(run: Run, checkout: Checkout, plan: FinalPlan) -> str | None
     return f"your checkout has changes in {', '.join(paths[:5])}{more}, which the merge would overwrite"
 
 
-async def _apply(run: Run, target: str, plan: FinalPlan, checkout: Checkout | None) -> None:
+async def _apply(run: Run, proposal: _Proposal) -> None:
+    target, plan, checkout = proposal.target, proposal.plan, proposal.checkout
     path = str(checkout.path) if checkout else None
     run.store.record(ev.FinalMergeStarted(target=target, old=plan.old, new=plan.new, checkout=path))
     if checkout is not None:
@@ -82,26 +109,21 @@ async def _move_target(run: Run, target: str, old: str, new: str) -> None:
 
 
 async def recover_final_merge(run: Run) -> None:
-    """Finish a final merge that was announced: the target tells whether it happened."""
+    """Finish a final merge that was announced, or take it back when the world has moved on; it is planned anew then."""
     intent = run.store.final_merge_intent()
     if intent is None:
         return
     tip = run.repo.read_ref(intent.target)
-    if tip not in (intent.old, intent.new):
-        raise CorruptState(
-            f"{_short(intent.target)} is at {tip}, neither before nor after the merge that was interrupted",
-            hint=f"The run is in {_short(run.store.run().branch)}; merge it by hand, or reset the branch.",
-        )
-    if intent.checkout is not None:
-        await asyncio.to_thread(mechanics.finish, run.private, run.repo, Path(intent.checkout), intent.old, intent.new)
-    if tip == intent.old:
-        await _move_target(run, intent.target, intent.old, intent.new)
-    else:
+    if tip is not None and await asyncio.to_thread(run.private.is_ancestor, intent.new, tip):
         run.store.record(ev.FinalMergeFinished(target=intent.target, new=intent.new))
-
-
-async def _diffstat(run: Run, plan: FinalPlan) -> str:
-    return await asyncio.to_thread(run.private.diffstat, plan.old, plan.new)
+        return
+    checkout = mechanics.checked_out_at(run.repo, intent.target)
+    if tip != intent.old or (str(checkout.path) if checkout else None) != intent.checkout:
+        _refuse(run, f"{_short(intent.target)} or its checkout changed while a final merge was interrupted")
+        return
+    if checkout is not None:
+        await asyncio.to_thread(mechanics.finish, run.private, run.repo, checkout.path, intent.old, intent.new)
+    await _move_target(run, intent.target, intent.old, intent.new)
 
 
 def _refuse(run: Run, problem: str) -> None:
