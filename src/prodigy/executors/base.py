@@ -158,6 +158,10 @@ class Executor(Protocol):
         """Give a slot back; it is made fresh at `next_base` while others work."""
         ...
 
+    async def end(self, executions: Collection[str]) -> None:
+        """End what still runs of these step executions, watched or not."""
+        ...
+
     async def close(self, *, keep: Collection[str] | None) -> None:
         """Stop background work and take every workspace away but those of the slots in `keep` (None: keep all)."""
         ...

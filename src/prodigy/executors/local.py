@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,7 @@ class LocalExecutor:
                     await asyncio.to_thread(tree.fresh, base)
                 else:
                     await asyncio.to_thread(tree.step_forward, fresh_at, base)
-            except GitError:
+            except (GitError, OSError):
                 tree = None  # past repair: an agent did this, and the next one gets a new worktree
         if tree is None:
             tree = await asyncio.to_thread(self._add, slot, base)
@@ -181,9 +182,16 @@ class LocalExecutor:
     async def _make_fresh(self, slot: str, base: str) -> None:
         try:
             await asyncio.to_thread(self._known[slot].fresh, base)
-        except GitError:
+        except (GitError, OSError):
             return  # whoever opens the slot next will see what is wrong
         self._fresh_at[slot] = base
+
+    async def end(self, executions: Collection[str]) -> None:
+        running = [name for name in executions if self._processes.state(name) is ProcessState.RUNNING]
+        for execution in running:
+            await self._processes.stop(execution)
+        for execution in running:
+            await self._processes.wait(execution)
 
     async def close(self, *, keep: Collection[str] | None) -> None:
         if self._making_fresh:
@@ -192,7 +200,9 @@ class LocalExecutor:
             return
         for slot, tree in self._known.items():
             if slot not in keep:
-                await asyncio.to_thread(worktrees.remove, self._repo, tree.work_tree, tree.git_dir)
+                # What can't be removed (another user's files) is left; `worktree ls` shows it.
+                with contextlib.suppress(OSError, GitError):
+                    await asyncio.to_thread(worktrees.remove, self._repo, tree.work_tree, tree.git_dir)
         await asyncio.to_thread(self._remove_folder)
 
     def _remove_folder(self) -> None:

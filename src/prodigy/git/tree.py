@@ -335,6 +335,8 @@ def _size_to_keep(path: Path) -> int | None:
     """The size of a file or link that a snapshot can hold, in bytes; None when it cannot hold it."""
     try:
         status = path.lstat()
+    except (PermissionError, NotADirectoryError):
+        return None
     except FileNotFoundError:
         return 0  # gone since git looked: `update-index --remove` takes it for deleted
     if stat.S_ISLNK(status.st_mode):
