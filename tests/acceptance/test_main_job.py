@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
 
-from support import Project, git, wait_until
+from support import Project, git, processes_of, wait_until
 
 MAP_SHAPE = """
 name: both
@@ -531,3 +532,150 @@ reduce:
     tracked = git(project.repo, "-c", "core.quotePath=true", "ls-tree", "-r", "--name-only", "main")
     assert "fought-\\377.txt" in tracked
     assert "left-" not in tracked
+
+
+ONE_DEAD = """
+map:
+  input: printf '{"id":"good"}\\n{"id":"bad"}\\n'
+  agent_template:
+    - shell: test ${item.id} = good || test -e "$SHARED/mended"; echo x > ${item.id}.txt
+"""
+
+
+def test_a_retry_does_not_take_a_half_removed_worktree_for_work(project: Project) -> None:
+    killed = project.prodigy("run", project.workflow(ONE_DEAD), "--yes", env={"PRODIGY_FAULT": "after:job_completed"})
+    assert killed.code == -9
+    (worktree,) = (project.home / "worktrees").glob("*/*-run")
+    (worktree / "README.md").unlink()
+    (worktree / "shared.txt").unlink()
+    (project.folder / "mended").touch()
+    assert project.prodigy("dlq", "retry", "latest", "--yes").code == 0
+    assert {"README.md", "shared.txt", "good.txt", "bad.txt"} <= set(project.files("main"))
+    project.assert_nothing_left()
+
+
+def test_an_interrupted_final_merge_leaves_another_branch_alone(project: Project) -> None:
+    fault = {"PRODIGY_FAULT": "after:final_merge_started"}
+    assert project.prodigy("run", project.workflow(MAP_SHAPE), "--yes", env=fault).code == -9
+    git(project.repo, "switch", "-q", "-c", "feature")
+    done = project.prodigy("resume", "latest", "--json")
+    assert (done.code, done.json["merged"]) == (0, True), done.err
+    assert git(project.repo, "status", "--porcelain") == ""
+    assert "all.txt" not in project.files("feature")
+    assert "all.txt" in project.files("main")
+
+
+def test_a_final_merge_interrupted_before_the_user_went_on_is_planned_anew(project: Project) -> None:
+    fault = {"PRODIGY_FAULT": "after:final_merge_started"}
+    assert project.prodigy("run", project.workflow(MAP_SHAPE), "--yes", env=fault).code == -9
+    project.write("more.txt", "the user goes on")
+    project.commit()
+    done = project.prodigy("resume", "latest", "--json")
+    assert (done.code, done.json["merged"], done.json["merge_problem"]) == (0, True, None), done.err
+    assert {"all.txt", "more.txt"} <= set(project.files("main"))
+
+
+def test_a_step_whose_worktree_is_lost_with_its_work_runs_again(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: echo '{"id":"a"}'
+  agent_template:
+    - shell: |
+        echo one >> "$TALLY"
+        echo draft > draft.txt
+    - shell: |
+        echo two >> "$TALLY"
+        touch "$SHARED/inside"
+        until [ -e "$SHARED/go" ]; do sleep 0.02; done
+        echo more >> draft.txt
+        git add -A
+        git commit -q -m work
+""")
+    first = project.start("run", workflow, "--yes")
+    wait_until(lambda: (project.folder / "inside").exists(), "the second step runs")
+    first.kill()
+    first.communicate()
+    (project.folder / "go").touch()
+    wait_until(lambda: not processes_of(project.folder), "the step ends without its coordinator")
+    for worktree in (project.home / "worktrees").glob("*/*-s*"):
+        shutil.rmtree(worktree)
+    done = project.prodigy("resume", "latest")
+    assert done.code == 0, done.err
+    assert project.tally() == Counter({"one": 1, "two": 2})
+    assert project.files("main")["draft.txt"] == "draft\nmore"
+
+
+@pytest.mark.parametrize("rewriting_step", [1, 2])
+def test_a_step_of_the_run_that_rewrites_history_fails_it_and_is_tried_again(
+    project: Project, rewriting_step: int
+) -> None:
+    rewrite = (
+        'echo "$STEP" >> "$TALLY"; [ -e "$SHARED/mended" ] || git commit -q --amend --allow-empty -m rewritten;'
+        ' echo "$STEP" > "step-$STEP.txt"; git add -A; git commit -q -m "$STEP"'
+    )
+    plain = 'echo "$STEP" >> "$TALLY"; echo x > "step-$STEP.txt"; git add -A; git commit -q -m x'
+    steps = [f"  - shell: STEP={n}; {rewrite if n == rewriting_step else plain}" for n in (1, 2)]
+    workflow = project.workflow("steps:\n" + "\n".join(steps) + "\n")
+    done = project.prodigy("run", workflow, "--yes", "--json")
+    assert (done.code, done.json["status"]) == (1, "failed"), done.err
+    assert "does not descend" in done.err
+    (project.folder / "mended").touch()
+    again = project.prodigy("resume", "latest")
+    assert again.code == 0, again.err
+    assert {"step-1.txt", "step-2.txt", "README.md"} <= set(project.files("main"))
+    assert project.tally()[str(rewriting_step)] == 2
+
+
+def test_what_an_interrupted_agent_had_committed_stays_reachable(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: echo '{"id":"a"}'
+  agent_template:
+    - shell: |
+        echo precious > precious.txt
+        git add -A
+        git commit -q -m precious
+        touch "$SHARED/inside"
+        sleep 600
+""")
+    first = project.start("run", workflow)
+    wait_until(lambda: (project.folder / "inside").exists(), "the commit is made")
+    assert project.prodigy("cancel", "latest").code == 0
+    first.communicate()
+    assert "precious" in git(project.repo, "log", "--all", "--format=%s", "--glob=refs/prodigy")
+
+
+def test_an_agent_that_leaves_an_unreadable_directory_fails_or_succeeds_alone(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: printf '{"id":"a"}\\n{"id":"b"}\\n'
+  max_parallel: 1
+  agent_template:
+    - shell: |
+        if [ "$PRODIGY_ITEM_ID" = a ]; then mkdir d; echo x > d/f; chmod 444 d; fi
+        echo x > ${item.id}.txt
+""")
+    done = project.prodigy("run", workflow, "--yes")
+    assert done.code in (0, 3), done.err
+    assert "b.txt" in project.files("main")
+    project.assert_nothing_left()
+
+
+def test_a_retry_that_is_not_merged_does_not_call_itself_merged(project: Project) -> None:
+    assert project.prodigy("run", project.workflow(ONE_DEAD), "--yes").code == 3
+    (project.folder / "mended").touch()
+    done = project.prodigy("dlq", "retry", "latest", "--no-merge", "--json")
+    assert (done.code, done.json["merged"]) == (0, False)
+    assert "bad.txt" not in project.files("main")
+    later = project.prodigy("resume", "latest", "--yes", "--json")
+    assert (later.code, later.json["merged"]) == (0, True)
+    assert "bad.txt" in project.files("main")
+
+
+def test_a_target_that_is_gone_is_a_merge_problem(project: Project) -> None:
+    assert project.prodigy("run", project.workflow(MAP_SHAPE), "--no-merge").code == 0
+    git(project.repo, "switch", "-q", "-c", "other")
+    git(project.repo, "branch", "-q", "-D", "main")
+    done = project.prodigy("resume", "latest", "--yes", "--json")
+    assert done.code == 3
+    assert "main is gone" in done.json["merge_problem"]

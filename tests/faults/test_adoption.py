@@ -130,3 +130,47 @@ def test_cancel_ends_the_run_from_another_process(project: Project) -> None:
     assert b'"status": "cancelled"' in out
     assert not processes_of(project.folder)
     assert project.prodigy("cancel", "latest").code == 2
+
+
+def test_an_interrupted_step_of_the_run_does_not_find_its_own_half_done_work(project: Project) -> None:
+    workflow = project.workflow("""
+steps:
+  - shell: echo start > log.txt; git add -A; git commit -q -m start
+  - shell: |
+      echo x >> log.txt
+      touch "$SHARED/inside"
+      until [ -e "$SHARED/go" ]; do sleep 0.02; done
+""")
+    first = project.start("run", workflow, "--yes")
+    wait_until(lambda: (project.folder / "inside").exists(), "the second step runs")
+    assert project.prodigy("cancel", "latest").code == 0
+    first.communicate()
+    (project.folder / "go").touch()
+    assert project.prodigy("resume", "latest").code == 0
+    assert project.files("main")["log.txt"] == "start\nx"
+
+
+def test_cancel_ends_what_a_killed_coordinator_left_running(project: Project) -> None:
+    project.env["PHASE"] = "map"
+    first = project.start("run", project.workflow(PHASES), "--yes")
+    wait_until(lambda: (project.folder / "inside").exists(), "a step runs")
+    first.kill()
+    first.communicate()
+    assert processes_of(project.folder)
+    assert project.prodigy("cancel", "latest").code == 130
+    assert not processes_of(project.folder)
+    (project.folder / "go").touch()
+    assert project.prodigy("resume", "latest").code == 0
+    assert {"a", "b", "sum"} <= set(project.files("main"))
+
+
+def test_a_stale_cancel_does_not_end_the_next_resume(project: Project) -> None:
+    project.env["PHASE"] = "setup"
+    first = project.start("run", project.workflow(PHASES), "--yes")
+    wait_until(lambda: (project.folder / "inside").exists(), "a step runs")
+    first.send_signal(signal.SIGSTOP)
+    assert project.prodigy("cancel", "latest").code == 0
+    first.kill()
+    first.communicate()
+    (project.folder / "go").touch()
+    assert project.prodigy("resume", "latest").code == 0

@@ -24,7 +24,7 @@ COMPLETED_WITH_FAILURES = 3
 EVENTS = [
     "job_started", "phase_started", "step_started", "step_finished", "items_planned", "agent_started", "merging",
     "worktree_merged", "agent_completed", "agent_failed", "dlq_item_added", "fanout_finished",
-    "final_merge_started", "final_merge_finished", "job_completed",
+    "final_merge_started", "final_merge_finished", "job_completed", "worktree_created",
 ]  # fmt: skip
 POINTS = [f"{side}:{event}" for event in EVENTS for side in ("before", "after")] + ["final_merge:checked_out"]
 

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from prodigy.cli import common
 from prodigy.cli.progress import Progress
 from prodigy.engine.control import Control
 from prodigy.engine.run import Options
-from prodigy.engine.session import Caller, Choices, Ended, resume, run
+from prodigy.engine.session import Caller, Choices, Ended, cancel, resume, run
 from prodigy.engine.start import create_run
 from prodigy.engine.summary import exit_code
 from prodigy.errors import UsageError
@@ -58,14 +59,16 @@ def resume_command(run_reference: str, *, yes: bool, no_merge: bool, max_paralle
 @click.command("cancel")
 @click.argument("run_reference", metavar="RUN")
 def cancel_command(run_reference: str) -> None:
-    """Ask the process that drives RUN to end it. The run can be resumed later."""
-    directory = run_directory(common.resolve(run_reference))
-    if not is_held(directory):
-        raise UsageError(f"nobody works on run {directory.name}", hint="There is nothing to cancel.")
-    store = Store.open(directory)
-    store.add_request("cancel")
-    store.close()
-    click.echo(f"asked run {directory.name} to end", err=True)
+    """End what runs of RUN, through the process that drives it if there is one. The run can be resumed later."""
+    run_id = common.resolve(run_reference)
+    with closing(Store.open(run_directory(run_id))) as store:
+        if is_held(store.directory):
+            store.add_request("cancel")
+            click.echo(f"asked run {run_id} to end", err=True)
+            return
+        if not store.started_steps():
+            raise UsageError(f"nothing of run {run_id} is running", hint="There is nothing to cancel.")
+    drive(run_id, "cancel", lambda caller: cancel(run_id, caller), as_json=False)
 
 
 def drive(run_id: str, command: str, act: Callable[[Caller], Awaitable[Ended]], *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
 from prodigy.engine.steps import Outcome, Site
 from prodigy.engine.tamper import TamperCheck
-from prodigy.executors.base import Snapshot, Workspace
+from prodigy.executors.base import ProcessState, Snapshot, Workspace
 from prodigy.git.merge import Conflict
 from prodigy.git.repo import ANY, RefChange
 from prodigy.plan.identity import Item, item_scope
@@ -127,14 +127,26 @@ class Attempt:
             workspace = run.executor.attach(attempt.worktree)
             if workspace is not None:
                 return workspace, boundary
-            slot = run.executor.reserve()
-            run.store.record(ev.WorkspaceLost(path=key.path, worktree=slot))
-        else:
-            slot = attempt.worktree
-        workspace = await run.executor.open(slot, attempt.base)
+            return await self._reopen(key, attempt, boundary), boundary
+        workspace = await run.executor.open(attempt.worktree, attempt.base)
         if boundary != Snapshot(attempt.base, None):
             await workspace.restore(boundary)
         return workspace, boundary
+
+    async def _reopen(self, key: AttemptKey, attempt: AttemptRow, boundary: Snapshot) -> Workspace:
+        """Another workspace for an attempt whose own is gone, and with it the work of a step that has no end on
+        record: that step runs again, however its process ended."""
+        run = self._run
+        slot = run.executor.reserve()
+        workspace = await run.executor.open(slot, attempt.base)
+        if boundary != Snapshot(attempt.base, None):
+            await workspace.restore(boundary)
+        events: list[ev.Event] = [ev.WorkspaceLost(path=key.path, worktree=slot)]
+        for row in run.store.started_steps_of(key.path):
+            await end_step(workspace, row.execution)
+            events.append(ev.StepLost(path=row.execution, reason="lost"))
+        run.store.record(*events)
+        return workspace
 
     def _last_boundary(self, key: AttemptKey, attempt: AttemptRow) -> Snapshot:
         boundary = Snapshot(attempt.base, None)
@@ -156,7 +168,7 @@ class Attempt:
         item = Item(key.ordinal, key.item_id, data)
 
         async def keep(now: Snapshot, _succeeded: bool) -> None:
-            await keep_boundary(run, key, attempt.base, now)
+            await keep_boundary(run, key, attempt.base, now)  # whatever became of the step, its work is kept
 
         site = Site(
             workspace=workspace,
@@ -255,6 +267,14 @@ class Attempt:
                 worktree_path=None,
             ),
         )
+
+
+async def end_step(workspace: Workspace, execution: str) -> None:
+    """End what still runs of a step execution; returns when nothing does."""
+    if workspace.state(execution) is ProcessState.RUNNING:
+        await workspace.stop(execution)
+        await workspace.wait(execution)
+    await workspace.kill_leftovers(execution)
 
 
 async def keep_boundary(run: Run, key: AttemptKey, base: str, now: Snapshot) -> None:

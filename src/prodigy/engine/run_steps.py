@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodigy.engine import refs
+from prodigy.engine.attempt import end_step
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
 from prodigy.engine.steps import Outcome, Site
@@ -15,6 +16,8 @@ from prodigy.errors import ProdigyError
 from prodigy.executors.base import RUN_SLOT, Snapshot, Workspace
 from prodigy.git.repo import ANY, RefChange
 from prodigy.state import events as ev
+from prodigy.state.dead_letter import Failure
+from prodigy.state.step_path import is_in_an_item
 from prodigy.workflow.model import Step
 
 
@@ -26,11 +29,9 @@ class StepFailed(ProdigyError):
 class Past:
     """What became of the run before this process.
 
-    completed: its workspaces were taken away on purpose. failed_step: a step outside the items failed it; what the
-    step left is taken back, because it is tried again.
+    failed_step: a step outside the items failed it; what the step left is taken back, because it is tried again.
     """
 
-    completed: bool
     failed_step: bool
 
 
@@ -45,20 +46,26 @@ class RunWorkspace:
     async def open(cls, run: Run, past: Past) -> RunWorkspace:
         """The workspace as the last coordinator left it, or its last boundary again when it is gone."""
         row = run.store.run()
-        boundary = Snapshot(row.head, row.snapshot) if row.head else Snapshot(row.base, None)
-        workspace = run.executor.attach(RUN_SLOT) if row.head or run.store.started_steps() else None
-        if workspace is not None:
-            if past.failed_step:
-                await workspace.restore(boundary)
-            return cls(run, workspace)
+        boundary = Snapshot(row.head or row.base, row.snapshot)
+        if row.slot is not None:
+            workspace = run.executor.attach(row.slot)
+            if workspace is not None:
+                if past.failed_step:
+                    await workspace.restore(boundary)
+                return cls(run, workspace)
+            run.store.record(ev.WorkspaceLost(path="run", worktree=None))
         workspace = await run.executor.open(RUN_SLOT, boundary.head)
         place = cls(run, workspace)
-        if row.head is not None:
-            if not past.completed:
-                run.store.record(ev.WorkspaceLost(path="run", worktree=RUN_SLOT))
+        if boundary.commit is not None:
             await workspace.restore(boundary)
-            if run.merges.tip() != boundary.head:
-                await place._follow()  # everything tracked was committed before others moved the branch
+        if run.merges.tip() != boundary.head:
+            await place._follow()  # everything tracked was committed before others moved the branch
+        lost: list[ev.Event] = []
+        for step in run.store.started_steps():
+            if not is_in_an_item(step.path):  # its work was in the worktree that is gone
+                await end_step(workspace, step.execution)
+                lost.append(ev.StepLost(path=step.execution, reason="lost"))
+        run.store.record(ev.WorktreeCreated(worktree=RUN_SLOT), *lost)
         return place
 
     @property
@@ -71,8 +78,8 @@ class RunWorkspace:
         """Run steps of the path `prefix/<number>`; their commits are in the run branch when this returns."""
         run = self._run
 
-        async def keep(now: Snapshot, succeeded: bool) -> None:
-            await self._keep(prefix, now, succeeded)
+        async def keep(now: Snapshot, succeeded: bool) -> Failure | None:
+            return await self._keep(prefix, now, succeeded)
 
         site = Site(
             workspace=self._workspace,
@@ -87,12 +94,23 @@ class RunWorkspace:
         row = self._run.store.run()
         return Snapshot(row.head or row.base, row.snapshot)
 
-    async def _keep(self, path: str, now: Snapshot, succeeded: bool) -> None:
-        await self._keep_snapshot(now)
-        if succeeded:
-            await self._publish(path, now.head)
-        else:  # its commits are not taken, since it will be tried again; they are not lost either
-            await self._set_ref(refs.kept_ref(self._run.id, now.head), now.head)
+    async def _keep(self, path: str, now: Snapshot, succeeded: bool) -> Failure | None:
+        """Bring a step's commits into the run branch. Those of a step that will be tried again are set aside."""
+        run = self._run
+        tip = run.merges.tip()
+        if succeeded and await asyncio.to_thread(run.private.is_ancestor, tip, now.head):
+            await self._keep_snapshot(now)
+            await run.merges.advance(path, now.head)
+            return None
+        for commit in {now.head, now.commit or now.head}:
+            await self._set_ref(refs.kept_ref(run.id, commit), commit)
+        if not succeeded:
+            return None
+        return Failure(
+            f"it moved the run's worktree to {now.head[:12]}, which does not descend from the run branch; that commit"
+            f" is kept at {refs.kept_ref(run.id, now.head)}",
+            kind="history_rewritten",
+        )
 
     async def _keep_snapshot(self, now: Snapshot) -> None:
         if now.commit is not None:
@@ -100,20 +118,6 @@ class RunWorkspace:
 
     async def _set_ref(self, name: str, commit: str) -> None:
         await asyncio.to_thread(self._run.repo.update_refs, [RefChange(name, ANY, commit)])
-
-    async def _publish(self, path: str, head: str) -> None:
-        """Bring a commit of this worktree, which has followed the run branch so far, into the branch."""
-        run = self._run
-        tip = run.merges.tip()
-        if not await asyncio.to_thread(run.private.is_ancestor, tip, head):
-            kept = refs.kept_ref(run.id, head)
-            await self._set_ref(kept, head)
-            raise StepFailed(
-                f"a step moved the run's worktree to {head[:12]}, which does not descend from the run branch",
-                where=path,
-                hint=f"The commit is kept at {kept}. Steps may add commits, not rewrite them.",
-            )
-        await run.merges.advance(path, head)
 
     async def begin_phase(self, phase: str, path: str, *, leave_untracked: bool = False) -> None:
         """Commit what the steps before left uncommitted, and stand on the run branch's tip.

@@ -35,6 +35,7 @@ async def drive(run: Run, confirm: Confirm, past: Past) -> None:
         elif number == 1 and not run.store.phase_was_started(ITERATION, step.phase or "steps"):
             run.store.record(ev.PhaseStarted(phase=step.phase or "steps", path=ITERATION))
         await _run_steps(run, place, (step,), ITERATION, scope, first=number)
+    run.control.check()  # whoever asked to stop does not want the merge now
     await place.begin_phase("merge", ITERATION)
     await offer_final_merge(run, confirm)
     dead = run.store.dead_letter_count()

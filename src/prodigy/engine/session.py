@@ -93,6 +93,16 @@ async def retry(run_id: str, caller: Caller, choices: Choices, *, item_ids: froz
     return await _drive(run_id, caller, choices, before)
 
 
+async def cancel(run_id: str, caller: Caller) -> Ended:
+    """End what still runs of a run that nobody drives."""
+
+    async def before(_: Run) -> None:
+        caller.control.status = "cancelled"
+        caller.control.end()
+
+    return await _drive(run_id, caller, Choices(), before)
+
+
 async def _nothing_before(_: Run) -> None:
     """A new run needs no preparation."""
 
@@ -151,10 +161,7 @@ async def _drive(run_id: str, caller: Caller, choices: Choices, before: Callable
     async with opened_run(run_id, caller.control, caller.on_event, choices.applied) as opened:
         store = opened.store
         status = store.run().status
-        past = Past(
-            completed=status.startswith("completed"),
-            failed_step=status == "failed" and bool(store.failed_run_steps()),
-        )
+        past = Past(failed_step=status == "failed" and bool(store.failed_run_steps()))
         await settle_merge(opened)
         await before(opened)
         index.note(store.run())
@@ -162,6 +169,8 @@ async def _drive(run_id: str, caller: Caller, choices: Choices, before: Callable
         try:
             await _leave_when_told(drive(opened, caller.confirm, past), caller.control)
         except (Stopped, Interrupted):
+            if caller.control.ending:  # also what an earlier coordinator left and no slot has watched yet
+                await opened.executor.end([step.execution for step in store.started_steps()])
             store.record(ev.JobPaused(status=caller.control.status, stop_reason="user"))
         except (StepFailed, InputError, InvalidItemsError) as failed:
             error = failed

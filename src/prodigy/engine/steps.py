@@ -7,10 +7,12 @@ that was started is adopted, taken over or run again, as its directory says (see
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import functools
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prodigy.engine.control import Control, Interrupted
@@ -34,6 +36,7 @@ from prodigy.workflow.model import Shell, Step, fingerprint
 from prodigy.workflow.shell_words import BindError, ShellScript, compile_script
 
 TAIL_BYTES = 4096
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 TAIL_LINES = 20
 
 
@@ -43,7 +46,7 @@ class Site:
 
     prefix: the step path of the list, e.g. `it1/3/i0042/a2`. scope: what placeholders may name.
     env: the environment of the steps. keep: makes the commits of a boundary reachable before it is recorded;
-    it is told whether the step succeeded.
+    it is told whether the step succeeded, and may object to what it is given.
     item: the item's JSON for PRODIGY_ITEM_FILE, None outside items.
     """
 
@@ -51,7 +54,7 @@ class Site:
     prefix: str
     scope: Mapping[str, object]
     env: Mapping[str, str]
-    keep: Callable[[Snapshot, bool], Awaitable[None]]
+    keep: Callable[[Snapshot, bool], Awaitable[Failure | None]]
     item: object | None = None
 
 
@@ -97,7 +100,7 @@ class StepRunner:
             execution = execution_path(path, self.store.next_try(path))
             self.store.record(ev.StepStarted(path=execution, fingerprint=fingerprint(step)))
         if exit_ is None:
-            exit_ = await self._start_and_wait(step, execution, site)
+            exit_ = await self._start_and_wait(step, execution, site, before)
         return await self._finish(step, execution, site, before, exit_)
 
     async def _resumed(self, last: StepRow, site: Site, before: Snapshot) -> tuple[str | None, Exit | None]:
@@ -110,32 +113,26 @@ class StepRunner:
                 return execution, None
             case ProcessState.RUNNING:
                 self.store.record(ev.StepAdopted(path=execution))
-        exit_ = await self._wait(execution, site)
+        exit_ = await self._wait(execution, site, before)
         if exit_ is not None:
             return execution, exit_
-        await self._lost(execution, site, before)
+        await self._undo(execution, site, before, "lost")
         return None, None
 
-    async def _lost(self, execution: str, site: Site, before: Snapshot) -> None:
-        """The step will run again: nothing it started may live on, and its half-done work is undone."""
-        await site.workspace.kill_leftovers(execution)
-        await site.workspace.restore(before)
-        self.store.record(ev.StepLost(path=execution, reason="lost"))
-
-    async def _start_and_wait(self, step: Step, execution: str, site: Site) -> Exit:
+    async def _start_and_wait(self, step: Step, execution: str, site: Site, before: Snapshot) -> Exit:
         started = self._spec(step, execution, site)
         if isinstance(started, Exit):
             return started
         self.counters.steps_run += 1
         await site.workspace.start(execution, started)
-        exit_ = await self._wait(execution, site)
+        exit_ = await self._wait(execution, site, before)
         if exit_ is None:
             await site.workspace.kill_leftovers(execution)
             return Exit(None, "lost", 0.0, 0.0)
         return exit_
 
-    async def _wait(self, execution: str, site: Site) -> Exit | None:
-        """Wait for the step's end; when the user wants it ended, end it."""
+    async def _wait(self, execution: str, site: Site, before: Snapshot) -> Exit | None:
+        """Wait for the step's end; when the user wants it ended, end it and take it back. None: it was lost."""
         waiting = asyncio.ensure_future(site.workspace.wait(execution))
         ending = asyncio.ensure_future(self.control.wait_for_end())
         try:
@@ -150,8 +147,16 @@ class StepRunner:
             return exit_
         if not self.control.ending:
             return None  # ended for a coordinator that did not live to record it
-        self.store.record(ev.StepLost(path=execution, reason="interrupted"))
+        await self._undo(execution, site, before, "interrupted")
         raise Interrupted
+
+    async def _undo(self, execution: str, site: Site, before: Snapshot, reason: str) -> None:
+        """The step will run again: nothing it started may live on, and its half-done work is set aside."""
+        await site.workspace.kill_leftovers(execution)
+        with contextlib.suppress(GitError, OSError):  # where nothing can be read, nothing is left to keep
+            await site.keep(await site.workspace.snapshot(), False)
+        await site.workspace.restore(before)
+        self.store.record(ev.StepLost(path=execution, reason=reason))
 
     def _spec(self, step: Step, execution: str, site: Site) -> ProcessSpec | Exit:
         """The process to start, or the exit of a step whose values do not fit its text."""
@@ -179,14 +184,17 @@ class StepRunner:
     async def _finish(self, step: Step, execution: str, site: Site, before: Snapshot, exit_: Exit) -> Outcome:
         try:
             boundary = await site.workspace.snapshot()
-        except GitError as error:
+        except (GitError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in _DISK_FULL:
+                raise
             boundary = before
             failure: Failure | None = Failure(
-                f"the step left a worktree that can't be read: {error.what}", kind="worktree_error", step=execution
+                f"the step left a worktree that can't be read: {error}", kind="worktree_error", step=execution
             )
         else:
             failure = self._judge(step, execution, site, before, boundary, exit_)
-        await site.keep(boundary, failure is None)
+        if objection := await site.keep(boundary, failure is None):
+            failure = replace(objection, step=execution, log=f"steps/{execution}", duration_s=exit_.duration_s)
         warnings = [ev.Warned(message=_left_out(execution, boundary.left_out))] if boundary.left_out else []
         self.store.record(
             *warnings,

@@ -164,11 +164,19 @@ class StepFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorktreeCreated(Event):
+    """The run's own worktree stands at its last boundary, in the slot `worktree`."""
+
+    worktree: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkspaceLost(Event):
-    """The directory of `path` was gone; its last boundary was restored in the workspace `worktree`."""
+    """The directory of `path` was gone. An attempt goes on in the slot `worktree`, where its last boundary has been
+    restored; the run's own worktree (None) is made again next."""
 
     path: str
-    worktree: str
+    worktree: str | None
 
 
 # Items -----------------------------------------------------------------------------------------------------

@@ -27,13 +27,16 @@ def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
             db.execute("UPDATE fanout SET finished = 1 WHERE path = ?", (fanout,))
         case ev.StepStarted() | ev.StepFinished() | ev.StepLost() | ev.StepRetired():
             _step(db, event, at)
+        case ev.WorktreeCreated(worktree=worktree):
+            db.execute("UPDATE run SET slot = ?", (worktree,))
         case ev.WorkspaceLost(path=path, worktree=worktree):
             _move_attempt(db, path, worktree)
         case ev.Merging(path=path, old=old, new=new):
             db.execute("INSERT INTO merge_intent VALUES (1, ?, ?, ?)", (path, old, new))
         case ev.WorktreeMerged(path=path, new=new):
             _delete_one(db, "DELETE FROM merge_intent WHERE path = ? AND new = ?", (path, new))
-            db.execute("UPDATE run SET tip = ?", (new,))
+            # What the target holds is not the run's result any more; the final merge will say so again.
+            db.execute("UPDATE run SET tip = ?, merged = NULL", (new,))
         case ev.FinalMergeStarted(target=target, old=old, new=new, checkout=checkout):
             db.execute("INSERT INTO final_merge_intent VALUES (1, ?, ?, ?, ?)", (target, old, new, checkout))
         case ev.FinalMergeFinished(new=new):
@@ -43,15 +46,23 @@ def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
             db.execute("DELETE FROM final_merge_intent")
             db.execute("UPDATE run SET merge_problem = ?", (problem,))
         case _:
-            _run(db, event)
+            _run(db, event, at)
 
 
-def _run(db: sqlite3.Connection, event: ev.Event) -> None:
+def _run(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
     match event:
         case ev.JobStarted():
             db.execute("UPDATE run SET status = 'running'")
         case ev.JobResumed(options=options):
-            db.execute("UPDATE run SET status = 'running', stop_reason = NULL, error = NULL, options = ?", (options,))
+            # The worktrees of a completed run were taken away, or were about to be.
+            db.execute("UPDATE run SET slot = NULL WHERE status LIKE 'completed%'")
+            db.execute(
+                "UPDATE run SET status = 'running', stop_reason = NULL, error = NULL, merge_problem = NULL,"
+                " options = ?",
+                (options,),
+            )
+            # Nobody asked this process for anything yet.
+            db.execute("UPDATE request SET handled_at = ? WHERE handled_at IS NULL", (at,))
         case ev.PhaseStarted(phase=phase, path=path, head=head, snapshot=snapshot):
             db.execute("UPDATE run SET phase = ?", (phase,))
             db.execute("INSERT OR IGNORE INTO phase VALUES (?, ?)", (path, phase))
@@ -158,13 +169,15 @@ def _step(
             db.execute("UPDATE step SET state = ? WHERE path = ? AND try = ?", (state, path, number))
 
 
-def _move_attempt(db: sqlite3.Connection, path: str, worktree: str) -> None:
-    """An attempt goes on in another workspace; the run's own workspace keeps its name."""
+def _move_attempt(db: sqlite3.Connection, path: str, worktree: str | None) -> None:
+    """An attempt goes on in another slot; the run's own workspace has none until it is made again."""
     if attempt := parse_attempt(path):
         db.execute(
             "UPDATE attempt SET worktree = ? WHERE fanout = ? AND ordinal = ? AND number = ?",
             (worktree, *attempt),
         )
+    else:
+        db.execute("UPDATE run SET slot = NULL")
 
 
 def _delete_one(db: sqlite3.Connection, statement: str, values: tuple[object, ...]) -> None:

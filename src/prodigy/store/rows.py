@@ -28,6 +28,7 @@ class RunRow:
     error: str | None = None
     merged: str | None = None
     merge_problem: str | None = None
+    slot: str | None = None
     head: str | None = None
     snapshot: str | None = None
 

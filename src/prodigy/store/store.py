@@ -226,6 +226,10 @@ class Store:
         row = self._one("SELECT coalesce(max(try), 0) + 1 AS n FROM step WHERE path = ?", path)
         return int(row["n"]) if row else 1
 
+    def started_steps_of(self, prefix: str) -> list[StepRow]:
+        """Executions below `prefix` that have no end on record."""
+        return self._steps("WHERE state = 'started' AND path >= ? AND path < ?", f"{prefix}/", f"{prefix}0")
+
     def started_steps(self) -> list[StepRow]:
         """Executions that may have a live process."""
         return self._steps("WHERE state = 'started'")

@@ -18,6 +18,7 @@ CREATE TABLE run (
     merged          TEXT,                       -- commit the target was moved to
     merge_problem   TEXT,
     tip             TEXT NOT NULL,              -- where the run branch is, as far as we moved it
+    slot            TEXT,                       -- the run worktree, once it stands at its boundary
     head            TEXT,                       -- the run worktree's last boundary: commit
     snapshot        TEXT                        -- and uncommitted state, NULL when clean
 ) STRICT;
