@@ -52,7 +52,7 @@ def test_both_shapes_do_the_same(project: Project, text: str) -> None:
     project.assert_nothing_left()
 
 
-def test_the_issue_of_a_killed_map_of_forty_items(project: Project) -> None:
+def test_a_map_of_forty_items_killed_in_the_middle_loses_and_repeats_nothing(project: Project) -> None:
     """kill -9 in the middle, every step appends to a tally: afterwards all items are there and no line twice."""
     workflow = project.workflow("""
 map:
