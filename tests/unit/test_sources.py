@@ -137,8 +137,8 @@ def test_a_line_that_begins_like_an_object_but_is_none_is_text_with_a_warning() 
 @pytest.mark.parametrize(
     ("text", "line", "column"),
     [
-        ('{\n  "a": 1,\n}\n', 3, 1),
-        ('\n\n  {\n  "a": 1,\n}\n', 5, 1),
+        ('{\n  "a": 1\n"b": 2}\n', 3, 1),
+        ('\n\n  {\n  "a": 1\n"b": 2}\n', 5, 1),
         ('[\n  {"a": 1}\n  {"a": 2}\n]\n', 3, 3),
         ('{\n  "a": 1\n}\n{\n  "a": 2\n}\n', 4, 1),
     ],

@@ -105,7 +105,7 @@ INDENT = "lines that belong together begin in the same column"
         ("a: *x\n", 1, 4, "the alias `*x` has no anchor `&x` before it", "in quotes"),
         ("a: &x [*x]\n", 1, 8, "the alias `*x` stands inside the value that it names", None),
         ("&x a: {b: *x}\nc: &y {<<: *y}\n", 2, 12, "the alias `*y` stands inside the value that it names", None),
-        ('a: "\\UFFFFFFFF"', 1, 1, "this is not YAML: Python int too large to convert to C int", None),
+        ('a: "\\UFFFFFFFF"', 1, 1, "this is not YAML: ", None),
     ],
 )  # fmt: skip
 def test_a_syntax_error_says_what_to_change(text: str, line: int, column: int, message: str, hint: str | None) -> None:
