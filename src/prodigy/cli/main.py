@@ -68,12 +68,15 @@ def main() -> None:
     if os.name == "nt":
         sys.exit("Prodigy runs on Linux and macOS; on Windows, use it inside WSL.")
     try:
-        code = cli(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        # Not `cli()`: click would end with 1 when whoever reads our output has seen enough.
+        with cli.make_context("prodigy", sys.argv[1:]) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except ProdigyError as error:
         click.echo(f"Error: {error}", err=True)
