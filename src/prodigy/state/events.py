@@ -120,10 +120,12 @@ class Warned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted(Event):
-    """`path` ends with the try (`.../t1`)."""
+    """`path` ends with the try (`.../t1`). `label` names the step for people; `agent` is the agent program it runs."""
 
     path: str
     fingerprint: str
+    label: str = ""
+    agent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +152,30 @@ class StepRetired(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepSkipped(Event):
+    """The step's `when` did not hold: it counts as done and did nothing."""
+
+    path: str
+    fingerprint: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRetrying(Event):
+    """The execution `path` failed; its step runs again as the next try after `delay_s` seconds."""
+
+    path: str
+    delay_s: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepFinished(Event):
-    """`kind` is None for success, else the error kind. `head` and `snapshot` are the workspace's boundary."""
+    """`kind` is None for success, else the error kind. `head` and `snapshot` are the workspace's boundary.
+
+    cost_usd and tokens (input and output together) are None where no agent ran or it could not tell; session is the
+    agent's own name for its conversation.
+    """
 
     path: str
     kind: str | None
@@ -161,6 +185,9 @@ class StepFinished(Event):
     head: str
     snapshot: str | None
     left_out: tuple[str, ...] = ()
+    cost_usd: float | None = None
+    tokens: int | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
