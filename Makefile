@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+AGENTS := tests/agents
 # Half the suite waits for processes, so twice as many workers as cores pay off.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
-.PHONY: setup demo test chaos bench lint lock clean
+.PHONY: setup demo agents test chaos bench lint lock clean
 
 setup: $(READY)
 
@@ -20,7 +21,19 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: setup
 	$(BIN)/prodigy demo
 
-test: setup
+# The real agent programs, for the tests that run them against a loopback API; without npm those tests are skipped.
+agents: $(AGENTS)/node_modules/.ready
+
+$(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.json
+	@cd $(AGENTS) && if ! command -v npm >/dev/null 2>&1; then \
+		echo "agents: npm is not installed, so the tests with real agent programs are skipped"; \
+	elif said=$$(npm ci --no-audit --no-fund --loglevel=error --fetch-retries=1 2>&1 && node_modules/.bin/claude --version 2>&1); then \
+		touch node_modules/.ready; \
+	else \
+		echo "agents: npm ci failed in $(AGENTS), so the tests with real agent programs are skipped: $$(printf '%s' "$$said" | tr -s '[:space:]' ' ' | cut -c1-200)"; \
+	fi
+
+test: setup agents
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not chaos"
 
 chaos: setup

@@ -1,0 +1,284 @@
+"""Claude Code, run headless with a stream of JSON events (measured with 2.1.197)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prodigy.agents import fields
+from prodigy.agents.base import (
+    AgentEvent,
+    AgentRequest,
+    Finished,
+    Invocation,
+    RateLimited,
+    Started,
+    Text,
+    ToolCall,
+    Usage,
+    Verdict,
+)
+from prodigy.agents.claude_verdict import Result, Seen, judge, limit_told
+from prodigy.agents.reset_time import reset_time
+from prodigy.errors import UsageError
+
+# One argument can hold 128 KiB on Linux.
+_LARGEST_ARGUMENT = 100 << 10
+# Subagents mix their messages; a message comes in several events, and its usage counts once.
+_REMEMBERED_MESSAGES = 16
+_JUNK_LINES = 3
+# Which part of a tool's input tells most, best first.
+_TELLING = ("command", "file_path", "notebook_path", "pattern", "url", "query", "skill", "description", "prompt")
+
+
+@dataclass(frozen=True)
+class Claude:
+    """The adapter; see `base.Agent`."""
+
+    name: str = "claude"
+    program: str = "claude"
+    install_hint: str = "install Claude Code (`npm install --global @anthropic-ai/claude-code`)"
+
+    def start(self, request: AgentRequest) -> Invocation:
+        """The prompt is one argument, or standard input when it is large or could be taken for an option.
+
+        `--permission-mode` among the request's arguments takes the place of `--dangerously-skip-permissions`.
+        """
+        if not request.prompt.strip():
+            raise UsageError("the prompt for the agent is empty", hint="look at what its placeholders resolve to")
+        try:
+            prompt = request.prompt.encode("utf-8", errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise UsageError(f"the prompt for the agent is no valid text: {error}") from error
+        by_stdin = len(prompt) > _LARGEST_ARGUMENT or prompt.startswith(b"-") or b"\0" in prompt
+        # Straight after -p: an option that takes several values would swallow the prompt.
+        argv = [*(request.command or (self.program,)), "-p", *([] if by_stdin else [request.prompt])]
+        argv += ["--output-format", "stream-json", "--verbose"]
+        if not any(argument.split("=")[0] == "--permission-mode" for argument in request.args):
+            argv.append("--dangerously-skip-permissions")
+        if request.model is not None:
+            argv += ["--model", request.model]
+        if request.max_cost_usd is not None:
+            argv += ["--max-budget-usd", f"{request.max_cost_usd:.6f}"]
+        if request.resume_session is not None:
+            argv += ["--resume", request.resume_session]
+        # As root it refuses to skip permissions unless it is told that somebody else keeps it in bounds.
+        env = {"IS_SANDBOX": "1"} if request.as_root else {}
+        return Invocation((*argv, *request.args), prompt if by_stdin else b"", env)
+
+    def new_state(self) -> Seen:
+        return Seen()
+
+    def fold(self, state: Seen, line: bytes, now: float) -> tuple[Seen, list[AgentEvent]]:
+        event = fields.event(line)
+        if event is None:
+            return _junk(state, line, now), []
+        match fields.string(event.get("type")):
+            case "system":
+                return _system(state, event, now)
+            case "assistant":
+                return _assistant(state, event, now)
+            case "user":
+                return _user(state, event), []
+            case "rate_limit_event":
+                return _limit_event(state, event)
+            case "result":
+                return _result(state, event, now)
+        return state, []
+
+    def verdict(self, state: Seen, exit_code: int | None, stderr: str = "") -> Verdict:
+        return judge(state, exit_code, stderr)
+
+    def describe(self, line: bytes) -> str | None:
+        event = fields.event(line)
+        if event is None:
+            text = line.decode("utf-8", errors="replace").strip()
+            return None if text.startswith("{") else fields.printable(text) or None
+        match fields.string(event.get("type")):
+            case "system":
+                return _describe_system(event)
+            case "assistant" | "user":
+                shown = [told for block in _blocks(event) if (told := _describe_block(block))]
+                return shown[-1] if shown else None
+            case "result":
+                return _describe_result(event)
+        return None
+
+
+def _blocks(event: dict[str, Any]) -> list[dict[str, Any]]:
+    content = fields.mapping(event.get("message")).get("content")
+    return [block for block in fields.entries(content) if isinstance(block, dict)]
+
+
+def _junk(state: Seen, line: bytes, now: float) -> Seen:
+    """Plain text on standard output is worth keeping in case nothing better comes; pieces of JSON are not."""
+    text = fields.printable(line.decode("utf-8", errors="replace"))
+    if not text or text.startswith("{"):
+        return state
+    resets_at = reset_time(text, now) if limit_told(text) else None
+    return replace(state, junk=(*state.junk, text)[-_JUNK_LINES:], resets_at=resets_at or state.resets_at)
+
+
+def _system(state: Seen, event: dict[str, Any], now: float) -> tuple[Seen, list[AgentEvent]]:
+    if event.get("subtype") == "api_retry" and event.get("error_status") == 429:
+        delay_ms = fields.number(event.get("retry_delay_ms"))
+        return state, [RateLimited(None if delay_ms is None else now + delay_ms / 1000)]
+    if event.get("subtype") != "init":
+        return state, []
+    session = fields.string(event.get("session_id")) or None
+    model = fields.string(event.get("model")) or None
+    wants_structured = "StructuredOutput" in fields.entries(event.get("tools"))
+    return replace(state, session=session, wants_structured=wants_structured), [Started(session, model)]
+
+
+def _assistant(state: Seen, event: dict[str, Any], now: float) -> tuple[Seen, list[AgentEvent]]:
+    error = fields.string(event.get("error"))
+    own = event.get("parent_tool_use_id") is None  # not a subagent's
+    if error:
+        if not own:
+            return state, []
+        told = "\n".join(fields.string(block.get("text")) for block in _blocks(event))
+        state = replace(state, error=error, error_text=told)
+        if error != "rate_limit":
+            return state, []
+        state = replace(state, resets_at=reset_time(told, now) or state.resets_at)
+        return state, [RateLimited(state.resets_at)]
+    events: list[AgentEvent] = []
+    for block in _blocks(event):
+        if block.get("type") == "text" and (text := fields.string(block.get("text"))):
+            events.append(Text(text))
+        elif block.get("type") == "tool_use":
+            events.append(ToolCall(_tool_name(block), _summary(block)))
+    usage = _usage(state, event)
+    if usage is not None:
+        state = _counted(state, event, usage)
+        events.append(usage)
+    return (replace(state, error=None, error_text="") if own else state), events
+
+
+def _usage(state: Seen, event: dict[str, Any]) -> Usage | None:
+    """What the message used, None when that is unknown or was counted with an earlier part of the message."""
+    message = fields.mapping(event.get("message"))
+    usage = _tokens(fields.mapping(message.get("usage")))
+    seen = fields.string(message.get("id")) in state.messages
+    return None if seen or not (usage.input_tokens or usage.output_tokens or usage.cache_tokens) else usage
+
+
+def _counted(state: Seen, event: dict[str, Any], usage: Usage) -> Seen:
+    identity = fields.string(fields.mapping(event.get("message")).get("id"))
+    tokens = state.tokens + usage.input_tokens + usage.output_tokens + usage.cache_tokens
+    return replace(state, tokens=tokens, messages=(*state.messages, identity)[-_REMEMBERED_MESSAGES:])
+
+
+def _tokens(usage: dict[str, Any]) -> Usage:
+    return Usage(
+        fields.count(usage.get("input_tokens")),
+        fields.count(usage.get("output_tokens")),
+        fields.count(usage.get("cache_creation_input_tokens")) + fields.count(usage.get("cache_read_input_tokens")),
+    )
+
+
+def _user(state: Seen, event: dict[str, Any]) -> Seen:
+    results = (block for block in _blocks(event) if block.get("type") == "tool_result")
+    return replace(state, worked=True) if any(not block.get("is_error") for block in results) else state
+
+
+def _limit_event(state: Seen, event: dict[str, Any]) -> tuple[Seen, list[AgentEvent]]:
+    """Subscriptions tell after each answer how they stand; only `rejected` is a limit."""
+    info = fields.mapping(event.get("rate_limit_info"))
+    if info.get("status") != "rejected" or info.get("isUsingOverage") is True:
+        return state, []
+    resets_at = fields.number(info.get("resetsAt"))
+    return replace(state, resets_at=resets_at or state.resets_at), [RateLimited(resets_at)]
+
+
+def _result(state: Seen, event: dict[str, Any], now: float) -> tuple[Seen, list[AgentEvent]]:
+    result = Result(
+        ok=event.get("is_error", event.get("subtype") != "success") is False,
+        subtype=fields.string(event.get("subtype")),
+        text=fields.string(event.get("result")),
+        errors=tuple(text for entry in fields.entries(event.get("errors")) if (text := fields.string(entry))),
+        status=fields.count(event.get("api_error_status")) or None,
+        reason=fields.string(event.get("terminal_reason")),
+        turns=fields.count(event.get("num_turns")),
+        cost_usd=fields.number(event.get("total_cost_usd")),
+        tokens=_all_tokens(event),
+        denied=_denied(event),
+        structured="structured_output" in event,
+    )
+    announced = state.error == "rate_limit"
+    session = fields.string(event.get("session_id")) or state.session
+    if not result.ok and not announced:
+        told = " ".join([result.text, *result.errors])
+        if result.status == 429 or limit_told(told):
+            state = replace(state, resets_at=reset_time(told, now) or state.resets_at)
+    state = replace(state, result=result, session=session)
+    verdict = judge(state, None)
+    events: list[AgentEvent] = []
+    if verdict.kind == "rate_limited" and not announced:
+        events.append(RateLimited(state.resets_at))
+    return state, [*events, Finished(verdict.kind is None, verdict.cost_usd, verdict.tokens, verdict.kind)]
+
+
+def _all_tokens(event: dict[str, Any]) -> int | None:
+    """Of all models: `usage` leaves out subagents, and the last turn when a limit ended the run."""
+    by_model = [fields.mapping(entry) for entry in fields.mapping(event.get("modelUsage")).values()]
+    names = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+    if by_model:
+        return sum(fields.count(entry.get(name)) for entry in by_model for name in names)
+    if not isinstance(event.get("usage"), dict):
+        return None
+    usage = _tokens(event["usage"])
+    return usage.input_tokens + usage.output_tokens + usage.cache_tokens
+
+
+def _denied(event: dict[str, Any]) -> tuple[str, ...]:
+    denials = (fields.mapping(entry) for entry in fields.entries(event.get("permission_denials")))
+    return tuple(dict.fromkeys(fields.printable(fields.string(entry.get("tool_name"))) or "?" for entry in denials))
+
+
+def _tool_name(block: dict[str, Any]) -> str:
+    return fields.printable(fields.string(block.get("name"))) or "?"
+
+
+def _summary(block: dict[str, Any]) -> str:
+    arguments = fields.mapping(block.get("input"))
+    telling = [arguments.get(name) for name in _TELLING] + list(arguments.values())
+    return next((shown for value in telling if (shown := fields.printable(fields.string(value), 120))), "")
+
+
+def _describe_block(block: dict[str, Any]) -> str | None:
+    match block.get("type"):
+        case "text":
+            return fields.last_line(fields.string(block.get("text"))) or None
+        case "tool_use":
+            return f"{_tool_name(block)}: {_summary(block)}".rstrip(": ")
+        case "tool_result" if block.get("is_error"):
+            return f"tool failed: {fields.printable(fields.string(block.get('content')))}".rstrip(": ")
+    return None
+
+
+def _describe_system(event: dict[str, Any]) -> str | None:
+    match event.get("subtype"):
+        case "init":
+            return f"session started, model {fields.printable(fields.string(event.get('model'))) or 'unknown'}"
+        case "api_retry":
+            status = fields.count(event.get("error_status")) or fields.printable(fields.string(event.get("error")))
+            delay = (fields.number(event.get("retry_delay_ms")) or 0) / 1000
+            tries = f"{fields.count(event.get('attempt'))} of {fields.count(event.get('max_retries'))}"
+            return f"the API failed ({status or 'unknown'}): retry {tries} in {delay:.1f} s"
+        case "model_fallback":
+            model = fields.printable(fields.string(event.get("fallback_model")))
+            return fields.printable(fields.string(event.get("content"))) or f"goes on with the model {model}"
+    return None
+
+
+def _describe_result(event: dict[str, Any]) -> str:
+    turns, cost = fields.count(event.get("num_turns")), fields.number(event.get("total_cost_usd"))
+    after = f"after {turns} turn" if turns == 1 else f"after {turns} turns"
+    price = "" if cost is None else f", {cost:.4f} USD"
+    if event.get("is_error") is False:
+        return f"finished {after}{price}"
+    texts = [fields.string(event.get("result")), *map(fields.string, fields.entries(event.get("errors")))]
+    why = next((shown for text in texts if (shown := fields.printable(text))), "no reason given")
+    return f"failed {after}{price}: {why}"
