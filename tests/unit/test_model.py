@@ -43,7 +43,7 @@ shells = st.builds(
     policy=st.builds(Policy, timeout_s=seconds, idle_timeout_s=seconds),
     checks=st.sampled_from([(), (Check(expect="commit"),)]),
     handlers=st.sampled_from([(), (Handler(on="failure", do=(shell(),)),)]),
-    capture=st.none() | st.builds(Capture, name=texts),
+    capture=st.none() | st.builds(Capture, names=st.lists(texts, min_size=1, max_size=2).map(tuple)),
     id=st.none() | texts,
     name=st.none() | texts,
     phase=st.sampled_from(["setup", "map", "reduce", ""]),
@@ -127,7 +127,7 @@ def test_labels_position_and_limits_do_not_change_the_fingerprint(same: Step) ->
         Step(action=Shell(text="make all"), line=1),
         Step(action=Shell(text="make"), line=1, checks=(Check(expect="commit"),)),
         Step(action=Shell(text="make"), line=1, when="false"),
-        Step(action=Shell(text="make"), line=1, capture=Capture(name="x")),
+        Step(action=Shell(text="make"), line=1, capture=Capture(names=("x",))),
         Step(action=Shell(text="make"), line=1, handlers=(Handler(on="failure", do=(shell(),)),)),
     ],
 )

@@ -39,13 +39,13 @@ def test_placeholders_that_have_a_value_are_accepted(phase: str, text: str) -> N
         ("reduce", "${item.x}", "`${item.x}` has no value here", "here there are map, run, workflow"),
         ("reduce", "${item_id}", "`${item_id}` has no value here", "here there are map, run, workflow"),
         ("reduce", "${map.sucessful}", "did you mean `${map.successful}`?", "`${map.total}`"),
-        ("reduce", "${map.colour}", "`${map.colour}` is no variable", "there are `${map.failed}`, `${map.successful}`"),
+        ("reduce", "${map.colour}", "`${map.colour}` is no variable", "`${map.failed}`, `${map.success_count}`"),
         ("reduce", "${map}", "`${map}` is no variable", "there are `${map.failed}`"),
         ("reduce", "${map[0]}", "`${map[0]}` is no variable", "there are `${map.failed}`"),
         ("reduce", "${map.total.x}", "`${map.total.x}`: map.total is one value without parts", None),
         ("reduce", "${map.results}", f"`${{map.results}}` {LATER}", None),
-        ("map", "${workflow.iteration}", f"`${{workflow.iteration}}` {LATER}", None),
-        ("map", "${workflow.nam}", "did you mean `${workflow.name}`?", "there are `${workflow.name}`"),
+        ("map", "${workflow.commits}", f"`${{workflow.commits}}` {LATER}", None),
+        ("map", "${workflow.nam}", "did you mean `${workflow.name}`?", "there are `${workflow.id}`"),
         ("map", "${run.name}", "`${run.name}` is no variable", "there are `${run.id}`"),
         ("map", "${item_id.x}", "`${item_id.x}`: item_id is one value without parts", None),
         ("map", "${item_index[0]}", "`${item_index[0]}`: item_index is one value without parts", None),
@@ -74,12 +74,19 @@ def test_the_input_command_sees_what_setup_sees() -> None:
     assert (problem.line, problem.column, problem.message) == (2, 13, "`${item}` has no value here")
 
 
-def test_the_output_of_a_step_with_an_id_has_no_name_yet() -> None:
-    text = "- {shell: make, id: build}\n- shell: echo ${build.output} ${build} ${other}\n"
-    assert [(problem.column, problem.message) for problem in problems_of(text)] == [
-        (15, f"`${{build.output}}` {LATER}"),
-        (31, f"`${{build}}` {LATER}"),
+def test_steps_see_the_names_of_steps_before_them_and_no_others() -> None:
+    parse("- {shell: make, id: build}\n- shell: echo ${build.output} ${build} ${other}\n", "w.yml")
+    text = "- shell: echo ${build}\n- {shell: a, id: build}\n- {claude: 'see ${late.output}'}\n- {shell: a, id: late}"
+    assert [(problem.line, problem.column, problem.message) for problem in problems_of(text)] == [
+        (1, 15, "`${build}` has no value here; the step that sets it runs later or in another list"),
+        (3, 17, "`${late.output}` has no value here; the step that sets it runs later or in another list"),
     ]
+
+
+def test_what_a_template_or_a_handler_names_is_not_known_outside_of_it() -> None:
+    text = "map:\n  input: x.json\n  agent_template: [{shell: a, id: inner}]\nreduce:\n- shell: echo ${inner}\n"
+    assert [problem.line for problem in problems_of(text)] == [5]
+    parse("- {shell: a, id: x, on_failure: [{shell: 'echo ${error.message} ${x.stderr}'}]}", "w.yml")
 
 
 def test_every_bad_placeholder_of_a_block_is_reported_where_it_stands() -> None:

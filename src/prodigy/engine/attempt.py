@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from prodigy.engine import refs
+from prodigy.engine.captures import Scope
 from prodigy.engine.control import Interrupted
+from prodigy.engine.execution import Outcome, Site
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
-from prodigy.engine.steps import Outcome, Site
 from prodigy.engine.tamper import TamperCheck
 from prodigy.executors.base import ProcessState, Snapshot, Workspace
 from prodigy.git.merge import Conflict
@@ -59,20 +60,33 @@ class AttemptKey:
             "label": self.label,
         }
 
-    def refs(self, run_id: str) -> tuple[str, str, str]:
+    def refs(self, run: Run) -> tuple[str, str, str]:
         """(attempt, snapshot, branch): everything that keeps this attempt's commits."""
+        owner = refs.owner("" if self.fanout == run.first_fanout else self.fanout, self.ordinal)
         return (
-            refs.attempt_ref(run_id, self.ordinal, self.number),
-            refs.snapshot_ref(run_id, f"{self.ordinal:04d}/a{self.number}"),
-            refs.item_branch(run_id, self.ordinal, self.label),
+            refs.attempt_ref(run.id, owner, self.number),
+            refs.snapshot_ref(run.id, f"{owner}/a{self.number}"),
+            refs.item_branch(run.id, owner, self.label),
         )
+
+
+@dataclass(frozen=True)
+class FanoutPlace:
+    """What all attempts of a fan-out share: its path and action, the names and the environment of its steps."""
+
+    path: str
+    mapping: MapReduce
+    names: Mapping[str, object]
+    env: Mapping[str, str]
 
 
 class Attempt:
     """Runs an item's steps once. Whatever happens is recorded; nothing is left to the caller but the slot."""
 
-    def __init__(self, run: Run, fanout: str, mapping: MapReduce, row: ItemRow, tamper: TamperCheck) -> None:
+    def __init__(self, run: Run, place: FanoutPlace, row: ItemRow, tamper: TamperCheck) -> None:
         self._run = run
+        self._names, self._env = place.names, place.env
+        fanout, mapping = place.path, place.mapping
         self._mapping = mapping
         self._row = row
         self._fanout = fanout
@@ -149,13 +163,8 @@ class Attempt:
         return workspace
 
     def _last_boundary(self, key: AttemptKey, attempt: AttemptRow) -> Snapshot:
-        boundary = Snapshot(attempt.base, None)
-        for number in range(1, len(self._mapping.template) + 1):
-            rows = self._run.store.executions(f"{key.path}/{number}")
-            if not rows or rows[-1].state != "finished" or rows[-1].head is None:
-                break
-            boundary = Snapshot(rows[-1].head, rows[-1].snapshot)
-        return boundary
+        found = self._run.store.last_boundary(key.path)
+        return Snapshot(*found) if found else Snapshot(attempt.base, None)
 
     # Running -----------------------------------------------------------------------------------------------
 
@@ -164,7 +173,8 @@ class Attempt:
     ) -> Outcome:
         run = self._run
         data = run.store.item_data(key.fanout, key.ordinal)
-        total = sum(run.store.counts(key.fanout).values())
+        row = run.store.fanout(key.fanout)
+        assert row is not None
         item = Item(key.ordinal, key.item_id, data)
 
         async def keep(now: Snapshot, _succeeded: bool) -> None:
@@ -173,7 +183,7 @@ class Attempt:
         site = Site(
             workspace=workspace,
             prefix=key.path,
-            scope={**run.scope(), **item_scope(item, total)},
+            scope=Scope({**self._names, **item_scope(item, int(row["total"]))}),
             env=self._environment(key, workspace),
             keep=keep,
             item=data,
@@ -182,7 +192,7 @@ class Attempt:
 
     def _environment(self, key: AttemptKey, workspace: Workspace) -> Mapping[str, str]:
         return {
-            **self._run.env,
+            **self._env,
             "PRODIGY_WORKTREE": str(workspace.path),
             "PRODIGY_ITEM_ID": key.item_id,
         }
@@ -195,13 +205,26 @@ class Attempt:
         if failure is None and (changes := await self._tamper.check()):
             failure = Failure("changed what an agent must not touch: " + "; ".join(changes), kind="tampered")
         if failure is None and boundary.commit is not None:
-            head = await workspace.commit_leftovers(self._commit_message(key))
-            boundary = Snapshot(head, None)
-            await keep_boundary(self._run, key, attempt.base, boundary)
+            boundary, failure = await self._leftovers(key, attempt, workspace, boundary)
         if failure is None:
             failure = await self._deliver(key, attempt, boundary)
         if failure is not None:
             await self._bury(key, attempt, boundary, failure)
+
+    async def _leftovers(
+        self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, boundary: Snapshot
+    ) -> tuple[Snapshot, Failure | None]:
+        """What becomes of changes that the steps did not commit."""
+        match self._mapping.on_uncommitted:
+            case "discard":
+                return Snapshot(boundary.head, None), None
+            case "fail":
+                message = "the steps left changes that they did not commit, and on_uncommitted is fail"
+                return boundary, Failure(message, kind="commit_validation_failed")
+        head = await workspace.commit_leftovers(self._commit_message(key))
+        boundary = Snapshot(head, None)
+        await keep_boundary(self._run, key, attempt.base, boundary)
+        return boundary, None
 
     def _commit_message(self, key: AttemptKey) -> str:
         return (
@@ -232,7 +255,7 @@ class Attempt:
             head=boundary.head,
             base=attempt.base,
             message=f"{title}\n\n{self._trailers(key)}",
-            obsolete=key.refs(run.id),
+            obsolete=key.refs(run),
         )
         conflict = await run.merges.merge(request, lambda merged: completion(run.store, key, added, merged))
         return conflict_failure(conflict) if conflict else None
@@ -242,7 +265,7 @@ class Attempt:
         run = self._run
         letter = dead_letter(failure)
         assert letter is not None
-        branch = key.refs(run.id)[2]
+        branch = key.refs(run)[2]
         work = boundary.commit or boundary.head
         await asyncio.to_thread(run.repo.update_refs, [RefChange(branch, ANY, work)])
         run.store.record(
@@ -279,7 +302,7 @@ async def end_step(workspace: Workspace, execution: str) -> None:
 
 async def keep_boundary(run: Run, key: AttemptKey, base: str, now: Snapshot) -> None:
     """Point the attempt's refs at a boundary. A commit that the new head does not descend from is kept apart."""
-    attempt, snapshot, branch = key.refs(run.id)
+    attempt, snapshot, branch = key.refs(run)
     before = run.repo.read_ref(attempt)
     changes: list[RefChange] = []
     if now.head not in (before, base if before is None else None):
@@ -294,7 +317,7 @@ async def keep_boundary(run: Run, key: AttemptKey, base: str, now: Snapshot) -> 
 
 async def drop_refs(run: Run, key: AttemptKey) -> None:
     """Forget an attempt's refs: it has nothing that is not in the run branch."""
-    changes = [RefChange(name, ANY, None) for name in key.refs(run.id) if run.repo.read_ref(name)]
+    changes = [RefChange(name, ANY, None) for name in key.refs(run) if run.repo.read_ref(name)]
     if changes:
         await asyncio.to_thread(run.repo.update_refs, changes)
 

@@ -47,6 +47,15 @@ class Control:
     async def wait_for_end(self) -> None:
         await self._ending.wait()
 
+    async def stops_within(self, seconds: float) -> bool:
+        """Wait so long, or until nothing new may start any more; whether that is so."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
+        except TimeoutError:
+            return False
+        return True
+
     def leave(self) -> None:
         """Start nothing new, and go away soon even if something still runs."""
         self._draining.set()

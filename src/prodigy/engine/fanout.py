@@ -8,16 +8,16 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from prodigy.engine.attempt import Attempt
+from prodigy.engine.attempt import Attempt, FanoutPlace
 from prodigy.engine.control import Stopped
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import RunWorkspace, StepFailed
 from prodigy.engine.tamper import TamperCheck
 from prodigy.plan.identity import identify, label
-from prodigy.plan.sources import Found, items_of_file, items_of_output, locate
+from prodigy.plan.sources import Found, items_of_file, items_of_glob, items_of_output, locate
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
-from prodigy.workflow.model import MapReduce, Policy, Shell, Step
+from prodigy.workflow.model import Policy, Shell, Step
 
 # The number of a fan-out's input command among its steps.
 INPUT = 0
@@ -32,13 +32,21 @@ class Tally:
     failed: int
 
     def variables(self) -> dict[str, object]:
-        """What `${map...}` names."""
-        return {"total": self.total, "successful": self.successful, "failed": self.failed}
+        """What `${map...}` names. success_rate: in percent, of all items."""
+        rate = round(100 * self.successful / self.total, 2) if self.total else 0.0
+        return {
+            "total": self.total,
+            "successful": self.successful,
+            "success_count": self.successful,
+            "failed": self.failed,
+            "success_rate": rate,
+        }
 
 
-async def plan(run: Run, path: str, step: Step, mapping: MapReduce, place: RunWorkspace) -> None:
+async def plan(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> None:
     """Find the fan-out's items and store them, once: a resume works on the same list whatever the input becomes."""
-    values = await _values(run, path, step, mapping, place)
+    values = await _values(run, here, step, place)
+    path = here.path
     found = identify(values)
     for warning in found.warnings:
         run.store.record(ev.Warned(message=warning))
@@ -46,17 +54,20 @@ async def plan(run: Run, path: str, step: Step, mapping: MapReduce, place: RunWo
     run.store.plan_items(path, rows, ev.ItemsPlanned(fanout=path, total=len(rows), duplicates=found.duplicates))
 
 
-async def _values(run: Run, path: str, step: Step, mapping: MapReduce, place: RunWorkspace) -> tuple[object, ...]:
+async def _values(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> tuple[object, ...]:
+    path, mapping = here.path, here.mapping
+    if mapping.input.kind == "glob":
+        return _told(run, items_of_glob(mapping.input.text, place.path))
     if mapping.input.kind == "file":
         user_dir = Path(run.options.started_in)
         file = locate(mapping.input.text, place.path, user_dir)
         return _told(run, items_of_file(file, mapping.json_path))
     command = Step(action=Shell(text=mapping.input.text), policy=Policy(), line=step.line)
-    outcome = await place.run_steps((command,), path, first=INPUT)
+    outcome = await place.run_steps((command,), path, here.names, {}, first=INPUT)
     if outcome.failure is not None:
         raise StepFailed(
             f"the input command failed: {outcome.failure.message}", where=mapping.input.text,
-            hint=f"Its output is in {run.directory / (outcome.failure.log or '')}",
+            hint=f"Its output is in {run.directory / (outcome.failure.log or '')}", path=f"{path}/{INPUT}",
         )  # fmt: skip
     execution = run.store.executions(f"{path}/{INPUT}")[-1].execution
     output = (run.directory / "steps" / execution / "stdout").read_bytes()
@@ -69,8 +80,9 @@ def _told(run: Run, found: Found) -> tuple[object, ...]:
     return found.values
 
 
-async def run_items(run: Run, path: str, mapping: MapReduce) -> None:
+async def run_items(run: Run, here: FanoutPlace) -> None:
     """Run every item that remains, at most `max_parallel` at a time. Raises Stopped when the run drains."""
+    path, mapping = here.path, here.mapping
     work = remaining_work(run.store.items(path))
     if work.duplicates:
         run.store.record(ev.Warned(message=f"{work.duplicates} items were listed twice and run once"))
@@ -82,7 +94,7 @@ async def run_items(run: Run, path: str, mapping: MapReduce) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(slots):
-                group.create_task(_worker(run, path, mapping, queue, tamper))
+                group.create_task(_worker(run, here, queue, tamper))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the first worker's error stopped the others
     if any(row.state in (ItemState.PENDING, ItemState.RUNNING) for row in run.store.items(path)):
@@ -90,11 +102,11 @@ async def run_items(run: Run, path: str, mapping: MapReduce) -> None:
     run.store.record(ev.FanoutFinished(fanout=path))
 
 
-async def _worker(run: Run, path: str, mapping: MapReduce, queue: deque[ItemRow], tamper: TamperCheck) -> None:
+async def _worker(run: Run, here: FanoutPlace, queue: deque[ItemRow], tamper: TamperCheck) -> None:
     """One slot: takes item after item until none is left or the run drains."""
     while queue and not run.control.draining:
         try:
-            await Attempt(run, path, mapping, queue.popleft(), tamper).execute()
+            await Attempt(run, here, queue.popleft(), tamper).execute()
         except Stopped:
             return
 

@@ -155,7 +155,7 @@ async def settle_merge(run: Run) -> None:
         key = AttemptKey(*attempt, item.item_id, item.label)
         _, added = run.private.commits_between(intent.old, intent.new)
         commits = tuple(commit for commit in added if commit != intent.new)
-        return key.refs(run.id), lambda merged: completion(run.store, key, commits, merged)
+        return key.refs(run), lambda merged: completion(run.store, key, commits, merged)
 
     await run.merges.recover(what_for)
 

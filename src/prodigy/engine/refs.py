@@ -11,18 +11,24 @@ def run_branch(run_id: str) -> str:
     return f"refs/heads/{BRANCH_PREFIX}/{run_id}/run"
 
 
-def item_branch(run_id: str, ordinal: int, label: str) -> str:
-    """For people: the current attempt's work, kept when the item fails, gone once merged."""
-    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/items/{ordinal:04d}-{slug(label)}"
+def owner(fanout: str, ordinal: int) -> str:
+    """The part of our refs that names an item: `0042`, with its fan-out's path in front unless that is the first
+    one of the first iteration, which most runs have alone."""
+    return f"{ordinal:04d}" if fanout == "" else f"{fanout.replace('/', '-')}-{ordinal:04d}"
 
 
-def attempt_ref(run_id: str, ordinal: int, attempt: int) -> str:
+def item_branch(run_id: str, item: str, label: str) -> str:
+    """For people: the current attempt's work, kept when the item fails, gone once merged. item: see `owner`."""
+    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/items/{item}-{slug(label)}"
+
+
+def attempt_ref(run_id: str, item: str, attempt: int) -> str:
     """Every commit of the attempt is reachable from here until it is merged."""
-    return f"refs/prodigy/{run_id}/attempts/{ordinal:04d}/a{attempt}"
+    return f"refs/prodigy/{run_id}/attempts/{item}/a{attempt}"
 
 
 def snapshot_ref(run_id: str, owner: str) -> str:
-    """The uncommitted state at the last step's end. `owner` is `run` or `<ordinal>/a<N>`."""
+    """The uncommitted state at the last step's end. `owner` is `run` or `<item>/a<N>`."""
     return f"refs/prodigy/{run_id}/snapshots/{owner}"
 
 

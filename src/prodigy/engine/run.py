@@ -15,8 +15,9 @@ from prodigy.executors.base import Executor
 from prodigy.git.identity import AGENT_UNSET
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import Repo
+from prodigy.state.step_path import iteration_path
 from prodigy.store.store import Store
-from prodigy.workflow.model import Workflow
+from prodigy.workflow.model import MapReduce, Workflow
 
 # Variables by which a shell would run code of others, or find other programs than the user does.
 _SCRUBBED = frozenset({"BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", *AGENT_UNSET})
@@ -27,19 +28,30 @@ class Options:
     """What the user chose for a run; stored with it, so that a resume keeps the choice.
 
     merge: `ask` on a terminal, `yes`, or `no`. max_parallel overrides the workflow's. started_in: where the
-    user stood, for input files.
+    user stood, for input files. The workflow runs `max_iterations` times for each of args and files, if there are any.
     """
 
     merge: str = "ask"
     max_parallel: int | None = None
     started_in: str = "."
+    max_iterations: int = 1
+    args: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Options:
-        return cls(**json.loads(text))
+        fields = json.loads(text)
+        lists = {name: tuple(fields[name]) for name in ("args", "files") if name in fields}
+        return cls(**{**fields, **lists})
+
+    def iterations(self) -> list[dict[str, str]]:
+        """The inputs of each iteration, as names that its steps may use; no names when the user gave no inputs."""
+        inputs = [{"ARG": arg, "ARGUMENT": arg} for arg in self.args]
+        inputs += [{"FILE": file, "FILE_PATH": file} for file in self.files]
+        return (inputs or [{}]) * self.max_iterations
 
 
 @dataclass
@@ -63,9 +75,17 @@ class Run:
     def directory(self) -> Path:
         return self.store.directory
 
-    def scope(self) -> dict[str, object]:
-        """The names that every step may use."""
-        return {"workflow": {"name": self.workflow.name}, "run": {"id": self.id}}
+    @property
+    def first_fanout(self) -> str:
+        """The path of the first fan-out of the first iteration, "" without one."""
+        numbers = (n for n, step in enumerate(self.workflow.steps, 1) if isinstance(step.action, MapReduce))
+        first = next(numbers, None)
+        return "" if first is None else f"{iteration_path(1)}/{first}"
+
+    def names(self, iteration: int, inputs: Mapping[str, str]) -> dict[str, object]:
+        """The names that every step of an iteration may use."""
+        workflow = {"name": self.workflow.name, "id": self.id, "iteration": iteration}
+        return {"workflow": workflow, "run": {"id": self.id}, **inputs}
 
 
 def inherited_environment() -> dict[str, str]:

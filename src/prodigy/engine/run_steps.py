@@ -9,9 +9,10 @@ from pathlib import Path
 
 from prodigy.engine import refs
 from prodigy.engine.attempt import end_step
+from prodigy.engine.captures import Scope
+from prodigy.engine.execution import Outcome, Site
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
-from prodigy.engine.steps import Outcome, Site
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import RUN_SLOT, Snapshot, Workspace
 from prodigy.git.repo import ANY, RefChange
@@ -22,7 +23,13 @@ from prodigy.workflow.model import Step
 
 
 class StepFailed(ProdigyError):
-    """A step outside the items failed, which stops the run."""
+    """A step outside the items failed, which stops the run. path: the step's."""
+
+    def __init__(
+        self, what: str, *, path: str | None = None, where: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,17 @@ class RunWorkspace:
         return self._workspace.path
 
     async def run_steps(
-        self, steps: Sequence[Step], prefix: str, scope: Mapping[str, object] | None = None, first: int = 1
+        self,
+        steps: Sequence[Step],
+        prefix: str,
+        names: Mapping[str, object],
+        env: Mapping[str, str],
+        first: int = 1,
     ) -> Outcome:
-        """Run steps of the path `prefix/<number>`; their commits are in the run branch when this returns."""
+        """Run steps of the path `prefix/<number>`; their commits are in the run branch when this returns.
+
+        names: what they may name. env: what their environment has beside the run's.
+        """
         run = self._run
 
         async def keep(now: Snapshot, succeeded: bool) -> Failure | None:
@@ -84,8 +99,8 @@ class RunWorkspace:
         site = Site(
             workspace=self._workspace,
             prefix=prefix,
-            scope={**run.scope(), **(scope or {})},
-            env={**run.env, "PRODIGY_WORKTREE": str(self.path)},
+            scope=Scope(names),
+            env={**run.env, **env, "PRODIGY_WORKTREE": str(self.path)},
             keep=keep,
         )
         return await run.steps.run_list(steps, site, self._boundary(), first)

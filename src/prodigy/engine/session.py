@@ -115,8 +115,9 @@ def _resumed(opened: Run, caller: Caller, retried: int = 0) -> list[ev.Event]:
     events: list[ev.Event] = [
         ev.JobResumed(command=caller.command, options=opened.options.to_json(), total=total, done=total - left)
     ]
-    if opened.store.run().status == "failed":
-        events += [ev.StepRetired(path=row.execution) for row in opened.store.failed_run_steps()]
+    failed = opened.store.run().failed_path
+    if failed is not None:
+        events += [ev.StepRetired(path=row.execution) for row in opened.store.finished_below(failed)]
     return events
 
 
@@ -160,8 +161,7 @@ async def _drive(run_id: str, caller: Caller, choices: Choices, before: Callable
     error: ProdigyError | None = None
     async with opened_run(run_id, caller.control, caller.on_event, choices.applied) as opened:
         store = opened.store
-        status = store.run().status
-        past = Past(failed_step=status == "failed" and bool(store.failed_run_steps()))
+        past = Past(failed_step=store.run().failed_path is not None)
         await settle_merge(opened)
         await before(opened)
         index.note(store.run())
@@ -174,7 +174,8 @@ async def _drive(run_id: str, caller: Caller, choices: Choices, before: Callable
             store.record(ev.JobPaused(status=caller.control.status, stop_reason="user"))
         except (StepFailed, InputError, InvalidItemsError) as failed:
             error = failed
-            store.record(ev.JobFailed(error=str(failed), path=failed.where))
+            path = failed.path if isinstance(failed, StepFailed) else None
+            store.record(ev.JobFailed(error=str(failed), path=path))
         except (ProdigyError, OSError, sqlite3.Error) as trouble:
             error = _as_prodigy_error(trouble)
             store.record(ev.JobPaused(status="interrupted", stop_reason=None, error=str(error)))

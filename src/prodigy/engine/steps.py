@@ -1,69 +1,38 @@
-"""The one step executor: setup, items and reduce all run here.
+"""The one step executor: setup, items, checks, handlers and reduce all run here.
 
-A step's path is the key of everything it does. A path that is finished in the store is never run again; a path
-that was started is adopted, taken over or run again, as its directory says (see `executors.processes`).
+A step's path is the key of everything it does. Running and resuming are the same walk: what is recorded is taken
+from the store, in the same order, and what comes next is decided anew from it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import errno
-import functools
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import datetime as dt
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from prodigy.engine.control import Control, Interrupted
+from prodigy.engine.captures import captured
+from prodigy.engine.control import Control, Stopped
+from prodigy.engine.execution import Execution, Executions, Outcome, Site
 from prodigy.engine.summary import Counters
-from prodigy.executors.base import (
-    DEFAULT_IDLE_TIMEOUT_S,
-    DEFAULT_TIMEOUT_S,
-    Exit,
-    ProcessSpec,
-    ProcessState,
-    Snapshot,
-    Workspace,
-)
-from prodigy.git.command import GitError
+from prodigy.executors.base import Snapshot
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
+from prodigy.state.retry import Again, decide
 from prodigy.state.step_path import execution_path
-from prodigy.store.rows import StepRow
+from prodigy.store.database import now
 from prodigy.store.store import Store
-from prodigy.workflow.model import Shell, Step, fingerprint
-from prodigy.workflow.shell_words import BindError, ShellScript, compile_script
-
-TAIL_BYTES = 4096
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-TAIL_LINES = 20
+from prodigy.workflow.expression import compile_expression, scope_finder
+from prodigy.workflow.model import Handler, Step, fingerprint
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where a list of steps runs.
-
-    prefix: the step path of the list, e.g. `it1/3/i0042/a2`. scope: what placeholders may name.
-    env: the environment of the steps. keep: makes the commits of a boundary reachable before it is recorded;
-    it is told whether the step succeeded, and may object to what it is given.
-    item: the item's JSON for PRODIGY_ITEM_FILE, None outside items.
-    """
-
-    workspace: Workspace
-    prefix: str
-    scope: Mapping[str, object]
-    env: Mapping[str, str]
-    keep: Callable[[Snapshot, bool], Awaitable[Failure | None]]
-    item: object | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a list of steps ended, and the workspace's boundary then."""
+@dataclass
+class _Progress:
+    """How far the walk over one step has come. used: executions of its action so far."""
 
     boundary: Snapshot
-    failure: Failure | None = None
+    used: int = 0
+    last: Execution | None = None
 
 
 @dataclass
@@ -75,216 +44,180 @@ class StepRunner:
     shell: str
     counters: Counters = field(default_factory=Counters)
 
+    def __post_init__(self) -> None:
+        self._executions = Executions(self.store, self.control, self.shell, self.counters)
+
     async def run_list(self, steps: Sequence[Step], site: Site, start: Snapshot, first: int = 1) -> Outcome:
         """Run the steps one after another until one fails.
 
         Raises Stopped between steps when the run drains, Interrupted when a running step was ended.
         """
         boundary = start
+        names: dict[str, object] = {}
         for number, step in enumerate(steps, first):
-            outcome = await self.run_step(step, f"{site.prefix}/{number}", site, boundary)
-            if outcome.failure is not None:
-                return outcome
+            here = replace(site, scope=site.scope.with_names(names))
+            outcome = await self.run_step(step, f"{site.prefix}/{number}", here, boundary)
             boundary = outcome.boundary
-        return Outcome(boundary)
+            names.update(outcome.names or {})
+            if outcome.failure is not None:
+                return Outcome(boundary, outcome.failure, names)
+        return Outcome(boundary, None, names)
 
     async def run_step(self, step: Step, path: str, site: Site, before: Snapshot) -> Outcome:
-        executions = self.store.executions(path)
-        last = executions[-1] if executions else None
-        if last is not None and last.state == "finished":
-            self.counters.steps_reused += 1
-            return self._recorded(last)
-        execution, exit_ = await self._resumed(last, site, before) if last else (None, None)
-        if execution is None:
-            self.control.check()
-            execution = execution_path(path, self.store.next_try(path))
-            self.store.record(ev.StepStarted(path=execution, fingerprint=fingerprint(step)))
-        if exit_ is None:
-            exit_ = await self._start_and_wait(step, execution, site, before)
-        return await self._finish(step, execution, site, before, exit_)
+        """Run one step with its retries, checks and handlers."""
+        if self._is_skipped(step, path, site):
+            return Outcome(before, None, captured(step, None, None))
+        progress = _Progress(before)
+        failure = await self._tries(step, path, site, before, progress)
+        handler = _handler_for(step, failure, progress)
+        if handler is not None:
+            failure = await self._handle(step, path, site, before, progress, handler, failure)
+        if failure is None:
+            failure = await self._settle(site, progress)
+        return Outcome(progress.boundary, failure, self._names(step, progress))
 
-    async def _resumed(self, last: StepRow, site: Site, before: Snapshot) -> tuple[str | None, Exit | None]:
-        """(execution, exit) of a step that an earlier coordinator started; (None, None): run it anew."""
-        if last.state == "lost":
-            return None, None
-        workspace, execution = site.workspace, last.execution
-        match workspace.state(execution):
-            case ProcessState.ABSENT:
-                return execution, None
-            case ProcessState.RUNNING:
-                self.store.record(ev.StepAdopted(path=execution))
-        exit_ = await self._wait(execution, site, before)
-        if exit_ is not None:
-            return execution, exit_
-        await self._undo(execution, site, before, "lost")
-        return None, None
+    # Conditions --------------------------------------------------------------------------------------------
 
-    async def _start_and_wait(self, step: Step, execution: str, site: Site, before: Snapshot) -> Exit:
-        started = self._spec(step, execution, site)
-        if isinstance(started, Exit):
-            return started
-        self.counters.steps_run += 1
-        await site.workspace.start(execution, started)
-        exit_ = await self._wait(execution, site, before)
-        if exit_ is None:
-            await site.workspace.kill_leftovers(execution)
-            return Exit(None, "lost", 0.0, 0.0)
-        return exit_
+    def _is_skipped(self, step: Step, path: str, site: Site) -> bool:
+        if step.when is None:
+            return False
+        rows = self.store.executions(path)
+        if rows:
+            return rows[-1].skipped
+        if compile_expression(step.when).holds(scope_finder(site.scope)):
+            return False
+        self.control.check()
+        execution = execution_path(path, self.store.next_try(path))
+        self.store.record(ev.StepSkipped(path=execution, fingerprint=fingerprint(step), reason=step.when))
+        return True
 
-    async def _wait(self, execution: str, site: Site, before: Snapshot) -> Exit | None:
-        """Wait for the step's end; when the user wants it ended, end it and take it back. None: it was lost."""
-        waiting = asyncio.ensure_future(site.workspace.wait(execution))
-        ending = asyncio.ensure_future(self.control.wait_for_end())
-        try:
-            await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                await site.workspace.stop(execution)
-            exit_ = await waiting
-        finally:
-            waiting.cancel()
-            ending.cancel()
-        if exit_ is None or exit_.reason != "stopped":
-            return exit_
-        if not self.control.ending:
-            return None  # ended for a coordinator that did not live to record it
-        await self._undo(execution, site, before, "interrupted")
-        raise Interrupted
+    # Tries and checks --------------------------------------------------------------------------------------
 
-    async def _undo(self, execution: str, site: Site, before: Snapshot, reason: str) -> None:
-        """The step will run again: nothing it started may live on, and its half-done work is set aside."""
-        await site.workspace.kill_leftovers(execution)
-        with contextlib.suppress(GitError, OSError):  # where nothing can be read, nothing is left to keep
-            await site.keep(await site.workspace.snapshot(), False)
-        await site.workspace.restore(before)
-        self.store.record(ev.StepLost(path=execution, reason=reason))
+    async def _tries(self, step: Step, path: str, site: Site, since: Snapshot, progress: _Progress) -> Failure | None:
+        """Run the action and its checks until they hold or the retry policy gives up."""
+        tries, slept_s = 0, 0.0
+        while True:
+            failure = await self._try(step, path, site, since, progress)
+            tries += 1
+            if failure is None or step.policy.retry is None:
+                return failure
+            decision = decide(failure, tries, slept_s, step.policy.retry, _chance(path, progress.used))
+            if not isinstance(decision, Again):
+                return failure
+            slept_s += decision.delay_s
+            await self._pause(path, progress, failure, decision.delay_s)
 
-    def _spec(self, step: Step, execution: str, site: Site) -> ProcessSpec | Exit:
-        """The process to start, or the exit of a step whose values do not fit its text."""
-        assert isinstance(step.action, Shell)
-        try:
-            script, values = _compiled(step.action.text, frozenset(site.scope)).bind(site.scope)
-        except BindError as error:
-            return Exit(None, "not_started", 0.0, 0.0, str(error))
-        directory = site.workspace.directory(execution)
-        files = {"script": script}
-        env = {**site.env, **values}
-        if site.item is not None:
-            files["item.json"] = json.dumps(site.item, ensure_ascii=False).encode("utf-8", "surrogatepass")
-            env["PRODIGY_ITEM_FILE"] = str(directory / "item.json")
-        policy = step.policy
-        return ProcessSpec(
-            argv=(self.shell, "--noprofile", "--norc", "-eo", "pipefail", str(directory / "script")),
-            env=env,
-            cwd=str(site.workspace.path),
-            files=files,
-            timeout_s=policy.timeout_s or DEFAULT_TIMEOUT_S,
-            idle_timeout_s=policy.idle_timeout_s or DEFAULT_IDLE_TIMEOUT_S,
-        )
+    async def _try(self, step: Step, path: str, site: Site, since: Snapshot, progress: _Progress) -> Failure | None:
+        execution = await self._executions.run(step, path, progress.used, site, since, progress.boundary)
+        progress.used += 1
+        progress.last, progress.boundary = execution, execution.boundary
+        if execution.failure is not None:
+            return execution.failure
+        for check in step.checks:
+            place = site.below(f"{path}/check/r{progress.used}", self._names(step, progress))
+            outcome = await self.run_list(check.run, place, progress.boundary)
+            progress.boundary = outcome.boundary
+            if outcome.failure is not None:
+                what = f"the check failed: {outcome.failure.message}"
+                return replace(outcome.failure, kind="validation_failed", message=what)
+        return None
 
-    async def _finish(self, step: Step, execution: str, site: Site, before: Snapshot, exit_: Exit) -> Outcome:
-        try:
-            boundary = await site.workspace.snapshot()
-        except (GitError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in _DISK_FULL:
-                raise
-            boundary = before
-            failure: Failure | None = Failure(
-                f"the step left a worktree that can't be read: {error}", kind="worktree_error", step=execution
-            )
-        else:
-            failure = self._judge(step, execution, site, before, boundary, exit_)
-        if objection := await site.keep(boundary, failure is None):
-            failure = replace(objection, step=execution, log=f"steps/{execution}", duration_s=exit_.duration_s)
-        warnings = [ev.Warned(message=_left_out(execution, boundary.left_out))] if boundary.left_out else []
-        self.store.record(
-            *warnings,
-            ev.StepFinished(
-                path=execution,
-                kind=failure.kind if failure else None,
-                message=failure.message if failure else None,
-                exit_code=exit_.code,
-                duration_s=exit_.duration_s,
-                head=boundary.head,
-                snapshot=boundary.commit,
-                left_out=boundary.left_out,
-            ),
-        )
-        return Outcome(boundary, failure)
+    async def _pause(self, path: str, progress: _Progress, failure: Failure, delay_s: float) -> None:
+        """Wait before the next try, for what is left of the pause after a resume."""
+        counted = [row for row in self.store.executions(path) if row.state != "lost"]
+        if len(counted) > progress.used:
+            return  # the next try has begun before
+        assert progress.last is not None
+        ended = progress.last.row.finished_at
+        left_s = delay_s - (_seconds_between(ended, now()) if ended else 0.0)
+        self.control.check()
+        self.store.record(ev.StepRetrying(path=progress.last.row.execution, delay_s=delay_s, reason=failure.message))
+        if left_s > 0 and await self.control.stops_within(left_s):
+            raise Stopped
 
-    def _judge(
-        self, step: Step, execution: str, site: Site, before: Snapshot, after: Snapshot, exit_: Exit
+    # Handlers ----------------------------------------------------------------------------------------------
+
+    async def _handle(
+        self,
+        step: Step,
+        path: str,
+        site: Site,
+        since: Snapshot,
+        progress: _Progress,
+        handler: Handler,
+        failure: Failure | None,
     ) -> Failure | None:
-        verdict = judge(step, before, after, exit_)
-        if verdict is None:
+        """Run a handler, and the failed action again as often as it says; what is left of the failure."""
+        name = f"exit{handler.on}" if isinstance(handler.on, int) else f"on_{handler.on}"
+        for round_ in range(1, max(1, handler.again) + 1):
+            names = self._names(step, progress) | (_error(failure) if failure else {})
+            outcome = await self.run_list(handler.do, site.below(f"{path}/{name}/r{round_}", names), progress.boundary)
+            progress.boundary = outcome.boundary
+            if outcome.failure is not None:
+                what = f"the handler of a failed step failed: {outcome.failure.message}"
+                return replace(outcome.failure, message=what) if failure else outcome.failure
+            if not handler.again or failure is None:
+                break
+            failure = await self._tries(step, path, site, since, progress)
+            if failure is None:
+                return None
+        return failure if handler.fatal else None
+
+    async def _settle(self, site: Site, progress: _Progress) -> Failure | None:
+        """Record that the step counts as done, once, where its last execution alone does not say so."""
+        assert progress.last is not None
+        row = progress.last.row
+        if row.settled:
             return None
-        kind, message = verdict
-        tail = "" if exit_.reason == "not_started" else output_tail(site.workspace.directory(execution))
-        last_line = tail.splitlines()[-1] if tail and kind == "command_failed" else ""
-        return Failure(
-            message=f"{message}: {last_line}" if last_line else message,
-            kind=kind,
-            exit_code=exit_.code,
-            step=execution,
-            last_output=tail,
-            log=f"steps/{execution}",
-            duration_s=exit_.duration_s,
+        if not site.inner and (objection := await site.keep(progress.boundary, True)):
+            return replace(objection, step=row.execution, log=f"steps/{row.log}")
+        self.store.record(
+            ev.StepSettled(
+                path=row.execution,
+                head=progress.boundary.head,
+                snapshot=progress.boundary.commit,
+                recovered=row.kind is not None,
+                moves_run=not site.inner,
+            )
         )
+        return None
 
-    def _recorded(self, row: StepRow) -> Outcome:
-        boundary = Snapshot(row.head or "", row.snapshot)
-        if row.kind is None:
-            return Outcome(boundary)
-        failure = Failure(
-            message=row.message or row.kind,
-            kind=row.kind,
-            exit_code=row.exit_code,
-            step=row.execution,
-            last_output=output_tail(self.store.directory / "steps" / row.execution),
-            log=f"steps/{row.execution}",
-            duration_s=row.duration_s or 0.0,
-        )
-        return Outcome(boundary, failure)
+    # Names -------------------------------------------------------------------------------------------------
+
+    def _names(self, step: Step, progress: _Progress) -> dict[str, object]:
+        assert progress.last is not None
+        row = progress.last.row
+        return captured(step, row, self.store.directory / "steps" / row.log)
 
 
-def _left_out(execution: str, paths: tuple[str, ...]) -> str:
-    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-    return (
-        f"{execution} left {', '.join(paths[:5])}{more} uncommitted, too large or no plain files: they are not part of"
-        " the result"
-    )
-
-
-@functools.lru_cache(maxsize=1024)
-def _compiled(text: str, names: frozenset[str]) -> ShellScript:
-    return compile_script(text, names)
-
-
-def judge(step: Step, before: Snapshot, after: Snapshot, exit_: Exit) -> tuple[str, str] | None:
-    """(error kind, message) of a step that failed, None for success. Pure."""
-    match exit_.reason:
-        case "timeout":
-            return "timeout", f"the step ran longer than {step.policy.timeout_s or DEFAULT_TIMEOUT_S:g} s"
-        case "idle":
-            limit = step.policy.idle_timeout_s or DEFAULT_IDLE_TIMEOUT_S
-            return "agent_hung", f"the step printed nothing for {limit:g} s"
-        case "not_started":
-            return "command_failed", f"the step could not be started: {exit_.message}"
-        case "lost":
-            return "lost", "the process that looks after the step was killed"
-    if exit_.code != 0:
-        return "command_failed", f"exited with code {exit_.code}"
-    if any(check.expect == "commit" for check in step.checks) and after.head == before.head:
-        return "commit_validation_failed", "the step made no commit, and commit_required is set"
+def _handler_for(step: Step, failure: Failure | None, progress: _Progress) -> Handler | None:
+    """The first handler that this end of the action concerns."""
+    assert progress.last is not None
+    code = progress.last.row.exit_code
+    for handler in step.handlers:
+        concerns = handler.on == "failure" if failure else handler.on == "success"
+        if concerns or (isinstance(handler.on, int) and handler.on == code):
+            return handler
     return None
 
 
-def output_tail(directory: Path) -> str:
-    """The last lines that a step printed, standard error when there is any, else standard output."""
-    for stream in ("stderr", "stdout"):
-        path = directory / stream
-        if path.is_file() and (size := path.stat().st_size):
-            with path.open("rb") as file:
-                file.seek(max(0, size - TAIL_BYTES))
-                lines = file.read().decode(errors="replace").splitlines()
-            return "\n".join(lines[-TAIL_LINES:])
-    return ""
+def _error(failure: Failure) -> dict[str, object]:
+    return {
+        "error": {
+            "message": failure.message,
+            "exit_code": failure.exit_code,
+            "step": failure.step,
+            "kind": failure.kind,
+            "timestamp": now(),
+        }
+    }
+
+
+def _chance(path: str, tries: int) -> float:
+    """The dice of a pause, the same on every resume."""
+    digest = hashlib.sha256(f"{path}/{tries}".encode()).digest()
+    return int.from_bytes(digest[:6]) / 2**48
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    return max(0.0, (dt.datetime.fromisoformat(later) - dt.datetime.fromisoformat(earlier)).total_seconds())

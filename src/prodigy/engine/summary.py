@@ -29,10 +29,13 @@ def summarise(
 ) -> dict[str, object]:
     """Items and cost are the whole run's; duration_s, steps_run and steps_reused those of this call.
 
+    cost_usd: dollars, None when agents ran and none of them could tell.
+
     The five parts of `items` add up to its total; `failed` counts dead items too.
     """
     row = store.run()
     counts = store.counts()
+    cost_usd, tokens = store.spent()
     status = row.status
     if status in ("new", "running") and not driving and not is_held(store.directory):
         status = "interrupted"  # its process is gone without a word
@@ -53,8 +56,8 @@ def summarise(
         },
         "dead_letters": store.dead_letter_count(),
         "duplicates": store.duplicates(),
-        "cost_usd": 0.0,
-        "tokens": 0,
+        "cost_usd": cost_usd,
+        "tokens": tokens,
         "duration_s": round(duration_s, 3) if duration_s is not None else None,
         "branch": branch,
         "target": row.target.removeprefix("refs/heads/") if row.target else None,

@@ -7,8 +7,10 @@ they are never used as paths here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from typing import Literal
 
@@ -65,6 +67,29 @@ def items_of_file(path: Path, json_path: str | None = None) -> Found:
 def items_of_output(data: bytes, json_path: str | None = None) -> Found:
     """The values in what an input command printed: see `read_items`. Raises InputError."""
     return read_items("command", data, json_path, where="output of the input command")
+
+
+def items_of_glob(pattern: str, run_worktree: Path) -> Found:
+    """The files below the run worktree that match, as paths relative to it, sorted. `**` goes down any number of
+    directories; names that begin with a dot match only a pattern that begins with one. Raises InputError."""
+    try:
+        # Path.glob matches names that begin with a dot, and takes a directory's name as a pattern too.
+        names = glob(pattern, root_dir=run_worktree, recursive=True)  # noqa: PTH207
+    except (ValueError, OSError, re.error) as error:
+        raise InputError(f"the pattern {pattern} cannot be used: {error}") from error
+    files = sorted(
+        name
+        for name in names
+        if ".git" not in name.split("/") and (run_worktree / name).is_file() and not _unprintable(name)
+    )
+    warnings = [] if files else [f"no file matches {pattern}"]
+    if odd := sum(map(_unprintable, names)):
+        warnings.append(f"{odd} files that match {pattern} are left out: their names are not UTF-8")
+    return Found(tuple(files), tuple(warnings))
+
+
+def _unprintable(name: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def read_items(kind: Literal["file", "command"], data: bytes, json_path: str | None, *, where: str) -> Found:

@@ -99,6 +99,8 @@ class JobCompleted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobFailed(Event):
+    """`path` is the step that failed the run, None when no step did."""
+
     error: str
     path: str | None
 
@@ -173,6 +175,8 @@ class StepRetrying(Event):
 class StepFinished(Event):
     """`kind` is None for success, else the error kind. `head` and `snapshot` are the workspace's boundary.
 
+    settles: whether a success is the step's; not so while checks or handlers still decide about it. moves_run: whether
+    it is then the run's boundary too; not so for the steps of checks and handlers.
     cost_usd and tokens (input and output together) are None where no agent ran or it could not tell; session is the
     agent's own name for its conversation.
     """
@@ -185,9 +189,25 @@ class StepFinished(Event):
     head: str
     snapshot: str | None
     left_out: tuple[str, ...] = ()
+    settles: bool = True
+    moves_run: bool = True
     cost_usd: float | None = None
     tokens: int | None = None
     session: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSettled(Event):
+    """What came after the action of the execution `path`, checks or handlers, makes its step count as done.
+
+    head and snapshot are the workspace's boundary then. recovered: the action had failed. moves_run: as above.
+    """
+
+    path: str
+    head: str
+    snapshot: str | None
+    recovered: bool
+    moves_run: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,7 +116,7 @@ def fold(folded: Folded, event: ev.Event) -> Folded:
                 folded.dead.add((fanout, ordinal))
         case ev.StepStarted(path=path):
             folded.steps[path] = "started"
-        case ev.StepFinished(path=path):
+        case ev.StepFinished(path=path) | ev.StepSkipped(path=path):
             folded.steps[path] = "finished"
         case ev.StepLost(path=path):
             folded.steps[path] = "lost"

@@ -1,15 +1,14 @@
 """Step paths: the name of every execution, e.g. `it1/3/i0042/a2/1/t1`.
 
 Segments: `it1` the iteration; a number, the step's place in its list (0: a fan-out's input command); `i0042` the
-item's ordinal in its fan-out; `a2` the item's attempt; last `t1`, the step's own try.
+item's ordinal in its fan-out; `a2` the item's attempt; `check/r2`, `on_failure/r1`, `on_success/r1`, `exit7/r1` the
+steps that belong to another one, and their round; last `t1`, the step's own try.
 """
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
-
-ITERATION = "it1"
 
 _ATTEMPT = re.compile(r"(?P<fanout>.+)/i(?P<ordinal>\d+)/a(?P<attempt>\d+)")
 _IN_AN_ITEM = re.compile(r"/i\d+/")
@@ -21,6 +20,10 @@ class AttemptOf(NamedTuple):
     fanout: str
     ordinal: int
     attempt: int
+
+
+def iteration_path(number: int) -> str:
+    return f"it{number}"
 
 
 def attempt_path(fanout: str, ordinal: int, attempt: int) -> str:

@@ -25,7 +25,14 @@ def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
             db.execute("INSERT INTO fanout (path, total, duplicates) VALUES (?, ?, ?)", (fanout, total, duplicates))
         case ev.FanoutFinished(fanout=fanout):
             db.execute("UPDATE fanout SET finished = 1 WHERE path = ?", (fanout,))
-        case ev.StepStarted() | ev.StepFinished() | ev.StepLost() | ev.StepRetired():
+        case (
+            ev.StepStarted()
+            | ev.StepSkipped()
+            | ev.StepFinished()
+            | ev.StepSettled()
+            | ev.StepLost()
+            | ev.StepRetired()
+        ):
             _step(db, event, at)
         case ev.WorktreeCreated(worktree=worktree):
             db.execute("UPDATE run SET slot = ?", (worktree,))
@@ -58,7 +65,7 @@ def _run(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
             db.execute("UPDATE run SET slot = NULL WHERE status LIKE 'completed%'")
             db.execute(
                 "UPDATE run SET status = 'running', stop_reason = NULL, error = NULL, merge_problem = NULL,"
-                " options = ?",
+                " failed_path = NULL, options = ?",
                 (options,),
             )
             # Nobody asked this process for anything yet.
@@ -70,11 +77,11 @@ def _run(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
                 db.execute("UPDATE run SET head = ?, snapshot = ?", (head, snapshot))
         case ev.JobCompleted(status=status):
             db.execute("UPDATE run SET status = ?, stop_reason = NULL, error = NULL", (status,))
-        case ev.JobFailed(error=error):
-            db.execute("UPDATE run SET status = 'failed', error = ?", (error,))
+        case ev.JobFailed(error=error, path=path):
+            db.execute("UPDATE run SET status = 'failed', error = ?, failed_path = ?", (error, path))
         case ev.JobPaused(status=status, stop_reason=reason, error=error):
             db.execute("UPDATE run SET status = ?, stop_reason = ?, error = ?", (status, reason, error))
-        case ev.Warned() | ev.StepAdopted():
+        case ev.Warned() | ev.StepAdopted() | ev.StepRetrying():
             pass  # told in the event log only
 
 
@@ -137,36 +144,61 @@ def _take_over_steps(db: sqlite3.Connection, event: ev.AgentStarted, previous: i
     """The steps that an interrupted attempt had finished are finished in the attempt that continues it."""
     old = attempt_path(event.fanout, event.ordinal, previous) + "/"
     new = attempt_path(event.fanout, event.ordinal, event.attempt) + "/"
+    columns = (
+        "try, state, fingerprint, started_at, finished_at, kind, message, exit_code, duration_s, head, snapshot,"
+        " ended, skipped, settled, cost_usd, tokens, agent, session"
+    )
     db.execute(
-        "INSERT INTO step SELECT ? || substr(path, ?), try, state, fingerprint, started_at, finished_at,"
-        " kind, message, exit_code, duration_s, head, snapshot, coalesce(reused_from, path || '/t' || try)"
-        " FROM step WHERE path >= ? AND path < ? AND state = 'finished' AND kind IS NULL",
+        f"INSERT INTO step (path, reused_from, {columns})"  # noqa: S608 - our names
+        f" SELECT ? || substr(path, ?), coalesce(reused_from, path || '/t' || try), {columns}"
+        " FROM step WHERE path >= ? AND path < ? AND state = 'finished'",
         (new, len(old) + 1, old, old[:-1] + "0"),
     )
 
 
-def _step(
-    db: sqlite3.Connection, event: ev.StepStarted | ev.StepFinished | ev.StepLost | ev.StepRetired, at: str
-) -> None:
+_NEXT_SEQ = "(SELECT coalesce(max(seq), 0) + 1 FROM event)"
+_StepEvent = ev.StepStarted | ev.StepSkipped | ev.StepFinished | ev.StepSettled | ev.StepLost | ev.StepRetired
+
+
+def _step(db: sqlite3.Connection, event: _StepEvent, at: str) -> None:
     path, number = split_try(event.path)
     match event:
-        case ev.StepStarted(fingerprint=fingerprint):
+        case ev.StepStarted(fingerprint=fingerprint, agent=agent):
             db.execute(
-                "INSERT INTO step (path, try, state, fingerprint, started_at) VALUES (?, ?, 'started', ?, ?)",
-                (path, number, fingerprint, at),
+                "INSERT INTO step (path, try, state, fingerprint, started_at, agent) VALUES (?, ?, 'started', ?, ?, ?)",
+                (path, number, fingerprint, at, agent),
+            )
+        case ev.StepSkipped(fingerprint=fingerprint):
+            db.execute(
+                "INSERT INTO step"
+                " (path, try, state, fingerprint, started_at, finished_at, skipped, settled, duration_s)"
+                " VALUES (?, ?, 'finished', ?, ?, ?, 1, 1, 0)",
+                (path, number, fingerprint, at, at),
             )
         case ev.StepFinished():
             db.execute(
-                "UPDATE step SET state = 'finished', finished_at = ?, kind = ?, message = ?, exit_code = ?,"
-                " duration_s = ?, head = ?, snapshot = ? WHERE path = ? AND try = ?",
+                f"UPDATE step SET state = 'finished', finished_at = ?, ended = {_NEXT_SEQ}, kind = ?, message = ?,"  # noqa: S608
+                " exit_code = ?, duration_s = ?, head = ?, snapshot = ?, cost_usd = ?, tokens = ?, session = ?,"
+                " settled = ? WHERE path = ? AND try = ?",
                 (at, event.kind, event.message, event.exit_code, event.duration_s, event.head,
-                 event.snapshot, path, number),
+                 event.snapshot, event.cost_usd, event.tokens, event.session,
+                 event.kind is None and event.settles, path, number),
             )  # fmt: skip
-            if event.kind is None and not is_in_an_item(path):
-                db.execute("UPDATE run SET head = ?, snapshot = ?", (event.head, event.snapshot))
+            if event.kind is None and event.settles and event.moves_run:
+                _move_run(db, path, event.head, event.snapshot)
+        case ev.StepSettled(head=head, snapshot=snapshot, moves_run=moves_run):
+            db.execute("UPDATE step SET settled = 1 WHERE path = ? AND try = ?", (path, number))
+            if moves_run:
+                _move_run(db, path, head, snapshot)
         case ev.StepLost() | ev.StepRetired():
             state = "lost" if isinstance(event, ev.StepLost) else "retired"
             db.execute("UPDATE step SET state = ? WHERE path = ? AND try = ?", (state, path, number))
+
+
+def _move_run(db: sqlite3.Connection, path: str, head: str, snapshot: str | None) -> None:
+    """A step outside the items makes its boundary the run's."""
+    if not is_in_an_item(path):
+        db.execute("UPDATE run SET head = ?, snapshot = ?", (head, snapshot))
 
 
 def _move_attempt(db: sqlite3.Connection, path: str, worktree: str | None) -> None:

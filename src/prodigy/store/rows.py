@@ -31,6 +31,7 @@ class RunRow:
     slot: str | None = None
     head: str | None = None
     snapshot: str | None = None
+    failed_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,21 @@ class StepRow:
     duration_s: float | None
     head: str | None
     snapshot: str | None
+    finished_at: str | None = None
+    skipped: bool = False
+    settled: bool = False
+    agent: str | None = None
+    reused_from: str | None = None
 
     @property
     def execution(self) -> str:
         """The path with its try: the name of its directory."""
         return execution_path(self.path, self.number)
+
+    @property
+    def log(self) -> str:
+        """The path whose directory has its output: an earlier attempt's, when it was taken over from there."""
+        return self.reused_from or self.execution
 
 
 @dataclass(frozen=True)

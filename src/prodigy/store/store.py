@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prodigy import faults
@@ -14,18 +14,20 @@ from prodigy.errors import CorruptState, EnvironmentProblem, ProdigyError, Usage
 from prodigy.state import events as ev
 from prodigy.state.events import storable
 from prodigy.state.items import ItemRow, ItemState
-from prodigy.state.step_path import is_in_an_item
-from prodigy.store.database import SCHEMA_VERSION, connect, migrate, now, transaction
+from prodigy.store.database import SCHEMA_VERSION, connect, migrate, migrated_copy, now, transaction
 from prodigy.store.project import project
 from prodigy.store.rows import AttemptRow, FinalIntent, Intent, RunRow, StepRow
+
+_EVENT_PAGE = 500  # rows read at a time
 
 
 class Store:
     """An open run database. `record` is the only way in; the rest are questions."""
 
-    def __init__(self, directory: Path, db: sqlite3.Connection) -> None:
+    def __init__(self, directory: Path, db: sqlite3.Connection, view: sqlite3.Connection | None = None) -> None:
         self.directory = directory
         self._db = db
+        self._view = view or db  # what questions are put to
         self.listener: Callable[[ev.Event], None] = _nobody
 
     # Opening -----------------------------------------------------------------------------------------------
@@ -68,13 +70,15 @@ class Store:
                 f"run {directory.name} was written by a newer version of Prodigy",
                 hint="Update Prodigy, then try again.",
             )
-        return cls(directory, db)
+        return cls(directory, db, migrated_copy(db) if 0 < version < SCHEMA_VERSION else None)
 
     def migrate(self) -> None:
         """Bring an older schema up to date; only the holder of the run's lock may call it."""
         migrate(self._db)
+        self._view = self._db
 
     def close(self) -> None:
+        self._view.close()
         self._db.close()
 
     # The one way in ----------------------------------------------------------------------------------------
@@ -217,10 +221,10 @@ class Store:
         """Every execution of the step `path`, oldest first."""
         return self._steps("WHERE path = ? AND state != 'retired' ORDER BY try", path)
 
-    def is_finished(self, path: str) -> bool:
-        """Whether the newest execution of the step has a result that counts."""
+    def is_done(self, path: str) -> bool:
+        """Whether the step has succeeded, checks and handlers included, or was skipped."""
         executions = self.executions(path)
-        return bool(executions) and executions[-1].state == "finished"
+        return bool(executions) and executions[-1].settled
 
     def next_try(self, path: str) -> int:
         row = self._one("SELECT coalesce(max(try), 0) + 1 AS n FROM step WHERE path = ?", path)
@@ -236,11 +240,33 @@ class Store:
 
     def _steps(self, where: str, *values: object) -> list[StepRow]:
         rows = self._all(
-            "SELECT path, try AS number, state, kind, message, exit_code, duration_s, head, snapshot"  # noqa: S608
-            f" FROM step {where}",
+            "SELECT path, try AS number, state, kind, message, exit_code, duration_s, head, snapshot, finished_at,"  # noqa: S608
+            f" skipped, settled, agent, reused_from FROM step {where}",
             *values,
         )
-        return [StepRow(**dict(row)) for row in rows]
+        return [
+            StepRow(**{**dict(row), "skipped": bool(row["skipped"]), "settled": bool(row["settled"])}) for row in rows
+        ]
+
+    def last_boundary(self, prefix: str) -> tuple[str, str | None] | None:
+        """(head, snapshot) of the execution below `prefix` that ended last; None before any has."""
+        row = self._one(
+            "SELECT head, snapshot FROM step WHERE path >= ? AND path < ? AND state = 'finished' AND head IS NOT NULL"
+            " ORDER BY ended DESC LIMIT 1",
+            f"{prefix}/",
+            f"{prefix}0",
+        )
+        return (row["head"], row["snapshot"]) if row else None
+
+    def spent(self) -> tuple[float | None, int]:
+        """(dollars, tokens) of all agents so far; None dollars when agents ran and none could tell."""
+        row = self._one(
+            "SELECT sum(cost_usd) AS cost, coalesce(sum(tokens), 0) AS tokens, count(agent) AS agents FROM step"
+            " WHERE reused_from IS NULL AND state != 'started'"
+        )
+        assert row is not None
+        cost = 0.0 if row["cost"] is None and not row["agents"] else row["cost"]
+        return (None if cost is None else round(cost, 6)), int(row["tokens"])
 
     def step_was_started(self, prefix: str) -> bool:
         """Whether any step below `prefix` began there (and was not taken over from another attempt)."""
@@ -256,10 +282,11 @@ class Store:
     def phase_was_started(self, path: str, phase: str) -> bool:
         return self._one("SELECT 1 FROM phase WHERE path = ? AND phase = ?", path, phase) is not None
 
-    def failed_run_steps(self) -> list[StepRow]:
-        """Executions outside the items whose failure counts."""
-        failed = self._steps("WHERE state = 'finished' AND kind IS NOT NULL")
-        return [row for row in failed if not is_in_an_item(row.path)]
+    def finished_below(self, path: str) -> list[StepRow]:
+        """Executions of the step `path` itself and of what belongs to it that count."""
+        return self._steps(
+            "WHERE state = 'finished' AND (path = ? OR (path >= ? AND path < ?))", path, f"{path}/", f"{path}0"
+        )
 
     def setup_leftovers(self) -> set[str]:
         return {os.fsdecode(row["path"]) for row in self._all("SELECT path FROM setup_leftover")}
@@ -304,26 +331,73 @@ class Store:
             ordinal,
         )
 
-    def events(self, after: int = 0) -> Iterator[dict[str, object]]:
-        """Event records in order: {seq, id, timestamp, correlation_id, event: {event_type, ...}}."""
-        run_id = self.directory.name
-        for row in self._all("SELECT * FROM event WHERE seq > ? ORDER BY seq", after):
-            yield {
-                "seq": row["seq"],
-                "id": row["id"],
-                "timestamp": row["at"],
-                "correlation_id": run_id,
-                "event": {"event_type": row["type"], **json.loads(row["data"])},
-            }
+    def events(
+        self,
+        after: int = 0,
+        *,
+        types: Collection[str] = (),
+        since: str | None = None,
+        item: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[dict[str, object]]:
+        """Event records in order: {seq, id, timestamp, correlation_id, event: {event_type, ...}}.
+
+        after: only younger ones than this seq. types: only these event types. since: RFC 3339 in UTC, not older.
+        item: only those of the item with this id, its steps included. limit: only the newest so many.
+        They are read a page at a time: memory stays flat, and no lock is held between two of them.
+        """
+        where, values = self._event_filter(types, since, item)
+        if limit is not None:
+            first = self._one(
+                f"SELECT min(seq) AS n FROM (SELECT seq FROM event WHERE seq > ? AND {where}"  # noqa: S608
+                " ORDER BY seq DESC LIMIT ?)",
+                *(after, *values, limit),
+            )
+            after = first["n"] - 1 if first and first["n"] is not None else after
+        while page := self._all(
+            f"SELECT * FROM event WHERE seq > ? AND {where} ORDER BY seq LIMIT ?",  # noqa: S608
+            *(after, *values, _EVENT_PAGE),
+        ):
+            yield from (_event_record(row, self.directory.name) for row in page)
+            after = page[-1]["seq"]
+
+    def _event_filter(self, types: Collection[str], since: str | None, item: str | None) -> tuple[str, list[object]]:
+        """(SQL condition, its values); what the condition is made of is ours, what the user said is a value."""
+        conditions, values = ["1"], list[object]()
+        if types:
+            conditions.append(f"type IN ({', '.join('?' * len(types))})")
+            values += types
+        if since is not None:
+            conditions.append("at >= ?")
+            values.append(since)
+        if item is not None:
+            own = ["json_extract(data, '$.item_id') = ?"]
+            values.append(item)
+            for row in self._all("SELECT fanout, ordinal FROM item WHERE item_id = ?", item):
+                prefix = f"{row['fanout']}/i{row['ordinal']:04d}/"
+                own.append("substr(json_extract(data, '$.path'), 1, ?) = ?")
+                values += [len(prefix), prefix]
+            conditions.append(f"({' OR '.join(own)})")
+        return " AND ".join(conditions), values
 
     def _one(self, statement: str, *values: object) -> sqlite3.Row | None:
         return next(iter(self._all(statement, *values)), None)
 
     def _all(self, statement: str, *values: object) -> list[sqlite3.Row]:
         try:
-            return self._db.execute(statement, values).fetchall()
+            return self._view.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._trouble("read", error) from error
+
+
+def _event_record(row: sqlite3.Row, run_id: str) -> dict[str, object]:
+    return {
+        "seq": row["seq"],
+        "id": row["id"],
+        "timestamp": row["at"],
+        "correlation_id": run_id,
+        "event": {"event_type": row["type"], **json.loads(row["data"])},
+    }
 
 
 def _nobody(_: ev.Event) -> None:

@@ -6,9 +6,12 @@ import re
 from pathlib import PurePosixPath
 
 from prodigy.workflow.model import Input
+from prodigy.workflow.policies import outside
 
 # Every format of the language; of these only JSON is read so far.
 KNOWN_EXTENSIONS = frozenset({".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".csv", ".tsv", ".txt"})
+
+GLOB = "glob:"
 
 # With one of these a word is shell text: a pipe, a list, a redirection, a substitution.
 _SHELL_SYNTAX = re.compile(r"[|&;<>()`]")
@@ -17,6 +20,8 @@ _SHELL_SYNTAX = re.compile(r"[|&;<>()`]")
 def classify(text: str) -> Input:
     """One word with a known extension or a slash is a file; everything else is a shell command."""
     word = text.strip()
+    if word.startswith(GLOB):
+        return Input(kind="glob", text=word.removeprefix(GLOB).strip())
     one_word = len(word.split()) == 1 and not _SHELL_SYNTAX.search(word)
     if one_word and ("/" in word or PurePosixPath(word).suffix.lower() in KNOWN_EXTENSIONS):
         return Input(kind="file", text=word)
@@ -25,8 +30,9 @@ def classify(text: str) -> Input:
 
 def refusal(source: Input) -> tuple[str, str] | None:
     """Why this version cannot read `source`, as (message, hint); None when it can."""
-    if source.text.lstrip().startswith("glob:"):
-        return _later("`glob:` as `input`"), "make a JSON list with a `shell` step under `setup`"
+    if source.kind == "glob":
+        problem = "it is empty" if not source.text else outside(source.text)
+        return (f"`input`: {problem}", "name files below the repository: `glob:src/**/*.py`") if problem else None
     if source.kind == "command":
         return None
     if "$" in source.text:

@@ -33,28 +33,36 @@ _ERROR_POLICY = _words(
     circuit_breaker retry_config
     """
 )
-_WORKSPACE = _words("workspace budget on_uncommitted shell_options")
+# Of the error policy, what every run does anyway may be written out; other values are refused for now.
+_DEFAULT_POLICY = _words("on_item_failure continue_on_failure")
+_POLICY_LATER = _ERROR_POLICY - _DEFAULT_POLICY
 
 WORKFLOW = KeyTable(
-    runs=_words("name mode setup map reduce steps"),
-    later=_ERROR_POLICY
-    | _WORKSPACE
+    runs=_DEFAULT_POLICY
+    | _words(
+        """
+        name mode description setup map reduce steps settings parallel_worktrees retry_defaults workspace
+        on_uncommitted shell_options
+        """
+    ),
+    later=_POLICY_LATER
     | _words(
         """
         merge env secrets env_files profiles imports extends template parameters defaults workflows
-        agents retry_defaults settings parallel_worktrees config description version
+        agents config version budget
         """
     ),
     synonyms={"commands": "steps", "tasks": "steps"},
 )
 
+SETTINGS = KeyTable(runs=_words("parallel_worktrees continue_on_error"), later=frozenset(), synonyms={})
+
 MAP = KeyTable(
-    runs=_words("input json_path max_parallel agent_template"),
-    later=_ERROR_POLICY
-    | _WORKSPACE
+    runs=_DEFAULT_POLICY | _words("input json_path max_parallel agent_template workspace on_uncommitted"),
+    later=_POLICY_LATER
     | _words(
         """
-        filter sort_by max_items offset distinct variables merge
+        filter sort_by max_items offset distinct variables merge budget shell_options
         agent_timeout_secs timeout_config retry_on_failure env timeout
         """
     ),
@@ -62,26 +70,52 @@ MAP = KeyTable(
 )
 
 # The mapping below a step's `mapreduce:`.
-MAPREDUCE = KeyTable(runs=_words("map reduce"), later=_ERROR_POLICY | _WORKSPACE | _words("setup"), synonyms={})
+MAPREDUCE = KeyTable(
+    runs=_DEFAULT_POLICY | _words("map reduce"),
+    later=_POLICY_LATER | _words("setup workspace budget on_uncommitted shell_options"),
+    synonyms={},
+)
+
+WORKSPACE = KeyTable(
+    runs=_words("include setup keep_ignored"), later=_words("isolation reuse name teardown keep_failed"), synonyms={}
+)
 
 # What a step can do; every step has exactly one of them.
-ACTIONS_RUN = ("shell", "mapreduce")
-ACTIONS_LATER = ("claude", "agent", "foreach", "write_file", "test", "command", "worktree")
+ACTIONS_RUN = ("shell", "claude", "agent", "test", "mapreduce")
+ACTIONS_LATER = ("foreach", "write_file", "command", "worktree")
 
 STEP = KeyTable(
-    runs=frozenset(ACTIONS_RUN) | _words("name id commit_required timeout idle_timeout"),
+    runs=frozenset(ACTIONS_RUN)
+    | _words(
+        """
+        name id description commit_required timeout idle_timeout when retry env working_dir shell_options
+        on_failure on_success on_exit_code allow_failure validate
+        capture capture_output capture_format capture_streams output_file
+        """
+    ),
     later=frozenset(ACTIONS_LATER)
     | _words(
         """
-        when retry env working_dir cwd clear_env temporary budget description allow_failure
-        on_failure on_success on_exit_code on_incomplete
-        validate step_validate skip_validation validation_timeout ignore_validation_failure
-        capture capture_output capture_format capture_streams output output_file outputs
-        auto_commit commit_config on_uncommitted analysis shell_options
+        clear_env temporary budget on_incomplete
+        step_validate skip_validation validation_timeout ignore_validation_failure outputs
+        auto_commit commit_config on_uncommitted analysis
         args options metadata do parallel continue_on_error max_items merge
         """
     ),
-    synonyms={},
+    synonyms={"cwd": "working_dir", "output": "output_file"},
+)
+
+# The keys of `on_failure: {...}`, beside those of the one step that may stand in it.
+ON_FAILURE = KeyTable(
+    runs=_words("commands timeout fail_workflow retry_original max_retries strategy handler_failure_fatal"),
+    later=_words("capture"),
+    synonyms={"max_attempts": "max_retries"},
+)
+
+RETRY = KeyTable(
+    runs=_words("attempts backoff initial_delay max_delay jitter jitter_factor retry_on retry_budget on_failure"),
+    later=frozenset(),
+    synonyms={"max_attempts": "attempts"},
 )
 
 # `setup: {commands: [...]}` and the like.
@@ -118,11 +152,12 @@ _GIT = _words(
 )
 VARIABLES = {
     "map": Variables(
-        _words("successful failed total"),
-        _words("success_rate success_count results results_json results_array results_file outputs key"),
+        _words("successful success_count failed total success_rate"),
+        _words("results results_json results_array results_file outputs key"),
     ),
-    "workflow": Variables(_words("name"), _words("id iteration") | _GIT),
+    "workflow": Variables(_words("name id iteration"), _GIT),
     "run": Variables(_words("id")),
+    "error": Variables(_words("message exit_code step kind timestamp"), _words("handler attempt correlation_id")),
 }
 # Built-in variables that have a value of their own and nothing below it.
 PLAIN_VARIABLES = _words("item_id item_index item_total")
@@ -130,7 +165,7 @@ PLAIN_VARIABLES = _words("item_id item_index item_total")
 # Namespaces of the language that have no values yet. `${name.x}` is no shell syntax, so it can only mean them.
 NAMESPACES_LATER = _words(
     """
-    setup step last shell claude agent test foreach write_file handler worker result merge validation error dlq
+    setup step last shell claude agent test foreach write_file handler worker result merge validation dlq
     env worktrees
     """
 )

@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from prodigy.workflow.canonical import canonical_json, short_hash
 
 Phase = Literal["setup", "map", "reduce", ""]
+Uncommitted = Literal["commit", "discard", "fail"]
+CaptureFormat = Literal["string", "json", "lines", "number", "boolean"]
+CaptureStream = Literal["stdout", "stderr", "both", "none"]
+Backoff = Literal["fixed", "linear", "exponential", "fibonacci", "custom"]
 
 
 class _Value(BaseModel):
@@ -22,23 +26,48 @@ class _Value(BaseModel):
 
 
 class Shell(_Value):
-    """Run `text` as a bash script; placeholders in it are data (see `shell_words`)."""
+    """Run `text` as a bash script; placeholders in it are data (see `shell_words`).
+
+    options: bash's own, in place of the built-in `-e -o pipefail`; None: those.
+    """
 
     kind: Literal["shell"] = "shell"
     text: str
+    options: tuple[str, ...] | None = None
+
+
+class Agent(_Value):
+    """Give `prompt`, with its placeholders replaced, to the agent program `use`."""
+
+    kind: Literal["agent"] = "agent"
+    use: str = "claude"
+    prompt: str
 
 
 class Input(_Value):
-    """Where work items come from: a JSON file, or the output of a shell command."""
+    """Where work items come from: a file, the output of a shell command, or the files that match a pattern."""
 
-    kind: Literal["file", "command"]
+    kind: Literal["file", "command", "glob"]
     text: str
+
+
+class Workspace(_Value):
+    """What a worktree needs beside the files of its commit.
+
+    include: paths below the user's checkout that are copied into each worktree. setup: steps that run once in each
+    worktree before its first use. keep_ignored: ignored paths that stay when a worktree is made fresh.
+    """
+
+    include: tuple[str, ...] = ()
+    setup: tuple[Step, ...] = ()
+    keep_ignored: tuple[str, ...] = ()
 
 
 class MapReduce(_Value):
     """Run `template` once per work item, at most `max_parallel` items at a time, then `reduce` once.
 
-    json_path: an RFC 9535 query on the input, beginning with `$`.
+    json_path: an RFC 9535 query on the input, beginning with `$`. on_uncommitted: what becomes of changes that an
+    item's steps did not commit; None: they are committed.
     """
 
     not_what_it_does = frozenset({"max_parallel"})
@@ -47,39 +76,76 @@ class MapReduce(_Value):
     input: Input
     json_path: str | None = None
     max_parallel: int = Field(default=10, ge=1)
+    on_uncommitted: Uncommitted | None = None
     template: tuple[Step, ...] = Field(min_length=1)
     reduce: tuple[Step, ...] = ()
 
 
-Action = Annotated[Shell | MapReduce, Field(discriminator="kind")]
+Action = Annotated[Shell | Agent | MapReduce, Field(discriminator="kind")]
+
+
+class Retry(_Value):
+    """How often and when a failed step runs again; times in seconds.
+
+    attempts: all of them, the first included. increment_s belongs to linear (None: as initial_delay_s), base to
+    exponential, delays_s to custom. jitter: the width of the random part, as a fraction of the delay.
+    retry_on: error kinds and, behind `re:`, patterns; empty means every failure. budget_s: of all pauses together.
+    """
+
+    attempts: int = Field(default=3, ge=1)
+    backoff: Backoff = "exponential"
+    initial_delay_s: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    max_delay_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)
+    increment_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    base: float = Field(default=2.0, ge=1, allow_inf_nan=False)
+    delays_s: tuple[float, ...] = ()
+    jitter: float = Field(default=0.0, ge=0, le=2)
+    retry_on: tuple[str, ...] = ()
+    budget_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 class Policy(_Value):
-    """Limits on a step's whole time and on its time without output, in seconds; None: the built-in limit."""
+    """How the action runs.
 
-    not_what_it_does = frozenset({"timeout_s", "idle_timeout_s"})
+    timeout_s, idle_timeout_s: limits on the whole time and on the time without output, in seconds; None: the built-in
+    limit. env: names and values, which may hold placeholders. working_dir: below the worktree.
+    """
+
+    not_what_it_does = frozenset({"timeout_s", "idle_timeout_s", "retry"})
 
     timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     idle_timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    retry: Retry | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str | None = None
 
 
 class Check(_Value):
-    """What must hold after the action. `commit`: the step has added at least one commit."""
+    """What must hold after the action. `commit`: it has added at least one commit. `success`: the steps of `run` do."""
 
-    expect: Literal["commit"]
+    expect: Literal["commit", "success"]
+    run: tuple[Step, ...] = ()
 
 
 class Handler(_Value):
-    """Steps to run when the action ended in a certain way."""
+    """Steps to run when the action ended in a certain way.
 
-    on: Literal["failure", "success"]
-    do: tuple[Step, ...]
+    on: `failure`, `success`, or one exit status. again: how often, after `do`, a failed action runs once more.
+    fatal: the failure stands, whatever `do` did.
+    """
+
+    on: Literal["failure", "success"] | int
+    do: tuple[Step, ...] = ()
+    again: int = Field(default=0, ge=0)
+    fatal: bool = False
 
 
 class Capture(_Value):
-    """The name under which later steps see this step's output."""
+    """The names under which later steps see this step's result, and the form it has there."""
 
-    name: str
+    names: tuple[str, ...]
+    format: CaptureFormat = "string"
+    stream: CaptureStream = "stdout"
 
 
 class Step(_Value):
@@ -101,6 +167,17 @@ class Step(_Value):
     phase: Phase = ""
     line: int = Field(ge=1)
 
+    @property
+    def label(self) -> str:
+        """The step in a few words."""
+        if self.name or self.id:
+            return self.name or self.id or ""
+        match self.action:
+            case Shell(text=text) | Agent(prompt=text):
+                first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+                return first if len(first) <= 60 else f"{first[:59]}…"
+        return "map"
+
 
 class Workflow(_Value):
     """A whole workflow. A step's number, the key of everything it does, is its place in its list, from 1.
@@ -110,6 +187,7 @@ class Workflow(_Value):
 
     name: str
     steps: tuple[Step, ...] = Field(min_length=1)
+    workspace: Workspace = Workspace()
     source: str
 
 

@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence as AbstractSequence
 
 from prodigy.workflow import keys
-from prodigy.workflow.model import Phase, Step, Workflow
-from prodigy.workflow.steps import StepReader
-from prodigy.workflow.values import Findings, read_keys, read_label, read_text, shown
+from prodigy.workflow.captures import declared_names
+from prodigy.workflow.fan_outs import check_default_policy, read_fan_out, read_uncommitted, read_workspace
+from prodigy.workflow.model import Step, Workflow, Workspace
+from prodigy.workflow.policies import read_shell_options
+from prodigy.workflow.steps import Defaults, StepReader
+from prodigy.workflow.values import (
+    Findings,
+    later,
+    read_bool,
+    read_keys,
+    read_label,
+    read_text,
+    read_whole_number,
+    shown,
+)
 from prodigy.workflow.yaml_compose import Document
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
 
@@ -16,8 +28,8 @@ _EXAMPLE = "a workflow is a list of steps such as `- shell: make test`, or a map
 
 def normalise(document: Document, source: str, default_name: str, findings: Findings) -> Workflow | None:
     """The workflow in `document`; None when there is none. Mistakes go to `findings`."""
-    reader = StepReader(document.text, findings)
     root = document.root
+    reader = StepReader(document.text, findings, declared_names(root))
     steps: AbstractSequence[Step]
     if isinstance(root, Sequence):
         name, steps = default_name, _list_shape(root, "steps", reader)
@@ -31,7 +43,22 @@ def normalise(document: Document, source: str, default_name: str, findings: Find
     if not steps:
         findings.problem(root.at, "this workflow has no steps", _EXAMPLE)
         return None
-    return Workflow(name=name, steps=tuple(steps), source=source)
+    workspace = _workspace(reader, root)
+    if findings.problems:
+        return None
+    return Workflow(name=name, steps=tuple(steps), workspace=workspace, source=source)
+
+
+def _workspace(reader: StepReader, root: Node) -> Workspace:
+    """The workflow's `workspace`; below `map` it may stand where there is one map, which says the same."""
+    found = list(reader.workspaces)
+    if isinstance(root, Mapping) and "workspace" in root.entries:
+        found.append(root.entries["workspace"])
+    if len(found) > 1:
+        first, second = sorted(entry.key.at for entry in found)[:2]
+        message = f"`workspace` stands here and on line {first.line}; this version knows one for a workflow"
+        reader.findings.problem(second, message)
+    return read_workspace(reader, found[0].value) if found else Workspace()
 
 
 def _refuse_root(root: Scalar | None, findings: Findings) -> None:
@@ -46,6 +73,8 @@ def _mapping_shape(
 ) -> tuple[str, AbstractSequence[Step]]:
     entries = read_keys(root, keys.WORKFLOW, "at the top level", findings)
     name = read_label(entries["name"].value, "name", findings) if "name" in entries else None
+    reader.defaults = _defaults(entries, reader, findings)
+    check_default_policy(entries, findings)
     steps: AbstractSequence[Step] = ()
     if "map" in entries and "steps" in entries:
         at, other = entries["steps"].key.at, entries["steps"].key.value
@@ -68,6 +97,31 @@ def _mapping_shape(
     return name or default_name, steps
 
 
+def _defaults(entries: dict[str, Entry], reader: StepReader, findings: Findings) -> Defaults:
+    """What the workflow says once for all its steps; `settings` is the earlier system's place for some of it."""
+    settings: dict[str, Entry] = {}
+    if "settings" in entries:
+        node = entries["settings"].value
+        if isinstance(node, Mapping):
+            settings = read_keys(node, keys.SETTINGS, "under `settings`", findings)
+        else:
+            findings.problem(node.at, f"`settings` must be a mapping, got {shown(node)}")
+    if "continue_on_error" in settings:
+        node = settings["continue_on_error"].value
+        if read_bool(node, "continue_on_error", findings) is False:
+            findings.problem(node.at, later("continue_on_error: false"), "the other items go on")
+    parallel = entries.get("parallel_worktrees") or settings.get("parallel_worktrees")
+    options = entries.get("shell_options")
+    retry, handler = reader.retry(entries["retry_defaults"].value, "") if "retry_defaults" in entries else (None, None)
+    return Defaults(
+        shell_options=read_shell_options(options.value, findings) if options else None,
+        retry=retry,
+        retry_handler=handler,
+        max_parallel=read_whole_number(parallel.value, "parallel_worktrees", findings) if parallel else None,
+        on_uncommitted=read_uncommitted(entries, findings),
+    )
+
+
 def _refuse_phase(entry: Entry, findings: Findings) -> None:
     where = "at the beginning of the list" if entry.key.value == "setup" else "in the `mapreduce` step"
     findings.problem(entry.key.at, f"`{entry.key.value}` goes with `map`", f"in a list of steps, write it {where}")
@@ -75,7 +129,7 @@ def _refuse_phase(entry: Entry, findings: Findings) -> None:
 
 def _map_shape(entries: dict[str, Entry], reader: StepReader) -> list[Step]:
     steps = list(reader.steps(entries["setup"].value, "setup", "setup")) if "setup" in entries else []
-    fan_out = reader.fan_out(entries["map"], entries.get("reduce"), entries["map"].key.at, "")
+    fan_out = read_fan_out(reader, entries["map"], entries.get("reduce"), entries["map"].key.at, "")
     return [*steps, fan_out] if fan_out else steps
 
 
@@ -85,12 +139,9 @@ def _list_shape(node: Node, key: str, reader: StepReader) -> list[Step]:
         return list(reader.steps(node, key, ""))
     fan_outs = [number for number, item in enumerate(node.items) if _is_fan_out(item)]
     first = fan_outs[0] if fan_outs else 0
-    steps = []
+    steps: list[Step] = []
     for number, item in enumerate(node.items):
-        phase: Phase = "setup" if number < first else ""
-        step = reader.step(item, phase)
-        if step is not None:
-            steps.append(step)
+        reader.add(item, steps, "setup" if number < first else "")
     return steps
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,6 +14,18 @@ from prodigy.workflow.interpolate import Placeholder, parse_placeholders, spell
 from prodigy.workflow.shell_words import ShellTextError, compile_script
 from prodigy.workflow.values import Findings, later
 from prodigy.workflow.yaml_nodes import Scalar, Text
+
+
+@dataclass(frozen=True)
+class Names:
+    """What may be named in a text.
+
+    available: the names at the top that have values where it runs. declared: the ids and captures of the whole file.
+    """
+
+    available: frozenset[str]
+    declared: frozenset[str] = frozenset()
+
 
 _PART = re.compile(r"""\.([\w-]+)|\[["']([^"']*)["']\]""")
 _LATER = re.compile(r"(?<![$\\])\$\{(?:([a-z_]+)\.[\w.-]*|env:[A-Za-z_]\w*)")
@@ -27,17 +40,11 @@ class _Remark(NamedTuple):
     hint: str | None = None
 
 
-def check_script(
-    node: Scalar, available: Collection[str], step_ids: Collection[str], text: Text, findings: Findings
-) -> None:
-    """Note every problem of the shell text `node`.
-
-    available: the namespaces that have values where it runs. step_ids: ids of the steps of the workflow, whose
-    output has no name in this version.
-    """
-    problems = dict(_shell_problems(node.value, frozenset(available)))
+def check_script(node: Scalar, names: Names, text: Text, findings: Findings) -> None:
+    """Note every problem of the shell text `node`."""
+    problems = dict(_shell_problems(node.value, names.available))
     # A name without a value is the first thing to say about a place, so it takes the place's one message.
-    for offset, message, hint in _remarks(node.value, available, step_ids):
+    for offset, message, hint in remarks(node.value, names):
         line_start = node.value.rfind("\n", 0, offset) + 1
         problems[node.value.count("\n", 0, offset) + 1, offset - line_start + 1] = message, hint
     for (line, column), (message, hint) in problems.items():
@@ -54,18 +61,18 @@ def _shell_problems(text: str, available: frozenset[str]) -> dict[tuple[int, int
     return {}
 
 
-def _remarks(text: str, available: Collection[str], step_ids: Collection[str]) -> Iterator[_Remark]:
-    for placeholder in parse_placeholders(text, step_ids):
+def remarks(text: str, names: Names) -> Iterator[_Remark]:
+    """Every placeholder of `text` that has no value there or is not filled in by this version."""
+    for placeholder in parse_placeholders(text, names.declared | names.available):
         name = re.split(r"[.\[]", placeholder.path, maxsplit=1)[0]
-        if name in step_ids:
-            yield _Remark(placeholder.start, later(spell(placeholder)), _NOT_OURS)
-        elif name not in available:
-            hint = f"here there are {', '.join(sorted(available))}"
-            yield _Remark(placeholder.start, f"`{spell(placeholder)}` has no value here", hint)
-        else:
+        if name not in names.available:
+            hint = f"here there are {', '.join(sorted(names.available))}"
+            early = "; the step that sets it runs later or in another list" if name in names.declared else ""
+            yield _Remark(placeholder.start, f"`{spell(placeholder)}` has no value here{early}", hint)
+        elif name not in names.declared:
             yield from _wrong_name(placeholder, name)
     for match in _LATER.finditer(text):
-        if match[1] is None or match[1] in keys.NAMESPACES_LATER.difference(step_ids):
+        if match[1] is None or match[1] in keys.NAMESPACES_LATER - names.declared - names.available:
             yield _Remark(match.start(), later(match[0] + "}"), _NOT_OURS)
 
 

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 
-from prodigy.workflow import keys
-from prodigy.workflow.inputs import classify, refusal
-from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
-from prodigy.workflow.model import Check, Input, MapReduce, Phase, Policy, Shell, Step
-from prodigy.workflow.scripts import check_script
-from prodigy.workflow.values import (
-    Findings,
-    later,
-    read_bool,
-    read_duration,
-    read_keys,
-    read_label,
-    read_text,
-    read_whole_number,
-    shown,
-)
-from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence, Text
+from prodigy.workflow import fan_outs, keys
+from prodigy.workflow.captures import CaptureReader
+from prodigy.workflow.handlers import IGNORED, commands, read_handlers, read_validate
+from prodigy.workflow.model import Agent, Check, Handler, Phase, Policy, Retry, Shell, Step, Uncommitted
+from prodigy.workflow.policies import outside, read_env, read_retry, read_shell_options, takes_no_data
+from prodigy.workflow.scripts import Names, check_script
+from prodigy.workflow.texts import check_condition, check_plain_text
+from prodigy.workflow.values import Findings, later, read_bool, read_duration, read_keys, read_label, read_text, shown
+from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, Text
 
-_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-DEFAULT_MAX_PARALLEL = 10
-
-_RESERVED_IDS = frozenset({"item", "item_id", "item_index", "item_total", "map", "workflow", "run", "step", "env"})
-# Whose placeholders have a value in which phase. A step behind a fan-out sees what `reduce` sees.
-NAMESPACES: dict[Phase, frozenset[str]] = {
-    "setup": frozenset({"workflow", "run"}),
-    "map": frozenset({"item", "item_id", "item_index", "item_total", "workflow", "run"}),
-    "reduce": frozenset({"map", "workflow", "run"}),
-    "": frozenset({"workflow", "run"}),
-}
+# Whose placeholders have a value in which phase, beside captures. What stands behind a fan-out also has `map`.
+_ALWAYS = frozenset({"workflow", "run"})
+_ITEM = frozenset({"item", "item_id", "item_index", "item_total"})
 _ACTIONS = keys.ACTIONS_RUN + keys.ACTIONS_LATER
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a workflow says once for all its steps."""
+
+    shell_options: tuple[str, ...] | None = None
+    retry: Retry | None = None
+    retry_handler: Handler | None = None
+    max_parallel: int | None = None
+    on_uncommitted: Uncommitted | None = None
 
 
 def _meant_as_action(name: str) -> bool:
@@ -43,51 +40,98 @@ def _meant_as_action(name: str) -> bool:
 
 
 class StepReader:
-    """Reads the steps of one file. All mistakes go to `findings`; what is wrong is left out of the result."""
+    """Reads the steps of one file. All mistakes go to `findings`; what is wrong is left out of the result.
 
-    def __init__(self, text: Text, findings: Findings) -> None:
+    declared: the ids and captures of the whole file. workspaces: the `workspace` entries found below `map`.
+    """
+
+    def __init__(self, text: Text, findings: Findings, declared: frozenset[str]) -> None:
         self.text = text
         self.findings = findings
-        self._ids: dict[str, Position] = {}
-        self._fan_out: Position | None = None
+        self.captures = CaptureReader(findings)
+        self.defaults = Defaults()
+        self.workspaces: list[Entry] = []
+        self._declared = declared
+        self._names: frozenset[str] = frozenset()
+
+    # Names -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def inner(self, extra: frozenset[str] = frozenset(), *, alone: bool = False) -> Iterator[None]:
+        """A list of its own: the names that its steps set, and `extra`, are gone behind it. alone: it sees no other."""
+        before = self._names
+        self._names = extra if alone else before | extra
+        yield
+        self._names = before
+
+    def after_fan_out(self, step_id: str | None) -> None:
+        """From here on there are the `map` variables, also under the id of the step."""
+        self._names |= {"map", step_id} if step_id else {"map"}
+
+    def names(self, phase: Phase) -> Names:
+        """What may be named by a step that comes next."""
+        return Names(_ALWAYS | self._names | (_ITEM if phase == "map" else frozenset()), self._declared)
+
+    def check_script(self, node: Scalar, phase: Phase) -> None:
+        check_script(node, self.names(phase), self.text, self.findings)
+
+    # Lists -------------------------------------------------------------------------------------------------
 
     def steps(self, node: Node, key: str, phase: Phase) -> tuple[Step, ...]:
-        """The steps of a list, or of one mapping. key: the name to use in messages."""
+        """The steps of a list, of one mapping, or of one text. key: the name to use in messages."""
         if isinstance(node, Mapping) and "commands" in node.entries:
             return self._nested(node, key, phase)
-        if isinstance(node, Mapping):
-            return self._present([self.step(node, phase)])
         if isinstance(node, Sequence):
-            return self._present([self.step(item, phase) for item in node.items])
+            return self._list(node, phase)
+        if isinstance(node, Mapping) or (node.kind == "str" and node.value.strip()):
+            step = self.step(node, phase)
+            return (step,) if step else ()
         if node.kind == "null":
             self.findings.problem(node.at, f"`{key}` is empty", "give it a list of steps, or remove it")
-        elif node.kind == "str" and node.value.strip():
-            self._refuse_bare_text(node)
         else:
             self.findings.problem(node.at, f"`{key}` must be a list of steps, got {shown(node)}")
         return ()
 
     def _nested(self, node: Mapping, key: str, phase: Phase) -> tuple[Step, ...]:
-        commands = read_keys(node, keys.NESTED_STEPS, f"under `{key}`", self.findings).get("commands")
-        assert commands is not None
-        self.findings.warn(
-            commands.key.at,
-            f"`commands` under `{key}` is deprecated",
-            f"write the list directly under `{key}`",
-        )
-        if isinstance(commands.value, Mapping) and "commands" in commands.value.entries:
-            self.findings.problem(commands.value.at, "`commands` cannot stand inside `commands`")
+        found = read_keys(node, keys.NESTED_STEPS, f"under `{key}`", self.findings).get("commands")
+        assert found is not None
+        message, hint = f"`commands` under `{key}` is deprecated", f"write the list directly under `{key}`"
+        self.findings.warn(found.key.at, message, hint)
+        if isinstance(found.value, Mapping) and "commands" in found.value.entries:
+            self.findings.problem(found.value.at, "`commands` cannot stand inside `commands`")
             return ()
-        return self.steps(commands.value, "commands", phase)
+        return self.steps(found.value, "commands", phase)
 
-    @staticmethod
-    def _present(steps: list[Step | None]) -> tuple[Step, ...]:
-        return tuple(step for step in steps if step is not None)
+    def _list(self, node: Sequence, phase: Phase) -> tuple[Step, ...]:
+        found: list[Step] = []
+        for item in node.items:
+            self.add(item, found, phase)
+        return tuple(found)
+
+    def add(self, node: Node, found: list[Step], phase: Phase) -> None:
+        """Read one entry of a list: a step, or an `on_failure` alone, which belongs to the step before it."""
+        if _is_bare_handler(node):
+            self._attach_handler(node, found, phase)
+        elif step := self.step(node, phase):
+            found.append(step)
+
+    def _attach_handler(self, node: Node, found: list[Step], phase: Phase) -> None:
+        assert isinstance(node, Mapping)
+        entries = read_keys(node, keys.STEP, "in a step", self.findings)
+        if not found:
+            self.findings.problem(node.at, "this `on_failure` stands alone", "put it into the step that may fail")
+            return
+        handlers = read_handlers(self, entries, phase)
+        found[-1] = found[-1].model_copy(update={"handlers": (*found[-1].handlers, *handlers)})
+
+    # One step ----------------------------------------------------------------------------------------------
 
     def step(self, node: Node, phase: Phase) -> Step | None:
         """One step; None when it has mistakes or is one that is skipped."""
+        if isinstance(node, Scalar) and node.kind == "str" and node.value.strip():
+            return self._slash_command(node, phase)
         if not isinstance(node, Mapping):
-            self._refuse_entry(node)
+            self.findings.problem(node.at, f"a step must be a mapping such as `shell: make test`, got {shown(node)}")
             return None
         node = self._without_analyze(node)
         if not node.entries:
@@ -96,24 +140,32 @@ class StepReader:
         if not self._has_one_action(node):
             return None
         if "mapreduce" in entries:
-            return self._fan_out_step(entries, phase)
-        return self._shell_step(entries, node.at, phase) if "shell" in entries else None
+            return fan_outs.read_step(self, entries, phase)
+        if not any(name in entries for name in keys.ACTIONS_RUN):
+            return None
+        return self._plain_step(entries, node, phase)
 
-    def _refuse_entry(self, node: Node) -> None:
-        if isinstance(node, Scalar) and node.kind == "str" and node.value.strip():
-            self._refuse_bare_text(node)
-        else:
-            self.findings.problem(node.at, f"a step must be a mapping such as `shell: make test`, got {shown(node)}")
+    def _slash_command(self, node: Scalar, phase: Phase) -> Step:
+        """A text alone is a command of Claude Code, with or without its slash."""
+        check_plain_text(node, self.names(phase), self.text, self.findings)
+        prompt = node.value if node.value.startswith("/") else f"/{node.value}"
+        return self._with_defaults(Step(action=Agent(prompt=prompt), phase=phase, line=node.at.line))
 
-    def _refuse_bare_text(self, node: Scalar) -> None:
-        message = "bare text is a step for Claude Code; this version runs only `shell` steps"
-        self.findings.problem(node.at, message, "for a shell step write `shell: ...`")
+    def bare_command(self, node: Scalar, phase: Phase) -> Step | None:
+        """A text in a handler or check: a command of Claude Code when it begins with `/`, else of the shell."""
+        text = read_text(node, "command", self.findings)
+        if text is None:
+            return None
+        if text.startswith("/"):
+            return self._slash_command(node, phase)
+        self.check_script(node, phase)
+        return Step(action=self._shell(text), phase=phase, line=node.at.line)
 
     def _without_analyze(self, node: Mapping) -> Mapping:
         analyze = node.entries.get("analyze")
         if analyze is None:
             if not node.entries:
-                self.findings.problem(node.at, "this step is empty", "give it a `shell`")
+                self.findings.problem(node.at, "this step is empty", "give it a `shell` or a `claude`")
             return node
         self.findings.warn(analyze.key.at, "`analyze` does nothing any more and is skipped", "remove it")
         return Mapping({name: entry for name, entry in node.entries.items() if name != "analyze"}, node.at)
@@ -124,173 +176,181 @@ class StepReader:
             at = node.entries[actions[1]].key.at
             self.findings.problem(at, f"a step does one thing, but this one has `{actions[0]}` and `{actions[1]}`")
         elif not actions and not any(map(_meant_as_action, node.entries)):
-            self.findings.problem(node.at, "this step does nothing", "give it a `shell`")
+            self.findings.problem(node.at, "this step does nothing", "give it a `shell` or a `claude`")
         return len(actions) == 1
 
-    def _shell_step(self, entries: dict[str, Entry], at: Position, phase: Phase) -> Step | None:
-        node = entries["shell"].value
-        text = read_text(node, "shell", self.findings)
-        if text is not None and isinstance(node, Scalar):
-            self._check_script(node, self._namespaces(phase))
-        policy = self._policy(entries)
-        checks = self._checks(entries)
-        step_id, name = self._id(entries), self._name(entries)
-        if text is None:
+    def _plain_step(self, entries: dict[str, Entry], node: Mapping, phase: Phase) -> Step | None:
+        when = self.condition(entries, phase)
+        entries = self._without_test(entries)
+        action = self._action(entries, phase)
+        policy, fallback = self._policy(entries, phase)
+        step_id, name = self.captures.id(entries), self.label(entries)
+        capture = self.captures.capture(entries, step_id)
+        if capture:
+            self._names |= frozenset(capture.names)
+        if "output_file" in entries:
+            self.findings.problem(entries["output_file"].key.at, later("output_file"), "redirect: `... > FILE`")
+        checks = self._checks(entries, phase)
+        handlers = (*read_handlers(self, entries, phase), *fallback)
+        if action is None:
             return None
-        return Step(
-            action=Shell(text=text),
+        step = Step(
+            action=action,
+            when=when,
             policy=policy,
             checks=checks,
+            handlers=handlers,
+            capture=capture,
             id=step_id,
             name=name,
             phase=phase,
-            line=at.line,
+            line=node.at.line,
         )
+        return self._with_defaults(step)
 
-    def _check_script(self, node: Scalar, available: frozenset[str]) -> None:
-        check_script(node, available, self._ids.keys(), self.text, self.findings)
+    def _with_defaults(self, step: Step) -> Step:
+        if step.policy.retry is not None or self.defaults.retry is None:
+            return step
+        policy = step.policy.model_copy(update={"retry": self.defaults.retry})
+        handler = self.defaults.retry_handler
+        handlers = (*step.handlers, handler) if handler else step.handlers
+        return step.model_copy(update={"policy": policy, "handlers": handlers})
 
-    def _namespaces(self, phase: Phase) -> frozenset[str]:
-        if phase == "" and self._fan_out is not None:
-            return NAMESPACES["reduce"]
-        return NAMESPACES[phase]
+    def _without_test(self, entries: dict[str, Entry]) -> dict[str, Entry]:
+        """`test: {command, on_failure}` is the same as `shell` with `on_failure`."""
+        if "test" not in entries:
+            return entries
+        key, body = entries["test"]
+        table = keys.KeyTable(runs=frozenset({"command", "on_failure"}), later=frozenset(), synonyms={})
+        parts = read_keys(body, table, "under `test`", self.findings) if isinstance(body, Mapping) else {}
+        if "command" not in parts:
+            self.findings.problem(body.at, f"`test` must be a mapping with `command`, got {shown(body)}")
+            return entries
+        self.findings.warn(key.at, "`test` is deprecated", "write `shell: ...` with `on_failure`")
+        rest = {name: entry for name, entry in entries.items() if name != "test"}
+        return {**rest, "shell": parts["command"], **({k: v for k, v in parts.items() if k == "on_failure"})}
 
-    def _policy(self, entries: dict[str, Entry]) -> Policy:
+    def _action(self, entries: dict[str, Entry], phase: Phase) -> Shell | Agent | None:
+        if "shell" in entries:
+            node = entries["shell"].value
+            text = read_text(node, "shell", self.findings)
+            if text is None or not isinstance(node, Scalar):
+                return None
+            self.check_script(node, phase)
+            return self._shell(text, entries.get("shell_options"))
+        if "shell_options" in entries:
+            self.findings.problem(entries["shell_options"].key.at, "`shell_options` belongs to a `shell` step")
+        if "claude" in entries:
+            return self._prompt(entries["claude"].value, "claude", phase)
+        if "agent" in entries:
+            return self._agent(entries["agent"].value, phase)
+        return None
+
+    def _shell(self, text: str, options: Entry | None = None) -> Shell:
+        chosen = read_shell_options(options.value, self.findings) if options else self.defaults.shell_options
+        return Shell(text=text, options=chosen)
+
+    def _prompt(self, node: Node, key: str, phase: Phase) -> Agent | None:
+        text = read_text(node, key, self.findings)
+        if text is None or not isinstance(node, Scalar):
+            return None
+        check_plain_text(node, self.names(phase), self.text, self.findings)
+        return Agent(prompt=text)
+
+    def _agent(self, node: Node, phase: Phase) -> Agent | None:
+        """`agent: {use: NAME, prompt: ...}`."""
+        table = keys.KeyTable(runs=frozenset({"use", "prompt"}), later=frozenset(), synonyms={})
+        entries = read_keys(node, table, "under `agent`", self.findings) if isinstance(node, Mapping) else {}
+        if "prompt" not in entries:
+            self.findings.problem(node.at, f"`agent` must be a mapping with `use` and `prompt`, got {shown(node)}")
+            return None
+        use = read_label(entries["use"].value, "use", self.findings) if "use" in entries else "claude"
+        if use not in (None, "claude"):
+            self.findings.problem(entries["use"].value.at, later(f"agent: {use}"), "this version runs `claude`")
+        return self._prompt(entries["prompt"].value, "prompt", phase)
+
+    # Its parts ---------------------------------------------------------------------------------------------
+
+    def label(self, entries: dict[str, Entry]) -> str | None:
+        if "description" in entries:
+            read_text(entries["description"].value, "description", self.findings)
+        return read_label(entries["name"].value, "name", self.findings) if "name" in entries else None
+
+    def condition(self, entries: dict[str, Entry], phase: Phase) -> str | None:
+        if "when" not in entries:
+            return None
+        node = entries["when"].value
+        text = read_text(node, "when", self.findings)
+        if text is None or not isinstance(node, Scalar):
+            return None
+        return check_condition(node, self.names(phase), self.text, self.findings)
+
+    def _policy(self, entries: dict[str, Entry], phase: Phase) -> tuple[Policy, tuple[Handler, ...]]:
+        """The policy, and the handler that `retry: {on_failure}` stands for."""
         limits = {
-            key: read_duration(entries[key].value, key, self.findings)
+            f"{key}_s": read_duration(entries[key].value, key, self.findings)
             for key in ("timeout", "idle_timeout")
             if key in entries
         }
-        return Policy(timeout_s=limits.get("timeout"), idle_timeout_s=limits.get("idle_timeout"))
+        env = self._env(entries["env"].value, phase) if "env" in entries else ()
+        working_dir = self._working_dir(entries, phase)
+        retry, handler = self.retry(entries["retry"].value, phase) if "retry" in entries else (None, None)
+        policy = Policy(**limits, env=env, working_dir=working_dir, retry=retry)
+        return policy, (handler,) if handler else ()
 
-    def _checks(self, entries: dict[str, Entry]) -> tuple[Check, ...]:
-        if "commit_required" not in entries:
-            return ()
-        required = read_bool(entries["commit_required"].value, "commit_required", self.findings)
-        return (Check(expect="commit"),) if required else ()
+    def retry(self, node: Node, phase: Phase) -> tuple[Retry | None, Handler | None]:
+        """`retry`, and the handler for what is still failing at its end."""
+        found = read_retry(node, self.findings)
+        if found is None:
+            return None, None
+        retry, entry = found
+        if entry is None or (isinstance(entry.value, Scalar) and entry.value.value == "stop"):
+            return retry, None
+        if isinstance(entry.value, Scalar) and entry.value.value == "continue":
+            return retry, IGNORED
+        body = entry.value
+        if isinstance(body, Mapping) and "fallback" in body.entries and len(body.entries) == 1:
+            inner = body.entries["fallback"].value
+            if isinstance(inner, Mapping) and list(inner.entries) == ["command"]:
+                inner = inner.entries["command"].value
+            with self.inner(frozenset({"error"})):
+                return retry, Handler(on="failure", do=commands(self, inner, "fallback", phase))
+        message = f"`on_failure` under `retry` must be stop, continue or {{fallback: ...}}, got {shown(body)}"
+        self.findings.problem(body.at, message)
+        return retry, None
 
-    def _id(self, entries: dict[str, Entry]) -> str | None:
-        if "id" not in entries:
+    def _env(self, node: Node, phase: Phase) -> tuple[tuple[str, str], ...]:
+        variables = read_env(node, self.findings)
+        for name, value in variables:
+            check_plain_text(value, self.names(phase), self.text, self.findings)
+            if "${" in value.value and takes_no_data(name):
+                hint = "give the program the value as an argument"
+                message = f"`{name}` makes programs run code, so no placeholder may be in it"
+                self.findings.problem(value.at, message, hint)
+        return tuple((name, "" if value.kind == "null" else value.value) for name, value in variables)
+
+    def _working_dir(self, entries: dict[str, Entry], phase: Phase) -> str | None:
+        if "working_dir" not in entries:
             return None
-        node = entries["id"].value
-        text = read_text(node, "id", self.findings)
-        if text is None:
+        node = entries["working_dir"].value
+        text = read_text(node, "working_dir", self.findings)
+        if text is None or not isinstance(node, Scalar):
             return None
-        if not _ID.fullmatch(text):
-            self.findings.problem(node.at, f"`id` must be a name of letters, digits, `_` and `-`, got {shown(node)}")
-        elif text in _RESERVED_IDS:
-            self.findings.problem(node.at, f"`{text}` cannot be an id: it is the name of built-in variables")
-        elif text in self._ids:
-            self.findings.problem(node.at, f"the id `{text}` is taken by the step on line {self._ids[text].line}")
-        self._ids.setdefault(text, node.at)
+        check_plain_text(node, self.names(phase), self.text, self.findings)
+        if problem := outside(text):
+            self.findings.problem(node.at, f"`working_dir`: {problem}", "name a directory below the worktree")
         return text
 
-    def _name(self, entries: dict[str, Entry]) -> str | None:
-        return read_label(entries["name"].value, "name", self.findings) if "name" in entries else None
+    def _checks(self, entries: dict[str, Entry], phase: Phase) -> tuple[Check, ...]:
+        checks = []
+        if "commit_required" in entries and read_bool(
+            entries["commit_required"].value, "commit_required", self.findings
+        ):
+            checks.append(Check(expect="commit"))
+        if "validate" in entries and (check := read_validate(self, entries["validate"].value, phase)):
+            checks.append(check)
+        return tuple(checks)
 
-    def _fan_out_step(self, entries: dict[str, Entry], phase: Phase) -> Step | None:
-        key, body = entries["mapreduce"]
-        for limit in ("commit_required", "timeout", "idle_timeout"):
-            if limit in entries:
-                self.findings.problem(entries[limit].key.at, later(limit) + " on a `mapreduce` step")
-        step_id, name = self._id(entries), self._name(entries)
-        if not isinstance(body, Mapping):
-            self.findings.problem(body.at, f"`mapreduce` must be a mapping with `map`, got {shown(body)}")
-            return None
-        parts = read_keys(body, keys.MAPREDUCE, "under `mapreduce`", self.findings)
-        if "map" not in parts:
-            self.findings.problem(body.at, "`mapreduce` has no `map`")
-            return None
-        return self.fan_out(parts["map"], parts.get("reduce"), key.at, phase, step_id=step_id, name=name)
 
-    def fan_out(
-        self,
-        map_: Entry,
-        reduce: Entry | None,
-        at: Position,
-        phase: Phase,
-        *,
-        step_id: str | None = None,
-        name: str | None = None,
-    ) -> Step | None:
-        """The step that runs `map` and then `reduce`."""
-        if not self._may_fan_out(at, phase):
-            return None
-        source, json_path, max_parallel, template = self._map(map_.value)
-        self._fan_out = at
-        reduce_steps = self.steps(reduce.value, "reduce", "reduce") if reduce else ()
-        if source is None or not template:
-            return None
-        action = MapReduce(
-            input=source,
-            json_path=json_path,
-            max_parallel=max_parallel,
-            template=template,
-            reduce=reduce_steps,
-        )
-        return Step(action=action, id=step_id, name=name, phase="map", line=at.line)
-
-    def _may_fan_out(self, at: Position, phase: Phase) -> bool:
-        if phase in ("map", "reduce"):
-            message = "a `mapreduce` step cannot stand inside another one"
-            self.findings.problem(at, message, "put it behind the other one, in the list of `steps`")
-            return False
-        if self._fan_out is not None:
-            first = self._fan_out.line
-            message = f"this version runs one `mapreduce` in a workflow, and the first is on line {first}"
-            self.findings.problem(at, message, "put it into a workflow of its own")
-            return False
-        return True
-
-    def _map(self, node: Node) -> tuple[Input | None, str | None, int, tuple[Step, ...]]:
-        """input, json_path, max_parallel and agent_template."""
-        if not isinstance(node, Mapping):
-            self.findings.problem(
-                node.at, f"`map` must be a mapping with `input` and `agent_template`, got {shown(node)}"
-            )
-            return None, None, 1, ()
-        entries = read_keys(node, keys.MAP, "under `map`", self.findings)
-        for required in ("input", "agent_template"):
-            if required not in entries:
-                self.findings.problem(node.at, f"`map` has no `{required}`")
-        source = self._input(entries["input"].value) if "input" in entries else None
-        json_path = self._json_path(entries["json_path"].value) if "json_path" in entries else None
-        max_parallel = None
-        if "max_parallel" in entries:
-            key, value = entries["max_parallel"]
-            max_parallel = read_whole_number(value, key.value, self.findings)
-        template = self._template(entries["agent_template"]) if "agent_template" in entries else ()
-        return source, json_path, max_parallel or DEFAULT_MAX_PARALLEL, template
-
-    def _template(self, entry: Entry) -> tuple[Step, ...]:
-        before = len(self.findings.problems)
-        template = self.steps(entry.value, entry.key.value, "map")
-        if not template and len(self.findings.problems) == before:
-            self.findings.problem(entry.value.at, f"`{entry.key.value}` has no step")
-        return template
-
-    def _input(self, node: Node) -> Input | None:
-        text = read_text(node, "input", self.findings)
-        if text is None or not isinstance(node, Scalar):
-            return None
-        source = classify(text)
-        refused = refusal(source)
-        if refused:
-            self.findings.problem(node.at, *refused)
-        elif source.kind == "command":
-            self._check_script(node, NAMESPACES["setup"])
-        return source
-
-    def _json_path(self, node: Node) -> str | None:
-        if isinstance(node, Scalar) and node.kind == "str" and not node.value:
-            return None  # the earlier system's way to say "none"
-        text = read_text(node, "json_path", self.findings)
-        if text is None or not isinstance(node, Scalar):
-            return None
-        try:
-            compile_json_path(text)
-        except JsonPathError as error:
-            at = self.text.inside(node, 1, error.column)
-            hint = "placeholders are not replaced in it" if "${" in text else "see RFC 9535, e.g. `$.items[*]`"
-            self.findings.problem(at, f"`json_path` is not a JSONPath: {error.message}", hint)
-        return rooted(text)
+def _is_bare_handler(node: Node) -> bool:
+    return isinstance(node, Mapping) and list(node.entries) == ["on_failure"]

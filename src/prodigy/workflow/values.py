@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence as AbstractSequence
 from difflib import get_close_matches
+from typing import TypeVar
 
 from prodigy.errors import Problem
 from prodigy.workflow import keys
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence, visible
 
 LONGEST_DURATION_S = 366 * 24 * 3600.0
+
+_Choice = TypeVar("_Choice", bound=str)
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -89,6 +93,34 @@ def read_whole_number(node: Node, key: str, findings: Findings) -> int | None:
     return None
 
 
+def read_choice(node: Node, key: str, choices: AbstractSequence[_Choice], findings: Findings) -> _Choice | None:
+    """One of a few words, or None."""
+    text = node.value if isinstance(node, Scalar) else None
+    for choice in choices:
+        if choice == text:
+            return choice
+    nearest = get_close_matches((text or "")[:100], choices, 1)
+    hint = f"did you mean `{nearest[0]}`?" if nearest else None
+    findings.problem(node.at, f"`{key}` must be one of {', '.join(choices)}, got {shown(node)}", hint)
+    return None
+
+
+def read_number(node: Node, key: str, findings: Findings, *, least: float, most: float = math.inf) -> float | None:
+    """A number between two bounds, or None."""
+    number = math.nan
+    if isinstance(node, Scalar) and node.kind in ("int", "float") and len(node.value) <= 30:
+        number = float(int(node.value, 0)) if node.value.startswith(("0x", "0o")) else _decimal(node.value)
+    if math.isfinite(number) and least <= number <= most:
+        return number
+    bounds = f"of at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
+    findings.problem(node.at, f"`{key}` must be a number {bounds}, got {shown(node)}")
+    return None
+
+
+def _decimal(text: str) -> float:
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
 def read_bool(node: Node, key: str, findings: Findings) -> bool | None:
     """True or false, or None."""
     if isinstance(node, Scalar) and node.kind == "bool":
@@ -97,12 +129,13 @@ def read_bool(node: Node, key: str, findings: Findings) -> bool | None:
     return None
 
 
-def read_duration(node: Node, key: str, findings: Findings) -> float | None:
-    """Seconds, from a number of seconds or a text such as `30s`, `5m`, `1h30m`; or None."""
+def read_duration(node: Node, key: str, findings: Findings, *, zero: bool = False) -> float | None:
+    """Seconds, from a number of seconds or a text such as `30s`, `5m`, `1h30m`; or None. zero: whether 0 will do."""
     seconds = _seconds(node) if isinstance(node, Scalar) else None
-    if seconds is None or not math.isfinite(seconds) or seconds <= 0:
+    if seconds is None or not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
         hint = "write seconds, or a time such as `30s`, `5m` or `1h30m`"
-        findings.problem(node.at, f"`{key}` must be a time of more than 0, got {shown(node)}", hint)
+        more = "" if zero else " of more than 0"
+        findings.problem(node.at, f"`{key}` must be a time{more}, got {shown(node)}", hint)
         return None
     if seconds > LONGEST_DURATION_S:
         findings.problem(node.at, f"`{key}` must be at most 366 days, got {shown(node)}")
@@ -114,7 +147,7 @@ def _seconds(scalar: Scalar) -> float | None:
     if scalar.kind == "int" and scalar.value.startswith(("0x", "0o")):
         return float(int(scalar.value, 0)) if len(scalar.value) <= 12 else None
     if scalar.kind in ("int", "float"):
-        return float(scalar.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        return _decimal(scalar.value)
     total, end = 0.0, 0
     for match in _DURATION.finditer(scalar.value):
         if match.start() != end:

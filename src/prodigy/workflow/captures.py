@@ -1,0 +1,122 @@
+"""The keys that give a step's result a name, and the names that a whole file declares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from prodigy.workflow.model import Capture, CaptureFormat, CaptureStream
+from prodigy.workflow.values import Findings, read_choice, read_text, shown
+from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+RESERVED = frozenset(
+    {"item", "item_id", "item_index", "item_total", "map", "workflow", "run", "step", "env", "error", "raw"}
+)
+_FORMATS: tuple[CaptureFormat, ...] = ("string", "json", "lines", "number", "boolean")
+_STREAMS: tuple[CaptureStream, ...] = ("stdout", "stderr", "both", "none")
+
+
+def declared_names(node: Node | None) -> frozenset[str]:
+    """Every text that stands under an `id`, `capture` or `capture_output` anywhere in the file."""
+    return frozenset(_names(node)) if node is not None else frozenset()
+
+
+def _names(root: Node) -> Iterator[str]:
+    # Aliases make one node stand in many places; each is looked at once.
+    seen: set[int] = set()
+    nodes: list[Node] = [root]
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, Sequence):
+            nodes += node.items
+        elif isinstance(node, Mapping):
+            for name, entry in node.entries.items():
+                nodes.append(entry.value)
+                if name in ("id", "capture", "capture_output") and isinstance(entry.value, Scalar):
+                    yield entry.value.value
+
+
+class CaptureReader:
+    """Reads the ids and captures of one file; a name may be given once in every list of steps."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._ids: dict[str, Position] = {}
+
+    def id(self, entries: dict[str, Entry]) -> str | None:
+        if "id" not in entries:
+            return None
+        node = entries["id"].value
+        name = self._name(node, "id")
+        if name is not None and name in self._ids:
+            self._findings.problem(node.at, f"the id `{name}` is taken by the step on line {self._ids[name].line}")
+        if name is not None:
+            self._ids.setdefault(name, node.at)
+        return name
+
+    def capture(self, entries: dict[str, Entry], step_id: str | None) -> Capture | None:
+        """The step's capture; None when nothing of it gets a name."""
+        names = {step_id} if step_id else set()
+        for key in ("capture", "capture_output"):
+            if key in entries and (name := self._variable(entries[key].value, key)):
+                names.add(name)
+        form = self._choice(entries, "capture_format", _FORMATS)
+        stream = self._stream(entries)
+        if not names:
+            for key in ("capture_format", "capture_streams"):
+                if key in entries:
+                    hint = "give the step a `capture` or an `id`"
+                    self._findings.problem(entries[key].key.at, f"`{key}` without a name for what is captured", hint)
+            return None
+        return Capture(names=tuple(sorted(names)), format=form or "string", stream=stream)
+
+    def _choice(self, entries: dict[str, Entry], key: str, choices: tuple[CaptureFormat, ...]) -> CaptureFormat | None:
+        return read_choice(entries[key].value, key, choices, self._findings) if key in entries else None
+
+    def _variable(self, node: Node, key: str) -> str | None:
+        """The earlier system's `capture_output` may also be true or false, which names nothing."""
+        if key == "capture_output" and isinstance(node, Scalar) and node.kind == "bool":
+            return None
+        return self._name(node, key)
+
+    def _name(self, node: Node, key: str) -> str | None:
+        text = read_text(node, key, self._findings)
+        if text is None:
+            return None
+        if not NAME.fullmatch(text):
+            self._findings.problem(
+                node.at, f"`{key}` must be a name of letters, digits, `_` and `-`, got {shown(node)}"
+            )
+            return None
+        if text in RESERVED:
+            self._findings.problem(node.at, f"`{text}` cannot be an {key}: it is the name of built-in variables")
+            return None
+        return text
+
+    def _stream(self, entries: dict[str, Entry]) -> CaptureStream:
+        """Which output is captured: a name, or the earlier system's mapping of switches."""
+        if "capture_streams" not in entries:
+            return "stdout"
+        node = entries["capture_streams"].value
+        if not isinstance(node, Mapping):
+            return read_choice(node, "capture_streams", _STREAMS, self._findings) or "stdout"
+        switches = {"stdout": True, "stderr": False}
+        for name, entry in node.entries.items():
+            if name not in ("stdout", "stderr", "exit_code", "success", "duration"):
+                hint = "known are stdout, stderr, exit_code, success and duration"
+                self._findings.problem(entry.key.at, f"unknown key `{name}` under `capture_streams`", hint)
+            elif not (isinstance(entry.value, Scalar) and entry.value.kind == "bool"):
+                self._findings.problem(entry.value.at, f"`{name}` must be true or false, got {shown(entry.value)}")
+            else:
+                switches[name] = entry.value.value.lower() == "true"
+        both: dict[tuple[bool, bool], CaptureStream] = {
+            (True, True): "both",
+            (True, False): "stdout",
+            (False, True): "stderr",
+            (False, False): "none",
+        }
+        return both[switches["stdout"], switches["stderr"]]

@@ -1,0 +1,170 @@
+"""`map`, `reduce` and `workspace` from YAML nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prodigy.workflow import keys
+from prodigy.workflow.inputs import classify, refusal
+from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
+from prodigy.workflow.model import Input, MapReduce, Phase, Step, Uncommitted, Workspace
+from prodigy.workflow.policies import read_paths
+from prodigy.workflow.values import (
+    Findings,
+    later,
+    read_bool,
+    read_choice,
+    read_keys,
+    read_text,
+    read_whole_number,
+    shown,
+)
+from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar
+
+if TYPE_CHECKING:
+    from prodigy.workflow.steps import StepReader
+
+DEFAULT_MAX_PARALLEL = 10
+_UNCOMMITTED: tuple[Uncommitted, ...] = ("commit", "discard", "fail")
+_ON_ITEM_FAILURE = ("dlq", "retry", "skip", "stop", "custom")
+
+
+def read_step(reader: StepReader, entries: dict[str, Entry], phase: Phase) -> Step | None:
+    """A step with `mapreduce:`."""
+    key, body = entries["mapreduce"]
+    for name, entry in entries.items():
+        if name not in ("mapreduce", "id", "name", "description", "when"):
+            reader.findings.problem(entry.key.at, later(name) + " on a `mapreduce` step")
+    step_id, label = reader.captures.id(entries), reader.label(entries)
+    when = reader.condition(entries, phase)
+    if not isinstance(body, Mapping):
+        reader.findings.problem(body.at, f"`mapreduce` must be a mapping with `map`, got {shown(body)}")
+        return None
+    parts = read_keys(body, keys.MAPREDUCE, "under `mapreduce`", reader.findings)
+    check_default_policy(parts, reader.findings)
+    if "map" not in parts:
+        reader.findings.problem(body.at, "`mapreduce` has no `map`")
+        return None
+    step = read_fan_out(reader, parts["map"], parts.get("reduce"), key.at, phase, step_id)
+    return step.model_copy(update={"id": step_id, "name": label, "when": when}) if step else None
+
+
+def read_fan_out(
+    reader: StepReader, map_: Entry, reduce: Entry | None, at: Position, phase: Phase, step_id: str | None = None
+) -> Step | None:
+    """The step that runs `map` and then `reduce`."""
+    if phase in ("map", "reduce"):
+        message = "a `mapreduce` step cannot stand inside another one"
+        reader.findings.problem(at, message, "put it behind the other one, in the list of `steps`")
+        return None
+    action = _read_map(reader, map_.value)
+    reader.after_fan_out(step_id)
+    reduce_steps = reader.steps(reduce.value, "reduce", "reduce") if reduce else ()
+    if action is None:
+        return None
+    return Step(action=action.model_copy(update={"reduce": reduce_steps}), phase="map", line=at.line)
+
+
+def _read_map(reader: StepReader, node: Node) -> MapReduce | None:
+    if not isinstance(node, Mapping):
+        message = f"`map` must be a mapping with `input` and `agent_template`, got {shown(node)}"
+        reader.findings.problem(node.at, message)
+        return None
+    entries = read_keys(node, keys.MAP, "under `map`", reader.findings)
+    check_default_policy(entries, reader.findings)
+    for required in ("input", "agent_template"):
+        if required not in entries:
+            reader.findings.problem(node.at, f"`map` has no `{required}`")
+    source = _input(reader, entries["input"].value) if "input" in entries else None
+    json_path = _json_path(reader, entries["json_path"].value) if "json_path" in entries else None
+    if source is not None and source.kind == "glob" and json_path is not None:
+        reader.findings.problem(entries["json_path"].key.at, "`json_path` does not go with `glob:`")
+    max_parallel = None
+    if "max_parallel" in entries:
+        key, value = entries["max_parallel"]
+        max_parallel = read_whole_number(value, key.value, reader.findings)
+    if "workspace" in entries:
+        reader.workspaces.append(entries["workspace"])
+    uncommitted = read_uncommitted(entries, reader.findings) or reader.defaults.on_uncommitted
+    template = _template(reader, entries["agent_template"]) if "agent_template" in entries else ()
+    if source is None or not template:
+        return None
+    return MapReduce(
+        input=source,
+        json_path=json_path,
+        max_parallel=max_parallel or reader.defaults.max_parallel or DEFAULT_MAX_PARALLEL,
+        on_uncommitted=None if uncommitted == "commit" else uncommitted,
+        template=template,
+    )
+
+
+def _template(reader: StepReader, entry: Entry) -> tuple[Step, ...]:
+    before = len(reader.findings.problems)
+    with reader.inner():
+        template = reader.steps(entry.value, entry.key.value, "map")
+    if not template and len(reader.findings.problems) == before:
+        reader.findings.problem(entry.value.at, f"`{entry.key.value}` has no step")
+    return template
+
+
+def _input(reader: StepReader, node: Node) -> Input | None:
+    text = read_text(node, "input", reader.findings)
+    if text is None or not isinstance(node, Scalar):
+        return None
+    source = classify(text)
+    if refused := refusal(source):
+        reader.findings.problem(node.at, *refused)
+    elif source.kind == "command":
+        reader.check_script(node, "")
+    return source
+
+
+def _json_path(reader: StepReader, node: Node) -> str | None:
+    if isinstance(node, Scalar) and node.kind == "str" and not node.value:
+        return None  # the earlier system's way to say "none"
+    text = read_text(node, "json_path", reader.findings)
+    if text is None or not isinstance(node, Scalar):
+        return None
+    try:
+        compile_json_path(text)
+    except JsonPathError as error:
+        at = reader.text.inside(node, 1, error.column)
+        hint = "placeholders are not replaced in it" if "${" in text else "see RFC 9535, e.g. `$.items[*]`"
+        reader.findings.problem(at, f"`json_path` is not a JSONPath: {error.message}", hint)
+    return rooted(text)
+
+
+def read_uncommitted(entries: dict[str, Entry], findings: Findings) -> Uncommitted | None:
+    if "on_uncommitted" not in entries:
+        return None
+    return read_choice(entries["on_uncommitted"].value, "on_uncommitted", _UNCOMMITTED, findings)
+
+
+def check_default_policy(entries: dict[str, Entry], findings: Findings) -> None:
+    """What every run does anyway may be written out; another error policy does not run yet."""
+    if "on_item_failure" in entries:
+        node = entries["on_item_failure"].value
+        choice = read_choice(node, "on_item_failure", _ON_ITEM_FAILURE, findings)
+        if choice not in (None, "dlq"):
+            findings.problem(node.at, later(f"on_item_failure: {choice}"), "failed items go to the dead letter queue")
+    if "continue_on_failure" in entries:
+        node = entries["continue_on_failure"].value
+        if read_bool(node, "continue_on_failure", findings) is False:
+            findings.problem(node.at, later("continue_on_failure: false"), "the other items go on")
+
+
+def read_workspace(reader: StepReader, node: Node) -> Workspace:
+    """`workspace: {include, setup, keep_ignored}`."""
+    if not isinstance(node, Mapping):
+        reader.findings.problem(node.at, f"`workspace` must be a mapping, got {shown(node)}")
+        return Workspace()
+    entries = read_keys(node, keys.WORKSPACE, "under `workspace`", reader.findings)
+    paths = {
+        key: read_paths(entries[key].value, key, reader.findings) if key in entries else ()
+        for key in ("include", "keep_ignored")
+    }
+    setup: tuple[Step, ...] = ()
+    if "setup" in entries:
+        with reader.inner(alone=True):
+            setup = reader.steps(entries["setup"].value, "setup", "setup")
+    return Workspace(include=paths["include"], setup=setup, keep_ignored=paths["keep_ignored"])

@@ -1,0 +1,156 @@
+"""`on_failure` in all its forms, `on_success`, `on_exit_code` and `validate`, as handlers and checks of a step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prodigy.workflow import keys
+from prodigy.workflow.model import Check, Handler, Phase, Step
+from prodigy.workflow.values import read_bool, read_duration, read_keys, read_whole_number, shown
+from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
+
+if TYPE_CHECKING:
+    from prodigy.workflow.steps import StepReader
+
+ERROR = frozenset({"error"})  # the variables that only a handler of failures has
+IGNORED = Handler(on="failure")
+
+
+def read_handlers(reader: StepReader, entries: dict[str, Entry], phase: Phase) -> tuple[Handler, ...]:
+    """The handlers of a step, in the order in which they are looked at."""
+    handlers = []
+    if "on_exit_code" in entries:
+        handlers += _on_exit_code(reader, entries["on_exit_code"].value, phase)
+    if "on_failure" in entries and (handler := _on_failure(reader, entries["on_failure"].value, phase)):
+        handlers.append(handler)
+    if "allow_failure" in entries and read_bool(entries["allow_failure"].value, "allow_failure", reader.findings):
+        if "on_failure" in entries:
+            reader.findings.problem(entries["allow_failure"].key.at, "a step has `allow_failure` or `on_failure`")
+        handlers.append(IGNORED)
+    if "on_success" in entries:
+        with reader.inner():
+            do = commands(reader, entries["on_success"].value, "on_success", phase)
+        handlers.append(Handler(on="success", do=do))
+    return tuple(handlers)
+
+
+def _on_exit_code(reader: StepReader, node: Node, phase: Phase) -> list[Handler]:
+    if not isinstance(node, Mapping):
+        reader.findings.problem(node.at, f"`on_exit_code` must be a mapping of exit codes, got {shown(node)}")
+        return []
+    handlers = []
+    for name, (key, value) in node.entries.items():
+        if not (name.isdecimal() and int(name) < 256):
+            reader.findings.problem(key.at, f"`{name}` is no exit code", "exit codes go from 0 to 255")
+            continue
+        with reader.inner(ERROR):
+            handlers.append(Handler(on=int(name), do=commands(reader, value, f"on_exit_code {name}", phase)))
+    return handlers
+
+
+def _on_failure(reader: StepReader, node: Node, phase: Phase) -> Handler | None:
+    if isinstance(node, Scalar) and node.kind == "bool":
+        return IGNORED if node.value.lower() == "true" else None
+    with reader.inner(ERROR):
+        if isinstance(node, Mapping):
+            return _mapping(reader, node, phase)
+        return Handler(on="failure", do=commands(reader, node, "on_failure", phase))
+
+
+def commands(reader: StepReader, node: Node, key: str, phase: Phase) -> tuple[Step, ...]:
+    """Steps, of which a text is a Claude Code command when it begins with `/`, else a shell command."""
+    if isinstance(node, Scalar) and node.kind != "null":
+        step = reader.bare_command(node, phase)
+        return (step,) if step else ()
+    if isinstance(node, Sequence):
+        found = [_command(reader, item, phase) for item in node.items]
+        if not node.items:
+            reader.findings.problem(node.at, f"`{key}` has no step")
+        return tuple(step for step in found if step is not None)
+    return reader.steps(node, key, phase)
+
+
+def _command(reader: StepReader, node: Node, phase: Phase) -> Step | None:
+    """One entry of a list; `continue_on_error` lets the list go on when it fails."""
+    if not isinstance(node, Mapping):
+        return reader.bare_command(node, phase) if isinstance(node, Scalar) else reader.step(node, phase)
+    entry = node.entries.get("continue_on_error")
+    step = reader.step(_without(node, "continue_on_error"), phase)
+    if entry is None or step is None:
+        return step
+    goes_on = read_bool(entry.value, "continue_on_error", reader.findings)
+    return step.model_copy(update={"handlers": (*step.handlers, IGNORED)}) if goes_on else step
+
+
+def _without(node: Mapping, *names: str) -> Mapping:
+    return Mapping({name: entry for name, entry in node.entries.items() if name not in names}, node.at)
+
+
+def _only(node: Mapping, *names: str) -> Mapping:
+    return Mapping({name: entry for name, entry in node.entries.items() if name in names}, node.at)
+
+
+_OWN = ("fail_workflow", "retry_original", "max_retries", "max_attempts", "strategy", "handler_failure_fatal")
+
+
+def _mapping(reader: StepReader, node: Mapping, phase: Phase) -> Handler | None:
+    """The forms with `commands`, with one command and retries of the failed step, and with `fail_workflow` alone."""
+    findings = reader.findings
+    # What is wrong with the keys of a step is said where the step is read.
+    own = node if "commands" in node.entries else _only(node, *_OWN)
+    entries = read_keys(own, keys.ON_FAILURE, "under `on_failure`", findings)
+    fatal = _flag(reader, entries, "fail_workflow")
+    _flag(reader, entries, "handler_failure_fatal")  # a handler that fails always fails its step
+    body = _without(node, *_OWN)
+    if "commands" in entries:
+        do = commands(reader, entries["commands"].value, "commands", phase)
+        return Handler(on="failure", do=_limited(reader, do, entries), again=_again(reader, entries, 0), fatal=fatal)
+    if not body.entries:
+        return Handler(on="failure", again=_again(reader, entries, 0), fatal=fatal)
+    step = reader.step(body, phase)
+    again = _again(reader, entries, 1)
+    return Handler(on="failure", do=(step,), again=again, fatal=fatal) if step else None
+
+
+def _flag(reader: StepReader, entries: dict[str, Entry], key: str) -> bool:
+    return key in entries and bool(read_bool(entries[key].value, key, reader.findings))
+
+
+def _again(reader: StepReader, entries: dict[str, Entry], default: int) -> int:
+    """How often the failed step runs again after its handler."""
+    if "max_retries" in entries:
+        key, value = entries["max_retries"]
+        if isinstance(value, Scalar) and value.value == "0":
+            return 0
+        return read_whole_number(value, key.value, reader.findings) or 0
+    if "retry_original" in entries:
+        return int(_flag(reader, entries, "retry_original"))
+    return default
+
+
+def _limited(reader: StepReader, steps: tuple[Step, ...], entries: dict[str, Entry]) -> tuple[Step, ...]:
+    """`timeout` beside `commands` is the limit of each command that has none of its own."""
+    limit = read_duration(entries["timeout"].value, "timeout", reader.findings) if "timeout" in entries else None
+    if limit is None:
+        return steps
+    return tuple(
+        step
+        if step.policy.timeout_s
+        else step.model_copy(update={"policy": step.policy.model_copy(update={"timeout_s": limit})})
+        for step in steps
+    )
+
+
+def read_validate(reader: StepReader, node: Node, phase: Phase) -> Check | None:
+    """`validate: "command"` or a list of them: the step holds when all of them succeed."""
+    if isinstance(node, Mapping):
+        unknown = [entry.key for name, entry in node.entries.items() if name not in ("shell", "command", "timeout")]
+        if unknown:
+            message = "this form of `validate` is part of the language, but this version does not run it yet"
+            reader.findings.problem(unknown[0].at, message, 'write `validate: "command"`, which must succeed')
+            return None
+        renamed = {("shell" if name == "command" else name): entry for name, entry in node.entries.items()}
+        node = Mapping(renamed, node.at)
+    with reader.inner():
+        run = commands(reader, node, "validate", phase)
+    return Check(expect="success", run=run) if run else None
