@@ -1,0 +1,123 @@
+"""`attach`: watch a run that another process drives."""
+
+from __future__ import annotations
+
+import datetime as dt
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from types import FrameType
+from typing import Protocol, cast
+
+import click
+
+from prodigy.cli import common
+from prodigy.cli.live import LiveView, fits
+from prodigy.cli.progress import Progress, printable
+from prodigy.cli.view import RunView
+from prodigy.engine.summary import exit_code, summarise
+from prodigy.state import events as ev
+from prodigy.store.lock import is_held
+from prodigy.store.paths import run_directory
+from prodigy.store.store import Store
+
+POLL_S = 0.25
+START_PATIENCE_S = 5.0  # a run that was just made is not driven for a moment
+TERMINATED_EXIT_CODE = 143
+
+
+class _Audience(Protocol):
+    """`Progress` and `LiveView`."""
+
+    def event(self, event: ev.Event) -> None: ...
+
+
+@click.command("attach")
+@click.argument("run_reference", metavar="[RUN]", default="latest")
+def attach_command(run_reference: str) -> None:
+    """Watch RUN, which another process drives, until it ends; exit with its status. Ctrl-C only stops watching.
+
+    RUN is a run id, the beginning of one, a workflow's file or name, or `latest` (the default).
+    """
+    run_id = common.resolve(run_reference)
+    signal.signal(signal.SIGTERM, _terminated)
+    with closing(Store.open(run_directory(run_id))) as store:
+        try:
+            watch(store)
+        except KeyboardInterrupt:
+            click.echo(f"the run goes on; stop it with: prodigy cancel {run_id}", err=True)
+            return
+        summary = summarise(store)
+    common.show_summary(summary)
+    if summary["error"]:
+        click.echo(f"  error: {printable(str(summary['error']))}")
+    sys.exit(exit_code(summary))
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's arguments
+    sys.exit(TERMINATED_EXIT_CODE)  # by way of the view, which gives the cursor back
+
+
+def watch(store: Store) -> None:
+    """Show the run on stderr until nobody drives it any more.
+
+    The status alone does not end it: a completed run may still wait for the answer to its merge question.
+    """
+    if not _is_driven(store):
+        return
+    view, seen = history(store)
+    if fits(sys.stderr):
+        with LiveView(view.run_id, sys.stderr, store.directory, view=view) as live:
+            _follow(store, live, seen)
+        return
+    with Progress(view.run_id, sys.stderr) as progress:
+        if view.batch:
+            progress.event(ev.JobResumed(command="attach", options="", total=view.batch.total, done=view.batch.done))
+        _follow(store, progress, seen)
+
+
+def history(store: Store) -> tuple[RunView, int]:
+    """The view of everything that has happened so far, and the number of the last event in it."""
+    row = store.run()
+    view, seen = RunView(row.id, row.workflow), 0
+    # Events carry the time of day; the view counts on the monotonic clock.
+    offset = time.monotonic() - dt.datetime.now(dt.UTC).timestamp()
+    for seen, event, timestamp in _events(store, 0):  # noqa: B007 - the last number is what we want
+        if event is not None:
+            view.apply(event, dt.datetime.fromisoformat(timestamp).timestamp() + offset)
+    return view, seen
+
+
+def _is_driven(store: Store) -> bool:
+    """Whether a process drives the run, or is about to."""
+    give_up = time.monotonic() + START_PATIENCE_S
+    while not is_held(store.directory):
+        if store.run().status != "new" or time.monotonic() > give_up:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _follow(store: Store, audience: _Audience, seen: int) -> None:
+    driven = True
+    while driven:
+        driven = is_held(store.directory)  # asked first: what was written before the end is still read
+        for number, event, _ in _events(store, seen):
+            seen = number
+            if event is not None:
+                audience.event(event)
+        if driven:
+            time.sleep(POLL_S)
+
+
+def _events(store: Store, after: int) -> Iterator[tuple[int, ev.Event | None, str]]:
+    """(number, event, time) of what happened after that number. None: an event that only a newer version knows."""
+    for record in store.events(after):
+        data = dict(cast("dict[str, object]", record["event"]))
+        try:
+            event = ev.from_data(str(data.pop("event_type")), data)
+        except KeyError:
+            event = None
+        yield cast("int", record["seq"]), event, str(record["timestamp"])
