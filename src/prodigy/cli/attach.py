@@ -14,6 +14,7 @@ from typing import Protocol, cast
 import click
 
 from prodigy.cli import common
+from prodigy.cli.display import describers
 from prodigy.cli.live import LiveView, fits
 from prodigy.cli.progress import Progress, printable
 from prodigy.cli.view import RunView
@@ -69,7 +70,7 @@ def watch(store: Store) -> None:
         return
     view, seen = history(store)
     if fits(sys.stderr):
-        with LiveView(view.run_id, sys.stderr, store.directory, view=view) as live:
+        with LiveView(view.run_id, sys.stderr, store.directory, view=view, describers=describers()) as live:
             _follow(store, live, seen)
         return
     with Progress(view.run_id, sys.stderr) as progress:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from prodigy.engine.session import Choices
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.git.context import common_dir_around
 from prodigy.store import index
@@ -24,6 +25,7 @@ def driving_options(command: Command) -> Command:
             click.option("-y", "--yes", is_flag=True, help="Merge the result into your branch at the end."),
             click.option("--no-merge", is_flag=True, help="Leave the result on the run's branch."),
             click.option("--max-parallel", type=click.IntRange(min=1), help="How many items at a time."),
+            click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
             json_option,
         )
     ):
@@ -38,6 +40,12 @@ def merge_choice(*, yes: bool, no_merge: bool) -> str | None:
     if yes and no_merge:
         raise UsageError("--yes and --no-merge exclude each other")
     return "yes" if yes else "no" if no_merge else None
+
+
+def flags(choices: Choices) -> list[str]:
+    """The choices as they are written on a command line."""
+    merge = {"yes": ["--yes"], "no": ["--no-merge"]}.get(choices.merge or "", [])
+    return [*merge, *(["--max-parallel", str(choices.max_parallel)] if choices.max_parallel else [])]
 
 
 def resolve(reference: str) -> str:

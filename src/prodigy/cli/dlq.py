@@ -9,8 +9,8 @@ from typing import cast
 import click
 
 from prodigy.cli import common
+from prodigy.cli.driving import drive, drive_in_background
 from prodigy.cli.progress import printable
-from prodigy.cli.runs import drive
 from prodigy.engine.session import Choices, retry
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
@@ -73,11 +73,16 @@ def retry_command(
     yes: bool,
     no_merge: bool,
     max_parallel: int | None,
+    detach: bool,
     as_json: bool,
 ) -> None:
     """Run the dead items of RUN once more; what succeeds is merged and leaves the queue."""
     run_id = common.resolve(run_reference)
     choices = Choices(common.merge_choice(yes=yes, no_merge=no_merge), max_parallel)
+    if detach:
+        which = [word for item in items for word in ("--item", item)] + (["--all"] if every else [])
+        drive_in_background(run_id, ("dlq", "retry", run_id, *which, *common.flags(choices)), as_json=as_json)
+        return
     drive(
         run_id,
         "dlq retry",

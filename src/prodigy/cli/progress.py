@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
@@ -38,6 +40,11 @@ class Progress:
         except (OSError, ValueError):
             return  # the run matters more than its audience
 
+    @contextmanager
+    def suspend(self) -> Iterator[None]:
+        """Nothing is drawn here that would be in the way of a question."""
+        yield
+
     def event(self, event: ev.Event) -> None:
         text = self._text(event)
         if text is not None:
@@ -64,6 +71,10 @@ class Progress:
                 return f"FAILED {item}: {error}{self._count()}"
             case ev.AgentInterrupted(label=item):
                 return f"ended  {item}"
+            case ev.StepRetrying(path=path, delay_s=delay_s, reason=reason):
+                return f"again  {path} in {delay_s:g} s: {reason}"
+            case ev.StepSkipped(path=path, reason=reason) if not is_in_an_item(path):
+                return f"skipped {path}: {reason} does not hold"
             case ev.StepAdopted(path=path):
                 return f"still running, watching it again: {path}"
             case ev.StepLost(path=path, reason="lost"):

@@ -1,59 +1,87 @@
-"""`run`, `resume`, `cancel`: the commands that drive a run, and what they print."""
+"""`run`, `resume`, `cancel`, `detach`: the commands that drive a run or steer one that is driven."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import signal
-import sys
-from collections.abc import Awaitable, Callable
+import time
 from contextlib import closing
 from pathlib import Path
 
 import click
 
 from prodigy.cli import common
-from prodigy.cli.progress import Progress
-from prodigy.engine.control import Control
+from prodigy.cli.driving import POLL_S, START_PATIENCE_S, drive, drive_in_background
 from prodigy.engine.run import Options
-from prodigy.engine.session import Caller, Choices, Ended, cancel, resume, run
-from prodigy.engine.start import create_run
-from prodigy.engine.summary import exit_code
-from prodigy.errors import UsageError
-from prodigy.store.lock import is_held
+from prodigy.engine.session import FINISHED, Choices, cancel, resume, run
+from prodigy.engine.start import create_run, files_matching
+from prodigy.errors import EnvironmentProblem, UsageError
+from prodigy.store.lock import holder, is_held
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
-
-TERMINATED_EXIT_CODE = 143
+from prodigy.workflow.load import load
 
 
 @click.command("run")
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.option("-p", "--path", "where", type=click.Path(path_type=Path), default=Path(), help="The repository.")
+@click.option("-n", "--max-iterations", type=click.IntRange(min=1), default=1, help="Run the workflow N times.")
+@click.option("--args", "arguments", multiple=True, metavar="VALUE", help="Run it once with VALUE as $ARG.")
+@click.option("--map", "patterns", multiple=True, metavar="PATTERN", help="Run it once for each file, as $FILE.")
+@click.option("--dry-run", is_flag=True, help="Show what would be run, and run nothing.")
 @common.driving_options
 def run_command(
-    workflow: Path, where: Path, *, yes: bool, no_merge: bool, max_parallel: int | None, as_json: bool
+    workflow: Path,
+    where: Path,
+    *,
+    max_iterations: int,
+    arguments: tuple[str, ...],
+    patterns: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    no_merge: bool,
+    max_parallel: int | None,
+    detach: bool,
+    as_json: bool,
 ) -> None:
-    """Run WORKFLOW on the repository you stand in."""
+    """Run WORKFLOW on the repository you stand in. --args and --map may be given several times."""
     merge = common.merge_choice(yes=yes, no_merge=no_merge)
-    options = Options(merge=merge or "ask", max_parallel=max_parallel, started_in=str(where.absolute()))
-    created = create_run(workflow, where, options)
+    options = Options(
+        merge=merge or "ask",
+        max_parallel=max_parallel,
+        started_in=str(where.absolute()),
+        max_iterations=max_iterations,
+        args=arguments,
+        files=tuple(file for pattern in patterns for file in files_matching(pattern, where)),
+    )
+    if dry_run:
+        from prodigy.cli.dry_run import show_plan
+
+        show_plan(workflow, where, options, as_json=as_json)
+        return
+    created = create_run(load(workflow), workflow, where, options)
     for warning in created.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    drive(created.run_id, "run", lambda caller: run(created.run_id, caller), as_json=as_json)
+    if detach:
+        drive_in_background(created.run_id, as_json=as_json)
+    else:
+        drive(created.run_id, "run", lambda caller: run(created.run_id, caller), as_json=as_json)
 
 
 @click.command("resume")
 @click.argument("run_reference", metavar="[RUN]", default="latest")
 @common.driving_options
-def resume_command(run_reference: str, *, yes: bool, no_merge: bool, max_parallel: int | None, as_json: bool) -> None:
+def resume_command(
+    run_reference: str, *, yes: bool, no_merge: bool, max_parallel: int | None, detach: bool, as_json: bool
+) -> None:
     """Go on with RUN where it stands; nothing that is finished runs again.
 
     RUN is a run id, the beginning of one, a workflow's file or name, or `latest` (the default).
     """
     run_id = common.resolve(run_reference)
     choices = Choices(common.merge_choice(yes=yes, no_merge=no_merge), max_parallel)
-    drive(run_id, "resume", lambda caller: resume(run_id, caller, choices), as_json=as_json)
+    if detach:
+        drive_in_background(run_id, ("resume", run_id, *common.flags(choices)), as_json=as_json)
+    else:
+        drive(run_id, "resume", lambda caller: resume(run_id, caller, choices), as_json=as_json)
 
 
 @click.command("cancel")
@@ -71,61 +99,31 @@ def cancel_command(run_reference: str) -> None:
     drive(run_id, "cancel", lambda caller: cancel(run_id, caller), as_json=False)
 
 
-def drive(run_id: str, command: str, act: Callable[[Caller], Awaitable[Ended]], *, as_json: bool) -> None:
-    """Drive a run in the foreground, print its summary, exit with its status."""
-    with Progress(run_id, sys.stderr) as progress:
-        ended, control = asyncio.run(_with_signals(command, act, progress))
-    if as_json:
-        click.echo(json.dumps(ended.summary, indent=2))
-    else:
-        common.show_summary(ended.summary)
-    if ended.error is not None:
-        click.echo(f"Error: {ended.error}", err=True)
-    sys.exit(_status(ended, control))
+@click.command("detach")
+@click.argument("run_reference", metavar="[RUN]", default="latest")
+def detach_command(run_reference: str) -> None:
+    """Let RUN, which another terminal drives, go on in the background. Running steps do not notice."""
+    run_id = common.resolve(run_reference)
+    directory = run_directory(run_id)
+    before = holder(directory)
+    if before is None:
+        raise UsageError(f"no process drives run {run_id}", hint=f"`prodigy resume {run_id} --detach` starts one.")
+    with closing(Store.open(directory)) as store:
+        store.add_request("detach")
+    give_up = time.monotonic() + START_PATIENCE_S
+    while (now := holder(directory)) is None or now == before:
+        if _has_ended(run_id):
+            click.echo(f"run {run_id} has ended meanwhile: prodigy status {run_id}", err=True)
+            return
+        if time.monotonic() > give_up:
+            raise EnvironmentProblem(
+                f"the process that drives run {run_id} does not let go",
+                hint="Wait a little, then look at its terminal.",
+            )
+        time.sleep(POLL_S)
+    click.echo(f"run {run_id} goes on in the background; watch it: prodigy attach {run_id}", err=True)
 
 
-def _status(ended: Ended, control: Control) -> int:
-    if ended.error is not None:
-        return ended.error.exit_code
-    code = exit_code(ended.summary)
-    return control.exit_code if code == 130 else code
-
-
-async def _with_signals(
-    command: str, act: Callable[[Caller], Awaitable[Ended]], progress: Progress
-) -> tuple[Ended, Control]:
-    control = Control()
-    loop = asyncio.get_running_loop()
-    at_a_question = False
-
-    def confirm(target: str, diffstat: str) -> bool:
-        nonlocal at_a_question
-        try:
-            return common.confirm_merge(target, diffstat)
-        except common.Interrupted:
-            at_a_question = True  # the loop hears of this Ctrl-C afterwards, when it has been answered
-            progress.say("not merged")
-            return False
-
-    def interrupt() -> None:
-        nonlocal at_a_question
-        if at_a_question:
-            at_a_question = False
-        elif not control.draining:
-            control.drain()
-            progress.say("stopping: what runs may finish; Ctrl-C again ends it")
-        elif not control.ending:
-            control.end()
-            progress.say("ending what runs")
-        else:
-            control.leave()
-
-    def terminate() -> None:
-        control.exit_code = TERMINATED_EXIT_CODE
-        control.leave()
-
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    loop.add_signal_handler(signal.SIGTERM, terminate)
-    loop.add_signal_handler(signal.SIGHUP, terminate)
-    caller = Caller(progress.event, confirm, control, command)
-    return await act(caller), control
+def _has_ended(run_id: str) -> bool:
+    with closing(Store.open(run_directory(run_id))) as store:
+        return store.run().status in FINISHED

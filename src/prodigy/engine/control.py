@@ -18,11 +18,12 @@ class Interrupted(Exception):
 class Control:
     """What the user asked of the running engine.
 
-    exit_code: 130 after Ctrl-C or cancel, 143 after SIGTERM.
+    exit_code: 130 after Ctrl-C or cancel, 143 after SIGTERM. handed_over: another process is to go on with the run.
     """
 
     exit_code: int = 130
     status: str = "interrupted"
+    handed_over: bool = False
     _draining: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: asyncio.Event = field(default_factory=asyncio.Event)
     _leaving: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,6 +61,11 @@ class Control:
         """Start nothing new, and go away soon even if something still runs."""
         self._draining.set()
         self._leaving.set()
+
+    def hand_over(self) -> None:
+        """Let go of the run at once, so that another process can go on with it."""
+        self.handed_over = True
+        self.leave()
 
     async def wait_for_leave(self) -> None:
         await self._leaving.wait()

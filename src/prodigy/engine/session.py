@@ -202,7 +202,7 @@ async def _leave_when_told(driving: Coroutine[object, object, None], control: Co
     try:
         await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            await asyncio.wait({task}, timeout=LEAVING_DRAIN_S)
+            await asyncio.wait({task}, timeout=0.0 if control.handed_over else LEAVING_DRAIN_S)
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
@@ -214,10 +214,12 @@ async def _leave_when_told(driving: Coroutine[object, object, None], control: Co
 
 
 async def _obey_requests(store: Store, control: Control) -> None:
-    """Do what other processes ask of this run: `cancel` ends it."""
+    """Do what other processes ask of this run: `cancel` ends it, `detach` makes us let go of it."""
     while True:
         for request in store.take_requests():
             if request == "cancel":
                 control.status = "cancelled"
                 control.end()
+            elif request == "detach":
+                control.hand_over()
         await asyncio.sleep(REQUEST_POLL_S)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
+from prodigy.agents import agent
+from prodigy.agents.base import find_program
 from prodigy.engine import refs
 from prodigy.engine.opening import find_shell, new_run_id
 from prodigy.engine.run import Options
 from prodigy.errors import Problem, UsageError
 from prodigy.git.context import Context, discover
-from prodigy.plan.identity import identify
-from prodigy.plan.sources import items_of_file, locate, read_items
+from prodigy.plan.identity import Plan, identify
+from prodigy.plan.sources import Found, items_of_file, items_of_glob, locate, read_items
 from prodigy.store import index
 from prodigy.store.database import now
 from prodigy.store.paths import ensure_home, run_directory
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
-from prodigy.workflow.load import load
-from prodigy.workflow.model import MapReduce, Workflow
+from prodigy.workflow.load import Loaded
+from prodigy.workflow.model import Agent, MapReduce, Workflow, every_step
+
+# Files that git ignores, so that no worktree has them, and that steps often need.
+OFTEN_NEEDED = (".env", ".env.local", ".envrc", "node_modules", ".venv", "venv", ".claude/settings.local.json")
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,20 @@ class Created:
     warnings: tuple[str, ...]
 
 
-def create_run(workflow_file: Path, where: Path, options: Options) -> Created:
-    """Store a new run of the workflow on the repository around `where`. Nothing is left behind when it fails.
+@dataclass(frozen=True)
+class Checked:
+    """What a run would start from. items: those of the first fan-out, None while a step may still change them."""
 
-    Raises WorkflowError or UsageError for the workflow and the call, EnvironmentProblem for the rest.
+    context: Context
+    items: Plan | None
+    warnings: tuple[str, ...]
+
+
+def check_run(loaded: Loaded, where: Path, options: Options) -> Checked:
+    """Look at everything that could stop a run of the workflow on the repository around `where`.
+
+    Raises UsageError for the call and the input, EnvironmentProblem for the rest.
     """
-    loaded = load(workflow_file)
     context = discover(where)
     if context.branch is None and options.merge == "yes":
         raise UsageError(
@@ -44,13 +58,28 @@ def create_run(workflow_file: Path, where: Path, options: Options) -> Created:
             hint="Switch to a branch first, or leave --yes out and take the run's branch afterwards.",
         )
     find_shell()
-    _check_first_input(loaded.workflow, context, Path(options.started_in))
+    _check_included(loaded.workflow, context)
+    for name in sorted({step.action.use for step in every_step(loaded.workflow) if isinstance(step.action, Agent)}):
+        find_program(agent(name), None, os.environ.get("PATH", os.defpath))
+    found = _first_input(loaded.workflow, context, Path(options.started_in))
+    items = identify(found.values) if found else None
+    remarks = [problem_text(loaded.workflow.source, problem) for problem in loaded.warnings]
+    return Checked(context, items, (*remarks, *_warnings(context, loaded.workflow)))
+
+
+def create_run(loaded: Loaded, file: Path | None, where: Path, options: Options) -> Created:
+    """Store a new run. Nothing is left behind when it fails. file: where the workflow came from, for people.
+
+    Raises as `check_run` does.
+    """
+    checked = check_run(loaded, where, options)
+    context = checked.context
     ensure_home()
     run_id = new_run_id()
     row = RunRow(
         id=run_id,
         workflow=loaded.workflow.name,
-        file=str(workflow_file.absolute()),
+        file=str(file.absolute()) if file else None,
         repo=str(context.repo.root),
         common_dir=str(context.repo.common_dir),
         base=context.head,
@@ -62,22 +91,29 @@ def create_run(workflow_file: Path, where: Path, options: Options) -> Created:
     )
     Store.create(run_directory(run_id), row, loaded.workflow.model_dump_json()).close()
     index.note(row)
-    remarks = [problem_text(loaded.workflow.source, problem) for problem in loaded.warnings]
-    return Created(run_id, (*remarks, *_warnings(context)))
+    return Created(run_id, checked.warnings)
 
 
-def _check_first_input(workflow: Workflow, context: Context, user_dir: Path) -> None:
-    """Refuse an input file that is missing or wrong before anything is made, if no step can still write it."""
+def files_matching(pattern: str, where: Path) -> tuple[str, ...]:
+    """The files below `where` that match, sorted. Raises UsageError when none does."""
+    found = sorted(name for name in glob(pattern, root_dir=where, recursive=True) if (where / name).is_file())  # noqa: PTH207
+    if not found:
+        raise UsageError(f"no file matches {pattern}", where=str(where.absolute()), hint="`**` goes down directories.")
+    return tuple(found)
+
+
+def _first_input(workflow: Workflow, context: Context, user_dir: Path) -> Found | None:
+    """The first fan-out's input, if no step can still write it: then it can be refused before anything is made."""
     action = workflow.steps[0].action
-    if not isinstance(action, MapReduce) or action.input.kind != "file":
-        return
+    if not isinstance(action, MapReduce) or action.input.kind == "command":
+        return None
     name = action.input.text
+    if action.input.kind == "glob":
+        return items_of_glob(name, context.repo.root) if context.dirty == 0 else None
     blob = context.repo.run("cat-file", "blob", f"{context.head}:{name}", ok=(0, 128))
     if blob.code == 0:
-        found = read_items("file", blob.stdout, action.json_path, where=name)
-    else:
-        found = items_of_file(locate(name, context.repo.root, user_dir), action.json_path)
-    identify(found.values)
+        return read_items("file", blob.stdout, action.json_path, where=name)
+    return items_of_file(locate(name, context.repo.root, user_dir), action.json_path)
 
 
 def problem_text(file: str, problem: Problem) -> str:
@@ -86,13 +122,18 @@ def problem_text(file: str, problem: Problem) -> str:
     return f"{file}:{problem.line}:{problem.column}: {problem.message}{hint}"
 
 
-def _warnings(context: Context) -> list[str]:
+def _warnings(context: Context, workflow: Workflow) -> list[str]:
     warnings = []
     if context.dirty:
         files = "file" if context.dirty == 1 else "files"
         warnings.append(
             f"{context.dirty} changed or untracked {files} in your checkout are not part of the run: it starts"
             f" from the commit {context.head[:12]}"
+        )
+    if missing := _ignored_and_needed(context, workflow):
+        warnings.append(
+            f"git ignores {', '.join(missing)}, so no worktree has them; if steps need them, copy them with"
+            " `workspace: {include: [...]}` or make them with `workspace: {setup: [...], keep_ignored: [...]}`"
         )
     if context.unused_filters:
         names = ", ".join(context.unused_filters)
@@ -104,3 +145,25 @@ def _warnings(context: Context) -> list[str]:
     if outer := os.environ.get("PRODIGY_RUN_ID"):
         warnings.append(f"this is a step of run {outer}: what starts here is a run of its own")
     return warnings
+
+
+def _check_included(workflow: Workflow, context: Context) -> None:
+    missing = [name for name in workflow.workspace.include if not (context.repo.root / name).exists()]
+    if missing:
+        raise UsageError(
+            f"`workspace.include` names {', '.join(missing)}, which your checkout does not have",
+            where=str(context.repo.root),
+            hint="Create it, or take it out of the list.",
+        )
+
+
+def _ignored_and_needed(context: Context, workflow: Workflow) -> list[str]:
+    """Ignored files in the checkout that look needed and that the workflow does not provide for."""
+    provided = {*workflow.workspace.include, *workflow.workspace.keep_ignored}
+    there = [name for name in OFTEN_NEEDED if name not in provided and (context.repo.root / name).exists()]
+    if not there:
+        return []
+    # From the common directory git can't see what is a directory there, so we say it.
+    names = [f"{name}/" if (context.repo.root / name).is_dir() else name for name in there]
+    ignored = context.repo.run("check-ignore", "--", *names, ok=(0, 1))
+    return [line.rstrip("/") for line in ignored.stdout.decode().splitlines()]

@@ -26,6 +26,10 @@ class Holder:
     command: str
 
 
+# Whoever asks `is_held` has a shared lock for a moment, which is not to be taken for a holder's.
+LOOK_PATIENCE_S = 0.2
+
+
 class RunLock:
     """The lock of one run's directory, held until `release` or the process's death.
 
@@ -49,13 +53,17 @@ class RunLock:
         self._descriptor = descriptor
 
     def _open_locked(self) -> int:
+        give_up = time.monotonic() + LOOK_PATIENCE_S
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(descriptor)
-                raise self._locked() from None
+                if time.monotonic() > give_up:
+                    raise self._locked() from None
+                time.sleep(LOOK_PATIENCE_S / 20)
+                continue
             # The last holder removes the file: the lock counts only on the file that is still there.
             if self._path.exists() and os.path.samestat(os.fstat(descriptor), self._path.stat()):
                 return descriptor
@@ -69,13 +77,13 @@ class RunLock:
 
     def _locked(self) -> RunLocked:
         run = self._path.parent.name
-        holder = read_holder(self._path)
+        found = read_holder(self._path)
         if os.environ.get("PRODIGY_RUN_ID") == run:
             return RunLocked(
                 f"run {run} can't be driven from inside one of its own steps",
                 hint="Start it from a terminal of your own, when the step has ended.",
             )
-        who = f"process {holder.pid} on {holder.host} since {holder.acquired_at}" if holder else "a process"
+        who = f"process {found.pid} on {found.host} since {found.acquired_at}" if found else "a process"
         return RunLocked(
             f"run {run} is being worked on by {who}",
             hint=f"Watch it with `prodigy status {run}`, or wait for it to end.",
@@ -113,6 +121,11 @@ def is_held(directory: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def holder(directory: Path) -> Holder | None:
+    """Who works on the run in `directory`; None when nobody does, or has just begun."""
+    return read_holder(directory / "lock") if is_held(directory) else None
 
 
 HELPERS_WAIT_S = 60.0

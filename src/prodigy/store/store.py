@@ -249,12 +249,14 @@ class Store:
         ]
 
     def last_boundary(self, prefix: str) -> tuple[str, str | None] | None:
-        """(head, snapshot) of the execution below `prefix` that ended last; None before any has."""
+        """(head, snapshot) of the execution below `prefix` that ended last, not counting those that only prepared
+        the worktree; None before any has."""
         row = self._one(
             "SELECT head, snapshot FROM step WHERE path >= ? AND path < ? AND state = 'finished' AND head IS NOT NULL"
-            " ORDER BY ended DESC LIMIT 1",
+            " AND path NOT GLOB ? ORDER BY ended DESC LIMIT 1",
             f"{prefix}/",
             f"{prefix}0",
+            f"{prefix}/workspace*",
         )
         return (row["head"], row["snapshot"]) if row else None
 

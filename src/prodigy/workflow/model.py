@@ -5,6 +5,7 @@ Only this form is stored and executed. `model_dump_json` and `model_validate_jso
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -209,3 +210,17 @@ def _what_it_does(value: object) -> object:
     if isinstance(value, tuple):
         return [_what_it_does(part) for part in value]
     return value
+
+
+def every_step(workflow: Workflow) -> Iterator[Step]:
+    """Every step of a workflow, those inside of others too."""
+    waiting = [*workflow.steps, *workflow.workspace.setup]
+    while waiting:
+        step = waiting.pop(0)
+        yield step
+        if isinstance(step.action, MapReduce):
+            waiting += [*step.action.template, *step.action.reduce]
+        for check in step.checks:
+            waiting += check.run
+        for handler in step.handlers:
+            waiting += handler.do

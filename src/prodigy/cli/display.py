@@ -1,0 +1,47 @@
+"""How a run is shown while it goes on: drawn in place on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, closing
+from types import TracebackType
+from typing import Protocol, Self
+
+from prodigy.agents import AGENTS
+from prodigy.cli.live import LiveView, fits
+from prodigy.cli.progress import Progress
+from prodigy.cli.tail import Describe
+from prodigy.state import events as ev
+from prodigy.store.paths import run_directory
+from prodigy.store.store import Store
+
+
+class Display(Protocol):
+    """What `Progress` and `LiveView` have in common."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def say(self, text: str) -> None: ...
+    def event(self, event: ev.Event) -> None: ...
+    def suspend(self) -> AbstractContextManager[None]:
+        """The terminal is the caller's meanwhile, to ask a question."""
+        ...
+
+
+def describers() -> dict[str, Describe]:
+    """What a line of an agent's output says, by agent program."""
+    return {name: agent.describe for name, agent in AGENTS.items()}
+
+
+def display(run_id: str) -> Display:
+    """A display of a run on stderr, which knows what has happened so far."""
+    if not fits(sys.stderr):
+        return Progress(run_id, sys.stderr)
+    from prodigy.cli.attach import history
+
+    directory = run_directory(run_id)
+    with closing(Store.open(directory)) as store:
+        view, _ = history(store)
+    return LiveView(run_id, sys.stderr, directory, view=view, describers=describers())
