@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from prodigy.engine import refs
 from prodigy.engine.captures import Scope
 from prodigy.engine.control import Interrupted
 from prodigy.engine.execution import Outcome, Site
+from prodigy.engine.furnish import furnish
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
 from prodigy.engine.tamper import TamperCheck
@@ -104,7 +105,11 @@ class Attempt:
             attempt = self._begin(key, previous[-1] if previous else None)
         workspace, boundary = await self._prepare(key, attempt)
         try:
-            outcome = await self._run_steps(key, attempt, workspace, boundary)
+            failure = await furnish(self._run, workspace, key.path, boundary)
+            if failure is not None:
+                outcome = Outcome(boundary, replace(failure, message=f"workspace.setup failed: {failure.message}"))
+            else:
+                outcome = await self._run_steps(key, attempt, workspace, boundary)
         except Interrupted:
             self._run.store.record(ev.AgentInterrupted(**key.event()))
         else:

@@ -18,6 +18,7 @@ from prodigy.engine.run import Options, Run, inherited_environment
 from prodigy.engine.steps import StepRunner
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.executors.base import RUN_SLOT
+from prodigy.executors.furnishing import Furnishing
 from prodigy.executors.local import LocalExecutor
 from prodigy.executors.processes import Processes
 from prodigy.git.context import discover
@@ -64,12 +65,17 @@ async def opened_run(
         processes = Processes(directory / "steps", helpers)
         processes.discard_staging()
         worktrees = home() / "worktrees" / repo_key(Path(row.common_dir))
-        executor = LocalExecutor(repo, private, processes, worktrees, run_id, store.running_worktrees())
-        version, workflow = store.workflow()
+        version, text = store.workflow()
+        workflow = Workflow.model_validate_json(text)
+        wanted = workflow.workspace
+        ignored = [*wanted.include, *wanted.keep_ignored]
+        private.exclude(ignored)
+        furnishing = Furnishing(Path(row.repo), wanted.include, wanted.keep_ignored)
+        executor = LocalExecutor(repo, private, processes, worktrees, run_id, store.running_worktrees(), furnishing)
         run = Run(
             id=run_id,
             store=store,
-            workflow=Workflow.model_validate_json(workflow),
+            workflow=workflow,
             workflow_version=version,
             options=choose(Options.from_json(row.options)),
             repo=repo,
@@ -78,7 +84,7 @@ async def opened_run(
             merges=MergeQueue(store, repo, private, row.branch),
             steps=StepRunner(store, control, find_shell()),
             control=control,
-            env=_step_environment(repo, run_id),
+            env=_step_environment(repo, run_id, private.excludes if ignored else None),
         )
         if row.status == "new":
             _begin(run, row)
@@ -134,11 +140,11 @@ def find_shell() -> str:
     return shell
 
 
-def _step_environment(repo: Repo, run_id: str) -> dict[str, str]:
+def _step_environment(repo: Repo, run_id: str, excludes: Path | None) -> dict[str, str]:
     inherited = inherited_environment()
     return {
         **inherited,
-        **agent_env(repo, inherited),
+        **agent_env(repo, inherited, excludes),
         "PRODIGY_AUTOMATION": "true",
         "PRODIGY_RUN_ID": run_id,
     }

@@ -11,6 +11,7 @@ from prodigy.engine import refs
 from prodigy.engine.attempt import end_step
 from prodigy.engine.captures import Scope
 from prodigy.engine.execution import Outcome, Site
+from prodigy.engine.furnish import furnish
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
 from prodigy.errors import ProdigyError
@@ -74,6 +75,16 @@ class RunWorkspace:
                 lost.append(ev.StepLost(path=step.execution, reason="lost"))
         run.store.record(ev.WorktreeCreated(worktree=RUN_SLOT), *lost)
         return place
+
+    async def furnish(self) -> None:
+        """Prepare the worktree, if it is new. Raises StepFailed."""
+        failure = await furnish(self._run, self._workspace, "run", self._boundary())
+        if failure is not None:
+            raise StepFailed(
+                f"workspace.setup failed: {failure.message}",
+                path="run",
+                hint=f"Its output is in {self._run.directory / (failure.log or '')}.",
+            )
 
     @property
     def path(self) -> Path:

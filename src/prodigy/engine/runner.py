@@ -25,6 +25,7 @@ async def drive(run: Run, confirm: Confirm, past: Past) -> None:
     """
     await recover_final_merge(run)
     place = await RunWorkspace.open(run, past)
+    await place.furnish()
     last = ""
     for number, inputs in enumerate(run.options.iterations(), 1):
         last = await _Iteration(run, place, number, inputs).run()

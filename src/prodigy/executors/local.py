@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prodigy.errors import EnvironmentProblem
 from prodigy.executors.base import DEFAULT_GRACE_S, RUN_SLOT, Exit, ProcessSpec, ProcessState, Snapshot
+from prodigy.executors.furnishing import FURNISHED, NOTHING_MORE, Furnishing
 from prodigy.executors.processes import Processes
 from prodigy.git import worktrees
 from prodigy.git.command import GitError
@@ -26,6 +27,7 @@ class LocalWorkspace:
     slot: str
     tree: PrivateTree
     processes: Processes
+    furnishing: Furnishing
 
     @property
     def path(self) -> Path:
@@ -50,7 +52,13 @@ class LocalWorkspace:
         await self.processes.kill_leftovers(execution)
 
     async def fresh(self, commit: str) -> None:
-        await asyncio.to_thread(self.tree.fresh, commit)
+        await asyncio.to_thread(self.furnishing.make_fresh, self.tree, commit)
+
+    def is_furnished(self) -> bool:
+        return (self.tree.directory / FURNISHED).exists()
+
+    def mark_furnished(self) -> None:
+        (self.tree.directory / FURNISHED).touch()
 
     async def restore(self, boundary: Snapshot) -> None:
         await asyncio.to_thread(self.tree.restore, boundary)
@@ -96,8 +104,10 @@ class LocalExecutor:
         folder: Path,
         run_id: str,
         in_use: Collection[str],
+        furnishing: Furnishing = NOTHING_MORE,
     ) -> None:
         self._repo = repo
+        self._furnishing = furnishing
         self._private = private
         self._processes = processes
         self._folder = folder
@@ -148,7 +158,7 @@ class LocalExecutor:
         if tree is not None and fresh_at != base:
             try:
                 if fresh_at is None:
-                    await asyncio.to_thread(tree.fresh, base)
+                    await asyncio.to_thread(self._furnishing.make_fresh, tree, base)
                 else:
                     await asyncio.to_thread(tree.step_forward, fresh_at, base)
             except (GitError, OSError):
@@ -156,24 +166,26 @@ class LocalExecutor:
         if tree is None:
             tree = await asyncio.to_thread(self._add, slot, base)
             self._known[slot] = tree
-            await asyncio.to_thread(tree.fresh, base)
-        return LocalWorkspace(slot, tree, self._processes)
+            await asyncio.to_thread(self._furnishing.make_fresh, tree, base)
+        return LocalWorkspace(slot, tree, self._processes, self._furnishing)
 
     def _add(self, slot: str, base: str) -> PrivateTree:
         root = self._folder / f"{self._run_id}-{slot}"
         try:
             worktrees.remove(self._repo, root)
             root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return self._tree(root, worktrees.add(self._repo, root, base))
+            tree = self._tree(root, worktrees.add(self._repo, root, base))
+            (tree.directory / FURNISHED).unlink(missing_ok=True)
         except OSError as error:
             raise EnvironmentProblem(f"a worktree can't be made: {error}", where=str(root)) from error
+        return tree
 
     def attach(self, slot: str) -> LocalWorkspace | None:
         tree = self._known.get(slot)
         if tree is None or not tree.work_tree.is_dir() or not tree.git_dir.is_dir():
             return None
         self._taken.add(slot)
-        return LocalWorkspace(slot, tree, self._processes)
+        return LocalWorkspace(slot, tree, self._processes, self._furnishing)
 
     def release(self, slot: str, next_base: str) -> None:
         self._taken.discard(slot)
@@ -181,7 +193,7 @@ class LocalExecutor:
 
     async def _make_fresh(self, slot: str, base: str) -> None:
         try:
-            await asyncio.to_thread(self._known[slot].fresh, base)
+            await asyncio.to_thread(self._furnishing.make_fresh, self._known[slot], base)
         except (GitError, OSError):
             return  # whoever opens the slot next will see what is wrong
         self._fresh_at[slot] = base

@@ -95,3 +95,8 @@ def copy(source: Path, target: Path) -> None:
 def lexists(path: Path) -> bool:
     """Whether there is anything at `path`, a dangling link included."""
     return os.path.lexists(path)
+
+
+def exact_pattern(path: str) -> str:
+    """A pattern of .gitignore that matches exactly `path`, counted from the root of the work tree."""
+    return "/" + "".join(f"\\{character}" if character in "\\*?[ !#" else character for character in path)

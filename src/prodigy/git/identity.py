@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from prodigy.git import config
 from prodigy.git.repo import Repo
@@ -50,21 +51,22 @@ def identity_env(repo: Repo) -> dict[str, str]:
     return _identity(repo, fallback_only=False)
 
 
-def agent_env(repo: Repo, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+def agent_env(repo: Repo, environment: Mapping[str, str] | None = None, excludes: Path | None = None) -> dict[str, str]:
     """What to add to a step's environment so that its git asks nothing, signs nothing and keeps what it
     wrote.
 
     environment: the step's so far (ours by default); its GIT_CONFIG_* entries stay in force. Take AGENT_UNSET
-    out of it.
+    out of it. excludes: a file of ignore rules in place of the user's own.
     """
     base = os.environ if environment is None else environment
     result = dict(_AGENT_ENVIRONMENT)
     text = base.get("GIT_CONFIG_COUNT", "")
     first = int(text) if text.isdecimal() else 0
-    for number, (key, value) in enumerate(_AGENT_SETTINGS, first):
+    settings = [*_AGENT_SETTINGS, *([("core.excludesFile", str(excludes))] if excludes else [])]
+    for number, (key, value) in enumerate(settings, first):
         result[f"GIT_CONFIG_KEY_{number}"] = key
         result[f"GIT_CONFIG_VALUE_{number}"] = value
-    result["GIT_CONFIG_COUNT"] = str(first + len(_AGENT_SETTINGS))
+    result["GIT_CONFIG_COUNT"] = str(first + len(settings))
     return result | _identity(repo, fallback_only=True)
 
 

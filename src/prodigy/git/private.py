@@ -99,6 +99,19 @@ class PrivateGit:
         return cls(directory, repo, identity_env(repo))
 
     @property
+    def excludes(self) -> Path:
+        """The rules for what is ignored beside the .gitignore files of a tree: the user's own and ours."""
+        return self.directory / "info" / "exclude"
+
+    def exclude(self, paths: Sequence[str]) -> None:
+        """From now on take these paths below a work tree as ignored, whatever the repository's rules say."""
+        file = self.excludes
+        known = file.read_bytes()
+        lines = [os.fsencode(files.exact_pattern(path)) for path in paths]
+        if missing := [line for line in lines if line not in known.splitlines()]:
+            files.replace(file, b"\n".join([known.rstrip(b"\n"), *missing, b""]))
+
+    @property
     def objects(self) -> Path:
         """The object store, shared with the repository."""
         return self.repo.common_dir / "objects"

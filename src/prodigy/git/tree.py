@@ -120,7 +120,7 @@ class PrivateTree:
 
         Ignored files and submodules stay as they are, and so does what the snapshot left out.
         """
-        clean = ("clean", "-ffdq", *(f"--exclude={_pattern(path)}" for path in snapshot.left_out))
+        clean = ("clean", "-ffdq", *(f"--exclude={files.exact_pattern(path)}" for path in snapshot.left_out))
         self._populate(snapshot.commit or snapshot.head, clean, purge=False)
         if snapshot.commit is not None:
             with self._standing_at(snapshot.head):
@@ -344,11 +344,6 @@ def _size_to_keep(path: Path) -> int | None:
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES or not os.access(path, os.R_OK):
         return None
     return status.st_size
-
-
-def _pattern(path: str) -> str:
-    """A pattern of .gitignore that matches exactly `path`."""
-    return "/" + "".join(f"\\{character}" if character in "\\*?[ !#" else character for character in path)
 
 
 def _require_oid(commit: str) -> None:

@@ -1,0 +1,55 @@
+"""What a worktree gets beside the files of its commit."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prodigy.errors import EnvironmentProblem
+from prodigy.git import files
+from prodigy.git.tree import PrivateTree
+
+# The mark, beside a slot's index, of a worktree whose setup steps have run.
+FURNISHED = "furnished"
+
+
+@dataclass(frozen=True)
+class Furnishing:
+    """What to put into a fresh worktree, and what to leave there.
+
+    source: the checkout that `include` is copied from; include, keep_ignored: paths relative to a worktree.
+    """
+
+    source: Path
+    include: Sequence[str] = ()
+    keep_ignored: Sequence[str] = ()
+
+    def make_fresh(self, tree: PrivateTree, commit: str) -> None:
+        """Make the worktree `commit` and nothing else but what is kept and included. Raises EnvironmentProblem."""
+        tree.fresh(commit, [files.exact_pattern(path) for path in self.keep_ignored])
+        for path in self.include:
+            try:
+                _copy(self.source / path, tree.work_tree, path)
+            except OSError as error:
+                raise EnvironmentProblem(
+                    f"`workspace.include`: {path} can't be copied into a worktree: {error}", where=str(self.source)
+                ) from error
+
+
+NOTHING_MORE = Furnishing(Path())
+
+
+def _copy(source: Path, root: Path, path: str) -> None:
+    """Copy a file or a directory, links as links; a link in the worktree is never followed out of it."""
+    target = root / path
+    if not source.exists() or files.lexists(target):
+        return  # it was there when the run began; or the commit has it by now, or it was kept
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.resolve().is_relative_to(root.resolve()):
+        raise EnvironmentProblem(f"`workspace.include`: {path} leads out of the worktree", where=str(root))
+    if source.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+    else:
+        shutil.copy2(source, target, follow_symlinks=True)
