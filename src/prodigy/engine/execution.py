@@ -261,9 +261,7 @@ class Executions:
                 session=told.session if told else None,
             ),
         )
-        path, _, number = execution.rpartition("/t")
-        row = next(row for row in self.store.executions(path) if row.number == int(number))
-        return Execution(row, boundary, failure)
+        return Execution(self.store.execution(execution), boundary, failure)
 
     def _recorded(self, row: StepRow, before: Snapshot) -> Execution:
         if row.skipped:
@@ -307,7 +305,7 @@ def _agent_call(
     """(arguments, standard input) of the agent program."""
     given = INPUT_NAMES.intersection(scope)
     text = _BARE_INPUT.sub(lambda name: f"${{{name[1]}}}" if name[1] in given else name[0], action.prompt)
-    prompt = interpolate_text(text, scope)
+    prompt = interpolate_text(text, scope, INPUT_NAMES)
     files["prompt.txt"] = prompt.encode("utf-8", "surrogateescape")
     invocation = agent(action.use).start(AgentRequest(prompt=prompt, directory=cwd, as_root=os.geteuid() == 0))
     env |= invocation.env

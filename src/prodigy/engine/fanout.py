@@ -97,7 +97,8 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
                 group.create_task(_worker(run, here, queue, tamper))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the first worker's error stopped the others
-    if any(row.state in (ItemState.PENDING, ItemState.RUNNING) for row in run.store.items(path)):
+    counts = run.store.counts(path)
+    if counts[ItemState.PENDING] or counts[ItemState.RUNNING]:
         raise Stopped
     run.store.record(ev.FanoutFinished(fanout=path))
 

@@ -12,7 +12,7 @@ from prodigy.agents.base import find_program
 from prodigy.engine import refs
 from prodigy.engine.opening import find_shell, new_run_id
 from prodigy.engine.run import Options
-from prodigy.errors import Problem, UsageError
+from prodigy.errors import UsageError
 from prodigy.git.context import Context, discover
 from prodigy.plan.identity import Plan, identify
 from prodigy.plan.sources import Found, items_of_file, items_of_glob, locate, read_items
@@ -21,7 +21,7 @@ from prodigy.store.database import now
 from prodigy.store.paths import ensure_home, run_directory
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
-from prodigy.workflow.load import Loaded
+from prodigy.workflow.load import Loaded, problem_text
 from prodigy.workflow.model import Agent, MapReduce, Workflow, every_step
 
 # Files that git ignores, so that no worktree has them, and that steps often need.
@@ -114,12 +114,6 @@ def _first_input(workflow: Workflow, context: Context, user_dir: Path) -> Found 
     if blob.code == 0:
         return read_items("file", blob.stdout, action.json_path, where=name)
     return items_of_file(locate(name, context.repo.root, user_dir), action.json_path)
-
-
-def problem_text(file: str, problem: Problem) -> str:
-    """One line for a person: file:line:column and what is wrong."""
-    hint = f" ({problem.hint})" if problem.hint else ""
-    return f"{file}:{problem.line}:{problem.column}: {problem.message}{hint}"
 
 
 def _warnings(context: Context, workflow: Workflow) -> list[str]:

@@ -23,11 +23,14 @@ class Event:
         _TYPES[cls.type] = cls
 
     def data(self) -> dict[str, object]:
-        """The fields as JSON values."""
-        return dataclasses.asdict(self)
+        """The fields as JSON values: scalars, and tuples of them."""
+        if self.type not in _FIELDS:
+            _FIELDS[self.type] = tuple(field.name for field in dataclasses.fields(self))
+        return {name: getattr(self, name) for name in _FIELDS[self.type]}
 
 
 _TYPES: dict[str, type[Event]] = {}
+_FIELDS: dict[str, tuple[str, ...]] = {}  # by type: an event is written for every little thing
 
 
 def from_data(event_type: str, data: dict[str, object]) -> Event:

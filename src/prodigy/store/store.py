@@ -14,6 +14,7 @@ from prodigy.errors import CorruptState, EnvironmentProblem, ProdigyError, Usage
 from prodigy.state import events as ev
 from prodigy.state.events import storable
 from prodigy.state.items import ItemRow, ItemState
+from prodigy.state.step_path import split_try
 from prodigy.store.database import SCHEMA_VERSION, connect, migrate, migrated_copy, now, transaction
 from prodigy.store.project import project
 from prodigy.store.rows import AttemptRow, FinalIntent, Intent, RunRow, StepRow
@@ -220,6 +221,14 @@ class Store:
     def executions(self, path: str) -> list[StepRow]:
         """Every execution of the step `path`, oldest first."""
         return self._steps("WHERE path = ? AND state != 'retired' ORDER BY try", path)
+
+    def execution(self, path: str) -> StepRow:
+        """One execution, by its path with its try."""
+        step, number = split_try(path)
+        rows = self._steps("WHERE path = ? AND try = ?", step, number)
+        if not rows:
+            raise CorruptState(f"the execution {path} is not in the database")
+        return rows[0]
 
     def is_done(self, path: str) -> bool:
         """Whether the step has succeeded, checks and handlers included, or was skipped."""

@@ -1,0 +1,128 @@
+"""`claude:` steps in a whole run, with a scripted stand-in for the program."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+from agent_support import script, stand_in_path
+from support import Project, wait_until
+
+
+@pytest.fixture(autouse=True)
+def stand_in(project: Project) -> None:
+    project.env["PATH"] = f"{stand_in_path(project.folder)}:{os.environ['PATH']}"
+    project.env["CLAUDE_STAND_IN_LOG"] = str(project.folder / "calls")
+
+
+def workflow(project: Project, *items: dict[str, Any], steps: str = "") -> str:
+    """A map whose items carry what the stand-in is to do."""
+    (project.folder / "items.json").write_text(json.dumps(list(items)))
+    return f"""
+map:
+  input: cat "$SHARED/items.json"
+  max_parallel: 2
+  agent_template:
+    - claude: "Work on ${{item.id}}. ${{item.script}}"
+      id: agent
+{steps}
+"""
+
+
+def commit(name: str) -> dict[str, str]:
+    return {"sh": f"echo {name} > {name}.txt && git add {name}.txt && git commit -qm 'add {name}'"}
+
+
+def test_agents_work_in_their_worktrees_and_their_answers_cost_and_tokens_are_kept(project: Project) -> None:
+    text = workflow(
+        project,
+        {"id": "a", "script": script(commit("a"), {"text": "all done"})},
+        {"id": "b", "script": script(commit("b"), {"text": "b's $(answer)"})},
+        steps="    - shell: echo ${agent.output} > ${item.id}-answer.txt",
+    )
+    done = project.prodigy("run", project.workflow(text), "--yes", "--json")
+    assert done.code == 0, done.err
+    assert project.files("main") | {"a.txt": "a", "b-answer.txt": "b's $(answer)"} == project.files("main")
+    assert done.json["cost_usd"] == pytest.approx(0.025)
+    assert done.json["tokens"] == 4200
+    assert (project.repo / "a-answer.txt").read_text() == "all done\n"
+
+
+def test_an_agent_that_fails_is_in_the_queue_with_what_it_said_and_can_be_retried(project: Project) -> None:
+    error = {"result": {"is_error": True, "api_error_status": 500, "result": "API Error: 500 overloaded"}}
+    failing = {**error, "unless_file": str(project.folder / "go")}
+    text = workflow(project, {"id": "a", "script": script(commit("a"), failing, {"text": "ok"})})
+    done = project.prodigy("run", project.workflow(text), "--yes", "--json")
+    assert done.code == 3, done.err
+    (letter,) = project.prodigy("dlq", "list", "--json").json
+    (failure,) = letter["failure_history"]
+    assert failure["error_type"] == "command_failed"
+    assert "API Error: 500" in failure["error_message"]
+    assert done.json["cost_usd"] == pytest.approx(0.0125)
+    (project.folder / "go").touch()
+    again = project.prodigy("dlq", "retry", "latest", "--yes", "--json")
+    assert again.code == 0, again.err
+    assert again.json["cost_usd"] == pytest.approx(0.025)
+    assert "a.txt" in project.files("main")
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind"),
+    [
+        ([{"limit": "resets 8pm (UTC)"}], "rate_limited"),
+        ([{"text": "nothing to do"}], "commit_validation_failed"),
+        ([{"result": None}, {"exit": 0}], "unknown"),
+    ],
+)
+def test_how_an_agent_ends_decides_the_kind_of_the_failure(project: Project, steps: list[Any], kind: str) -> None:
+    text = workflow(project, {"id": "a", "script": script(*steps)}, steps="      commit_required: true")
+    assert project.prodigy("run", project.workflow(text), "--yes").code == 3
+    (letter,) = project.prodigy("dlq", "list", "--json").json
+    assert letter["failure_history"][0]["error_type"] == kind
+
+
+def test_a_finished_agent_is_never_paid_again_after_kill_9(project: Project) -> None:
+    text = workflow(
+        project,
+        {"id": "a", "script": script(commit("a"), {"text": "done"})},
+        steps='    - shell: touch "$SHARED/second"; until [ -e "$SHARED/gate" ]; do sleep 0.05; done',
+    )
+    running = project.start("run", project.workflow(text), "--yes")
+    wait_until(lambda: (project.folder / "second").exists(), "the agent is done and the next step runs")
+    running.kill()
+    running.communicate()
+    (project.folder / "gate").touch()
+    done = project.prodigy("resume", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert len((project.folder / "calls").read_text().splitlines()) == 1
+    assert done.json["cost_usd"] == pytest.approx(0.0125)
+
+
+def test_slash_commands_args_and_a_large_prompt_reach_the_agent(project: Project) -> None:
+    project.write(".claude/commands/fix.md", 'Fix $ARGUMENTS MOCK[[ [{"text": "fixed it"}] ]]\n')
+    project.commit("commands")
+    text = """
+- /fix $ARG now
+- claude: "${ARG} and ${FILE:-none}"
+  id: echo
+- shell: echo ${echo.output} > echoed.txt
+"""
+    done = project.prodigy("run", project.workflow(text), "--yes", "--args", "the bug")
+    assert done.code == 0, done.err
+    assert "the bug and none" in (project.repo / "echoed.txt").read_text()
+
+
+def test_without_the_program_nothing_is_made(project: Project) -> None:
+    bare = project.folder / "bare"
+    bare.mkdir()
+    for name in ("git", "bash", "sh"):
+        (bare / name).symlink_to(str(shutil.which(name)))
+    done = project.prodigy("run", project.workflow("- claude: hello\n"), env={"PATH": str(bare)})
+    assert done.code == 5
+    assert "'claude'" in done.err
+    assert "install" in done.err
+    assert not (project.home / "runs").exists()
