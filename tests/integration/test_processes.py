@@ -491,24 +491,6 @@ async def test_a_daemon_without_marker_that_ignores_signals_ends_with_the_step(t
         assert not lives(await number_in(tmp_path / "pid"))
 
 
-@asynchronous
-async def test_without_a_subreaper_orphans_are_found_by_their_marker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = (
-        f"import sys; sys.path.append({str(processes_module.LAUNCHER.parent)!r})\n"
-        "import launcher, warden\n"
-        "warden._prctl = None\n"
-        "launcher.main()\n"
-    )
-    (tmp_path / "plain_launcher.py").write_text(text)
-    monkeypatch.setattr(processes_module, "LAUNCHER", tmp_path / "plain_launcher.py")
-    daemonise = '(setsid bash -c "$1" - pid &)\nuntil [ -e pid ]; do sleep 0.02; done; exit 3'
-    async with coordinator(tmp_path) as processes:
-        assert (await run(processes, script(tmp_path, daemonise, STUBBORN))).code == 3
-        assert not lives(await number_in(tmp_path / "pid"))
-
-
 # Exactly once
 
 

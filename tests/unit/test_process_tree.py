@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
-import pytest
-
 from prodigy.executors import warden
 
 
@@ -22,14 +17,3 @@ def test_a_root_below_another_is_not_its_descendant() -> None:
 
 def test_a_process_number_that_is_its_own_parent_ends_the_search() -> None:
     assert warden.descendants({0: 0, 1: 0}, {0}) == [1]
-
-
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is one way to look only")  # noqa: PTH112
-def test_ps_tells_the_same_as_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
-        by_proc = warden.parents()
-        monkeypatch.setattr(os.path, "isdir", lambda _: False)
-        by_ps = warden.parents()
-        assert by_proc[child.pid] == by_ps[child.pid] == os.getpid()
-        assert child.stdin is not None
-        child.stdin.close()

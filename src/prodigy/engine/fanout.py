@@ -13,11 +13,12 @@ from prodigy.engine.control import Stopped
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import RunWorkspace, StepFailed
 from prodigy.engine.tamper import TamperCheck
+from prodigy.executors.capacity import AGENT_STEP_MB, SHELL_STEP_MB, capacity
 from prodigy.plan.identity import identify, label
 from prodigy.plan.sources import Found, items_of_file, items_of_glob, items_of_output, locate
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
-from prodigy.workflow.model import Policy, Shell, Step
+from prodigy.workflow.model import Agent, Policy, Shell, Step
 
 # The number of a fan-out's input command among its steps.
 INPUT = 0
@@ -89,11 +90,14 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
     queue = deque(work.rows)
     tamper = TamperCheck(run)
     await tamper.start()
-    run.executor.expect(run.options.max_parallel or mapping.max_parallel, len(queue))
-    slots = min(run.options.max_parallel or mapping.max_parallel, len(queue))
+    wanted = max(1, min(run.options.max_parallel or mapping.max_parallel, len(queue)))
+    room = capacity(wanted, AGENT_STEP_MB if any(map(_runs_agent, mapping.template)) else SHELL_STEP_MB)
+    for reason in room.reasons:
+        run.store.record(ev.Warned(message=reason))
+    run.executor.expect(room.slots, len(queue))
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(slots):
+            for _ in range(room.slots):
                 group.create_task(_worker(run, here, queue, tamper))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the first worker's error stopped the others
@@ -101,6 +105,10 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
     if counts[ItemState.PENDING] or counts[ItemState.RUNNING]:
         raise Stopped
     run.store.record(ev.FanoutFinished(fanout=path))
+
+
+def _runs_agent(step: Step) -> bool:
+    return isinstance(step.action, Agent)
 
 
 async def _worker(run: Run, here: FanoutPlace, queue: deque[ItemRow], tamper: TamperCheck) -> None:

@@ -26,9 +26,12 @@ class Furnishing:
     include: Sequence[str] = ()
     keep_ignored: Sequence[str] = ()
 
-    def make_fresh(self, tree: PrivateTree, commit: str) -> None:
-        """Make the worktree `commit` and nothing else but what is kept and included. Raises EnvironmentProblem."""
-        tree.fresh(commit, [files.exact_pattern(path) for path in self.keep_ignored])
+    def make_fresh(self, tree: PrivateTree, commit: str, *, looked_at: bool = False) -> None:
+        """Make the worktree `commit` and nothing else but what is kept and included. Raises EnvironmentProblem.
+
+        looked_at: nobody has worked in it since its last snapshot.
+        """
+        tree.fresh(commit, [files.exact_pattern(path) for path in self.keep_ignored], looked_at=looked_at)
         for path in self.include:
             try:
                 _copy(self.source / path, tree.work_tree, path)

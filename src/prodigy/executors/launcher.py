@@ -21,10 +21,11 @@ import sys
 
 TYPE_CHECKING = False  # type checkers know the name; typing is too dear to import here
 if TYPE_CHECKING:
-    from prodigy.executors import warden
+    from prodigy.executors import system, warden
 else:
     # At the end, so that no module beside this file can stand in for one of the standard library.
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+    import system
     import warden
 
 
@@ -95,6 +96,7 @@ def main() -> None:
     # Wardens inherit this from their first instant: a signal to the group or the terminal ends no step.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    system.HERE.has_subreaper()  # loads what each warden would otherwise load for itself
     launcher = Launcher(int(sys.argv[1]) if len(sys.argv) > 1 else None)
     gc.disable()  # a collection would copy every page that wardens share with us; we make no cycles
     gc.freeze()

@@ -37,6 +37,7 @@ class LocalWorkspace:
         return self.processes.directory(execution)
 
     async def start(self, execution: str, spec: ProcessSpec) -> bool:
+        self.tree.last_look.differing = None  # somebody works in it from now on
         return await self.processes.start(execution, spec)
 
     def state(self, execution: str) -> ProcessState:
@@ -193,7 +194,7 @@ class LocalExecutor:
 
     async def _make_fresh(self, slot: str, base: str) -> None:
         try:
-            await asyncio.to_thread(self._furnishing.make_fresh, self._known[slot], base)
+            await asyncio.to_thread(self._furnishing.make_fresh, self._known[slot], base, looked_at=True)
         except (GitError, OSError):
             return  # whoever opens the slot next will see what is wrong
         self._fresh_at[slot] = base

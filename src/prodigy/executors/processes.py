@@ -24,7 +24,7 @@ from signal import SIGKILL
 from typing import Literal
 
 from prodigy.errors import CorruptState, EnvironmentProblem
-from prodigy.executors import warden
+from prodigy.executors import system, warden
 from prodigy.executors.base import DEFAULT_GRACE_S, Exit, ProcessSpec, ProcessState
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -34,6 +34,7 @@ LAUNCHER_LOG = ".launcher.log"
 FIRST_LOOK_S = 0.05
 LAST_LOOK_S = 0.25
 LEFTOVERS_LOOK_S = 0.02
+_PLATFORM_HINT = f"Unset {system.PLATFORM_VARIABLE}, or install `ps` (on many systems the package is named procps)."
 
 _OURS = {
     warden.ALIVE,
@@ -158,14 +159,14 @@ class Processes:
             return
         token = self._token(path)
         give_up = time.monotonic() + warden.KILL_PATIENCE_S
-        while token and (carriers := set(warden.marked(token))):
+        while token and (carriers := set(system.HERE.marked(token))):
             if time.monotonic() > give_up:
                 raise EnvironmentProblem(
                     f"Processes of a lost step cannot be killed: {sorted(carriers)}",
                     where=str(self.directory(path)),
                     hint="End them, then resume.",
                 )
-            found = [*carriers, *warden.descendants(warden.parents(), carriers)]
+            found = [*carriers, *warden.descendants(system.HERE.parents(), carriers)]
             warden.signal_all(found, SIGKILL)
             await asyncio.sleep(LEFTOVERS_LOOK_S)
 
@@ -222,6 +223,8 @@ class Processes:
             if self._closed:
                 raise RuntimeError("start after close")
             if self._launcher is None or self._launcher.gone:
+                if (problem := system.problem()) is not None:
+                    raise EnvironmentProblem(f"No step can be started here: {problem}", hint=_PLATFORM_HINT)
                 _make_private_directory(self._steps_dir)
                 log = self._steps_dir / LAUNCHER_LOG
                 self._launcher = await _Launcher.open(log, self._helpers_fd, self._wake)
@@ -374,7 +377,7 @@ def _request(staging: Path, final: Path, token: str, spec: ProcessSpec) -> bytes
         "staging": _octets(staging),
         "final": _octets(final),
         "argv": [_octets(word) for word in spec.argv],
-        "env": env | {warden.TOKEN_VARIABLE: token},
+        "env": env | {system.TOKEN_VARIABLE: token},
         "cwd": _octets(spec.cwd),
         "timeout_s": spec.timeout_s,
         "idle_timeout_s": spec.idle_timeout_s,

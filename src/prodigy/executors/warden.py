@@ -8,7 +8,7 @@ the state.
 Every running step pays for what is imported here: the standard library only, and little of it.
 """
 # Pathlib would cost every warden memory and start time.
-# ruff: noqa: PTH104, PTH112, PTH123, PTH208
+# ruff: noqa: PTH104
 
 from __future__ import annotations
 
@@ -19,8 +19,13 @@ import json
 import os
 import select
 import signal
-import sys
 import time
+
+TYPE_CHECKING = False  # type checkers know the name; typing is too dear to import here
+if TYPE_CHECKING or __package__:
+    from prodigy.executors import system
+else:
+    import system  # in the launcher, which is run by path
 
 # The files in a step's directory.
 ALIVE = "alive"  # locked while the warden lives
@@ -32,9 +37,6 @@ STDIN = "stdin"
 STDOUT = "stdout"
 STDERR = "stderr"
 
-# Every process of a step carries this variable, unless it was given an environment of its own.
-TOKEN_VARIABLE = "PRODIGY_TOKEN"  # noqa: S105 - the name of a marker, no secret
-
 LEFTOVER_GRACE_S = 1.0  # what outlives the main process may clean up for this long
 KILL_ROUND_S = 0.1  # between two rounds of SIGKILL
 KILL_PATIENCE_S = 10.0  # then we give up: it is another user's process, or hangs in the kernel
@@ -42,7 +44,7 @@ LONGEST_REST_S = 3600.0  # poll() takes no infinite time
 IDLE_CHECKS = 8  # looks at the output within one idle timeout: an end is late by an eighth at most
 EXIT_RESERVE = 4096  # bytes
 
-EVERY_SIGNAL = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+parents = system.HERE.parents
 
 
 class Request:
@@ -104,6 +106,7 @@ class Warden:
         self._pid = 0
         self._status: int | None = None  # as waitpid gives it, once the main process has ended
         self._childless = False
+        self._found: set[int] = set()  # processes of the step, where orphans do not come to us
         self._reason: str | None = None  # why we end it
         self._kill_at = float("inf")
         self._message: str | None = None
@@ -144,7 +147,7 @@ class Warden:
 
     def look_after(self) -> None:
         """Start the process, wait for its end or bring it about, leave nothing behind, record how it went."""
-        self._adopts = become_subreaper()
+        self._adopts = system.HERE.become_subreaper()
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
         self._poll.register(self._control, select.POLLIN)
@@ -200,6 +203,8 @@ class Warden:
         """Ask the main process alone, for half of the grace: agents end their own tools when interrupted."""
         if self._status is not None:
             return
+        if not self._adopts:
+            self._survivors()  # finds those whom the end of the main process would hide
         signal_all([self._pid], signal.SIGINT)
         now = time.monotonic()
         half = now + (self._kill_at - now) / 2
@@ -226,11 +231,21 @@ class Warden:
             self._rest(time.monotonic() + KILL_ROUND_S)
 
     def _alone(self) -> bool:
-        return self._childless if self._adopts else not self._survivors()
+        if self._adopts:
+            return self._childless
+        return self._status is not None and not self._survivors()
 
     def _survivors(self) -> list[int]:
-        found = descendants(parents(), {os.getpid()})
-        return found if self._adopts else sorted({*found, *marked(self._request.token)})
+        tree = parents()
+        if self._adopts:
+            return descendants(tree, {os.getpid()})
+        # What was found stays known when it loses its parent, as long as each look finds it.
+        known = self._found & tree.keys() | set(system.HERE.marked(self._request.token))
+        # No number is given to a new process while a session has it; one that lives again is another process's.
+        if self._status is None or self._pid not in tree:
+            known.update(system.HERE.in_session(self._pid, tree))
+        self._found = {*known, *descendants(tree, {os.getpid(), *known})}
+        return sorted(self._found)
 
     def _rest(self, until: float) -> None:
         """Sleep until a time of the monotonic clock, a child's end or a request, whichever comes first."""
@@ -308,39 +323,10 @@ def spawn(argv: list[bytes], env: dict[bytes, bytes]) -> int:
         if not os.access(candidate, os.F_OK):
             continue
         try:
-            # What we and Python ignore must not be ignored in the process, hence setsigdef.
-            return os.posix_spawn(candidate, argv, env, setsid=True, setsigmask=(), setsigdef=EVERY_SIGNAL)
+            return system.HERE.start(candidate, argv, env)
         except PermissionError as error:
             problem = error  # a directory, or not executable: perhaps there is another one
     raise problem
-
-
-def become_subreaper() -> bool:
-    """Let the kernel give us the orphans among our descendants; False where it cannot."""
-    if _prctl is None:
-        return False
-    return bool(_prctl(36, 1, 0, 0, 0) == 0)  # PR_SET_CHILD_SUBREAPER
-
-
-def parents() -> dict[int, int]:
-    """The parent of every process we can see."""
-    if not os.path.isdir("/proc/self"):
-        return {pid: int(rest) for pid, rest in _ps("-axo", "pid=,ppid=")}
-    found = {}
-    for pid in _pids():
-        # pid (name) state parent ...; the name may hold anything, brackets and spaces too.
-        fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-        if fields:
-            found[pid] = int(fields[1])
-    return found
-
-
-def marked(token: str) -> list[int]:
-    """The processes whose environment carries `token`, of those we may look into."""
-    marker = f"{TOKEN_VARIABLE}={token}".encode()
-    if not os.path.isdir("/proc/self"):
-        return [pid for pid, rest in _ps("-axEww", "-o", "pid=,command=") if marker in rest]
-    return [pid for pid in _pids() if marker in _read(f"/proc/{pid}/environ").split(b"\0")]
 
 
 def descendants(tree: dict[int, int], roots: set[int]) -> list[int]:
@@ -363,38 +349,6 @@ def signal_all(pids: list[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _read(path: str) -> bytes:
-    """A file of /proc; empty when the process is gone or not ours to look into."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.readall()
-    except OSError:
-        return b""
-
-
-def _ps(*options: str) -> list[tuple[int, bytes]]:
-    """Number and second column of every process but ps itself, on systems without /proc."""
-    import subprocess  # only there
-
-    devnull = subprocess.DEVNULL
-    with subprocess.Popen(["ps", *options], stdin=devnull, stdout=subprocess.PIPE, stderr=devnull) as ps:
-        rows = [line.split(None, 1) for line in ps.communicate()[0].splitlines()]
-    return [(int(row[0]), row[1]) for row in rows if len(row) == 2 and int(row[0]) != ps.pid]
-
-
 def _cannot(do: str, subject: bytes, error: OSError | ValueError) -> str:
     why = (isinstance(error, OSError) and error.strerror) or error
     return f"cannot {do} {subject.decode(errors='replace')}: {why}"
-
-
-_prctl = None
-if sys.platform == "linux":
-    # A Python without ctypes looks orphans up by their marker, as other systems do.
-    with contextlib.suppress(ImportError):
-        import ctypes
-
-        _prctl = ctypes.CDLL(None).prctl

@@ -1,0 +1,51 @@
+"""The group of commands. A command's module is imported when the command is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+import click
+
+from prodigy import __version__
+
+
+class _LazyGroup(click.Group):
+    places: Mapping[str, tuple[str, str]]
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in self.places:
+            return None
+        module, attribute = self.places[cmd_name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            if nearest := get_close_matches(args[0], self.places, n=1):
+                raise click.UsageError(f"{error.message} Did you mean '{nearest[0]}'?", ctx) from error
+            raise
+
+
+def command_group(places: Mapping[str, tuple[str, str]]) -> click.Group:
+    """The command `prodigy`. places: command -> module and attribute."""
+    _cli.places = places
+    return _cli
+
+
+@click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="prodigy")
+@click.pass_context
+def _cli(context: click.Context) -> None:
+    """Run one coding agent per work item, many at a time, without losing work or paying twice."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
