@@ -40,6 +40,11 @@ _WORDS = (
 _TESTS = (
     "-v {}", "-n {}", "{} == {}", "{} -eq {}", "{} =~ {}", "! -f {}", "{} < {}", "-t {}", "{} -nt {}", "( {} )",
 )  # fmt: skip
+_HEREDOCS = (" <<E", " <<E", " <<'E'", " <<\\E", ' <<"E"', " <<-E", " <<-'E'", " <<E | cat", " <<E <<'E'", " <<E'F'")
+_HEREDOC_LINES = (
+    "$x", "$(cat $x)", "`ls`", "E\\", "\\", "x\\", "\tE", "\t", "${y:-$x}", " E", "'", '"', "$(cat <<E", "<<E", ")",
+    "$((x))", "E ", "\\E", "E", "(", "}", "\\\\", "\\\\\\",
+)  # fmt: skip
 _REDIRECTS = (
     "", " > {}", " < {}", " <<< {}", " >& {}", " 2> {}", " &> {}", " >> {}", " <> {}", " <&{}",
 )  # fmt: skip
@@ -59,18 +64,42 @@ class Attacks:
 
     def script(self) -> str:
         """One to four commands."""
-        return "\n".join(self.command(self.random.choice((0, 1, 2))) for _ in range(self.random.randint(1, 4)))
+        return "\n".join(self.line(self.random.choice((0, 1, 2))) for _ in range(self.random.randint(1, 4)))
+
+    def line(self, depth: int) -> str:
+        """A command, with a here-document now and then."""
+        if self.random.random() < 0.75:
+            return self.command(depth)
+        command = self.pick(self.command(depth), *(f"{name} {self.word(0)}" for name in ("cat", "rec", "read x", "f")))
+        body = "\n".join(self.heredoc_line(depth) for _ in range(self.random.randint(1, 4)))
+        return f"{command}{self.pick(*_HEREDOCS)}\n{body}\n{self.pick('E', 'E', 'E', chr(9) + 'E')}"
+
+    def heredoc_line(self, depth: int) -> str:
+        value = self.value()
+        choice = self.pick("value", "value", "command", "line", "line", "code")
+        if choice == "code":
+            return (
+                self.pick("eval ", "sh -c ", "; eval ", "E; eval ", "E eval ") + value + self.pick("", "; (:)", " $(:)")
+            )
+        if choice == "line":
+            return self.pick(*_HEREDOC_LINES) + self.pick("", "", value)
+        text = f"$({self.command(depth - 1)})" if choice == "command" else value
+        return self.pick("", "x", "\\", "'", '"', "$") + text + self.pick("", "", "'", '"', "\\", "E")
 
     def pick(self, *choices: str) -> str:
         return self.random.choice(choices)
 
     def value(self) -> str:
-        return f"${{item.{self.pick('a', 'b')}}}"
+        operator = self.pick("%x", "#?", "##*[", "%%\\$*", ":file") if self.random.random() < 0.1 else ""
+        return f"${{item.{self.pick('a', 'b')}{operator}}}"
 
     def word(self, depth: int) -> str:
         value, chance = self.value(), self.random.random()
         if chance < 0.5:
-            return self.pick(value, value, f'"{value}"', f"'{value}'")
+            ansi_c = (
+                "$'" + self.pick("", "x", "\\n", "\\\\", "\\'", "\\", "\\c") + value + self.pick("'", "\\'", "'\\''")
+            )
+            return self.pick(value, value, f'"{value}"', f"'{value}'", ansi_c)
         if chance < 0.6:
             before = self.pick("x", "y=", "-", "a[", "$x", "\\$", "~/", "{a,", "*", "--o=")
             return before + value + self.pick("", "]", "z", "}", ",b}", "$y")

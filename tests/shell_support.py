@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from prodigy.workflow.shell_words import ShellTextError, compile_script
+from prodigy.workflow.shell.checks import MAX_VALUE_BYTES
+from prodigy.workflow.shell_words import Bound, ShellTextError, compile_script
 
 CANARY = "CANARY"
 BASH = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
 # Writes its arguments, each ended by NUL, to a file of its own; the first argument tells which call it was.
 RECORDER = '#!/bin/sh\nprintf "%s\\0" "$@" > "$RECORDS/$1.$$"\n'
+# The same inside the script, for values that are too large for the arguments of a program.
+RECORDER_FUNCTION = b'rec() { printf "%s\\0" "$@" > "$RECORDS/$1.$BASHPID.$RANDOM"; }\n'
 
 HOSTILE_VALUES = (
     "plain", "", " ", "two words", "  spaces  ", "\t", "\n", "line\nline", "trailing\n", "trailing\n\n",
@@ -38,7 +42,12 @@ HOSTILE_VALUES = (
     "0", "1", "7", "-7", "42", "12345", "-1", "3", "007", "1.5", "1e3", "0x10", "1+1", "9" * 18, "9" * 19,
     "a" * 5_000, "'" * 300, "\\" * 300, "é" * 3_000, "x" * 40_000, "..", "../up", "a/../b", ".git", "a/.git/hooks/x",
     ".GIT/config", "/etc/passwd", "/", "a/b", "a//b", "./a", ".", "..a", "a..", "/dev/tcp/127.0.0.1/1", "null", "true",
-    "$(", "${", "$((", "<<E", "<<<x", "a\0b", "\ud800", "x" * 200_000,
+    "$(", "${", "$((", "<<E", "<<<x", "a\0b", "\ud800",
+)  # fmt: skip
+# These travel by file.
+LARGE_VALUES = (
+    "x" * 200_000, f"é'\"$(touch {CANARY})`touch {CANARY}`\n\x01\x7f\\" * 3_000, "\n" * 110_000, "-" * 102_401,
+    "a/" * 60_000 + ".git/x",
 )  # fmt: skip
 
 
@@ -90,26 +99,52 @@ def make_recorder(directory: Path) -> Path:
 
 
 def run_script(script: bytes, values: Mapping[str, str], programs: Path) -> Ran:
-    """Run a bound script as a step would, in a scratch directory, and look at everything it left."""
+    """Run a bound script that has no files."""
+    return run_bound(lambda _: Bound(script, dict(values), {}), programs)
+
+
+def run_bound(
+    bind: Callable[[str], Bound],
+    programs: Path,
+    before: bytes = b"",
+    after: Callable[[Path], object] = lambda _: None,
+) -> Ran:
+    """Run a script as a step would, in a scratch directory, and look at everything it left.
+
+    bind: gets the directory for the files of values. before: stands at the beginning of the script.
+    after: gets the directory above the script's when it has run.
+    """
     with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        work, records, file = Path(scratch, "work"), Path(scratch, "records"), Path(scratch, "script")
-        work.mkdir()
-        records.mkdir()
-        file.write_bytes(script)
+        work, records, file, step = (Path(scratch, name) for name in ("work", "records", "script", "st'ep $x\n"))
+        for directory in (work, records, step):
+            directory.mkdir()
+        bound = bind(str(step))
+        if any(len(content) > MAX_VALUE_BYTES for content in bound.files.values()):
+            before += RECORDER_FUNCTION
+        file.write_bytes(before + bound.script)
+        for name, content in bound.files.items():
+            (step / name).write_bytes(content)
         environment = {
             "PATH": f"{programs}:{os.environ['PATH']}",
             "RECORDS": str(records),
             "LC_ALL": "C.UTF-8",
-            **values,
+            "FUNCNEST": "50",  # a random text may call itself without end, each time in a process of its own
+            **bound.env,
         }
         # In a session of its own: no `kill 0` of a random text may reach the tests.
-        done = subprocess.run(
-            [*BASH, str(file)], cwd=work, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
-            start_new_session=True, check=False,
-        )  # fmt: skip
+        with subprocess.Popen(
+            [*BASH, str(file)], cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                _, stderr = process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         calls: dict[str, list[list[bytes]]] = {}
         for record in sorted(records.iterdir()):
             tag, *arguments = record.read_bytes().split(b"\0")
             calls.setdefault(tag.decode(), []).append(arguments[:-1])
+        after(Path(scratch))
         left = frozenset(path.name for path in Path(scratch).rglob("*"))
-        return Ran(done.returncode, done.stderr, calls, left)
+        return Ran(process.returncode, stderr, calls, left)

@@ -7,29 +7,33 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from prodigy.workflow.shell.operators import apply
+
 FIELDS = ("a", "b", "c")
+OPERATORS = ("%y", "%%/*", "#-", "##*/", "%.js", "#?", r"##*[\$(]", r"%\*")
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})", re.ASCII)
 
 Values = Mapping[str, str]
+Piece = str | tuple[str, ...]
 Rule = Callable[[Values], bool]
 
 
 @dataclass(frozen=True)
 class Word:
-    """source: as it stands in the template. pieces: literal text, or (field,) for its value."""
+    """source: as it stands in the template. pieces: literal text, or (field, operator) for its value."""
 
     source: str
-    pieces: tuple[str | tuple[str], ...]
+    pieces: tuple[Piece, ...]
 
     def text(self, values: Values) -> str:
         """What must arrive."""
-        return "".join(piece if isinstance(piece, str) else values[piece[0]] for piece in self.pieces)
+        return "".join(_arrives(piece, values) for piece in self.pieces)
 
     def begins(self, values: Values, character: str) -> bool:
         """Whether a value puts this character at the beginning."""
         for piece in self.pieces:
-            text = piece if isinstance(piece, str) else values[piece[0]]
+            text = _arrives(piece, values)
             if text:
                 return not isinstance(piece, str) and text.startswith(character)
         return False
@@ -41,11 +45,19 @@ class Word:
         return text.startswith("/") or ".." in parts or ".git" in parts
 
 
+def _arrives(piece: Piece, values: Values) -> str:
+    return piece if isinstance(piece, str) else apply(piece[1], values[piece[0]])
+
+
 @dataclass
 class Template:
-    """A shell text; what it must do. calls: tag -> arguments; refusals: any of them true means that bind must fail."""
+    """A shell text; what it must do. calls: tag -> arguments; refusals: any of them true means that bind must fail.
+
+    is_external: a program gets a value in its arguments or environment, which must not be large then.
+    """
 
     text: str = ""
+    is_external: bool = False
     calls: dict[str, Callable[[Values], list[str]]] = field(default_factory=dict)
     refusals: list[Rule] = field(default_factory=list)
 
@@ -55,7 +67,7 @@ class Template:
 
 def is_unusable(value: str) -> bool:
     """Whether no script can have this value."""
-    return "\0" in value or any("\ud800" <= c <= "\udfff" for c in value) or len(value.encode()) > 100 * 1024
+    return "\0" in value or any("\ud800" <= c <= "\udfff" for c in value)
 
 
 class Composer:
@@ -118,9 +130,10 @@ class Composer:
 
     def part(self, *, backslashes: bool) -> Word:
         name = self.field()
-        place, value = f"${{item.{name}}}", (name,)
+        operator = self.random.choice(OPERATORS) if self.random.random() < 0.15 else ""
+        place, value = f"${{item.{name}{operator}}}", (name, operator)
         left, right = self.random.choice((("", ""), ("x", ""), ("", "y"), ("é ", " $ü"), ("a'b", 'c"d')))
-        match self.random.randrange(6 if backslashes else 4):
+        match self.random.randrange(7 if backslashes else 4):
             case 0 | 1:
                 return Word(place, (value,))
             case 2:
@@ -129,10 +142,27 @@ class Composer:
             case 4:
                 quoted = [text.replace("'", "'\\''") for text in (left, right)]
                 return Word(f"'{quoted[0]}{place}{quoted[1]}'", (left, value, right))
+            case 5:
+                quoted = [text.replace("'", "\\'") for text in (left, right)]
+                return Word(f"$'{quoted[0]}\\t\\\\{place}{quoted[1]}\\n'", (left, "\t\\", value, right, "\n"))
             case 3:
                 return Word(f"pre{place}post", ("pre", value, "post"))
             case _:
                 return Word(f"\\${place}\\\\", ("$", value, "\\"))
+
+    def heredoc_line(self, *, is_quoted: bool) -> Word:
+        """A line of a here-document, without its end."""
+        name = self.field()
+        operator = self.random.choice(OPERATORS) if self.random.random() < 0.15 else ""
+        place, value = f"${{item.{name}{operator}}}", (name, operator)
+        before = self.random.choice(("", "x ", "'", '"', "\\", "$HOME `ls` ", "e ", "a\\n", "$", "\\\\", "<<E ", "# "))
+        after = self.random.choice(("", " y", "'", '"', "\\a", " $(touch CANARY)", "`touch CANARY`", "}", " $((1", "é"))
+        sources = [
+            text if is_quoted else re.sub(r"[\\$`]", r"\\\g<0>", text) for text in (before, after)
+        ]  # a dollar sign before a placeholder is one of ours in neither
+        if is_quoted and before.endswith("$"):
+            sources[0] = before = "$ "
+        return Word(f"{sources[0]}{place}{sources[1]}", (before, value, after))
 
 
 def _sources(words: list[Word]) -> str:
@@ -221,6 +251,39 @@ def _here_string(c: Composer) -> str:
     return f"IFS= read -r -d '' {name} <<< {word.source} || :; rec {tag} -- \"${name}\""
 
 
+def _heredoc(c: Composer) -> str:
+    name, is_quoted = c.fresh("v"), c.random.random() < 0.5
+    lines = [c.heredoc_line(is_quoted=is_quoted) for _ in range(c.random.randint(1, 3))]
+    dash, tab = c.random.choice((("", ""), ("-", "\t")))
+    end = c.random.choice(("E", "EOF", "a.b-c"))
+    word = c.random.choice((f"'{end}'", f'"{end}"', f"\\{end}")) if is_quoted else end
+    body = "".join(f"{tab}{line.source}\n" for line in lines)
+    tag = c.gets(Word("", tuple(piece for line in lines for piece in (*line.pieces, "\n"))))
+    read = f"IFS= read -r -d '' {name}"
+    head = c.random.choice((
+        f"{read} <<{dash}{word} || :", f"{read} < <(cat <<{dash}{word}", f"{{ {read} || :; }} <<{dash}{word}",
+    ))  # fmt: skip
+    close = ") || :\n" if "<(" in head else ""
+    return f'{head}\n{body}{tab}{end}\n{close}rec {tag} -- "${name}"'
+
+
+def _nested_heredoc(c: Composer) -> str:
+    """A command in a here-document."""
+    name, word = c.fresh("v"), c.word(backslashes=False)
+    tag = c.call(lambda values: ["--", word.text(values).rstrip("\n") + "\n"])
+    return f"IFS= read -r -d '' {name} <<E || :\n$(printf %s {word.source})\nE\nrec {tag} -- \"${name}\""
+
+
+def _by_file(c: Composer) -> str:
+    name, field = c.fresh("v"), c.field()
+    tag, place = c.call(lambda values: ["--", values[field]]), f"${{item.{field}:file}}"
+    return c.random.choice((
+        f"IFS= read -r -d '' {name} < {place} || :; rec {tag} -- \"${name}\"",
+        f"IFS= read -r -d '' {name} < <(cat {place}) || :; rec {tag} -- \"${name}\"",
+        f"cat '{place}' | {{ IFS= read -r -d '' {name} || :; rec {tag} -- \"${name}\"; }}",
+    ))  # fmt: skip
+
+
 def _substitution(c: Composer) -> str:
     name, word = c.fresh("v"), c.word()
     tag = c.call(lambda values: ["--", word.text(values).rstrip("\n")])
@@ -242,6 +305,7 @@ def _pipe(c: Composer) -> str:
 
 
 def _xargs(c: Composer) -> str:
+    c.made.is_external = True
     word = c.word()
     return f"printf '%s\\0' {word.source} | xargs -0 rec {c.gets(word)} --"
 
@@ -260,17 +324,20 @@ def _read(c: Composer) -> str:
 
 
 def _environment(c: Composer) -> str:
+    c.made.is_external = True
     word = c.word()
     how = c.random.choice(("", "env ", "env -u Y X=1 "))
     return f"{how}V={word.source} sh -c 'rec {c.gets(word)} -- \"$V\"'"
 
 
 def _inner_shell(c: Composer) -> str:
+    c.made.is_external = True
     word = c.word()
     return f"bash -c 'rec {c.gets(word)} -- \"$1\"' -- {word.source}"
 
 
 def _wrapped(c: Composer) -> str:
+    c.made.is_external = True
     word = c.word()
     wrapper = c.random.choice(
         (
@@ -308,7 +375,8 @@ def _background(c: Composer) -> str:
 SIMPLE: tuple[Callable[[Composer], str], ...] = (
     _record, _record, _record_without_dashes, _assign, _append, _array, _declare, _local, _for, _case, _test,
     _arithmetic, _arithmetic, _here_string, _substitution, _process_substitution, _pipe, _xargs, _write, _read,
-    _environment, _inner_shell, _wrapped, _function, _comment, _braces, _background,
+    _environment, _inner_shell, _wrapped, _function, _comment, _braces, _background, _heredoc, _heredoc,
+    _nested_heredoc, _by_file,
 )  # fmt: skip
 COMPOUND: tuple[Callable[[Composer, str], str], ...] = (
     lambda _, body: f"if true; then\n{body}\nfi",

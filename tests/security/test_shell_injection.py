@@ -11,7 +11,7 @@ import pytest
 
 from prodigy.workflow.shell_words import BindError, ShellScript, ShellTextError, compile_script
 from shell_attacks import Attacks
-from shell_support import HOSTILE_VALUES, make_recorder, run_script
+from shell_support import HOSTILE_VALUES, LARGE_VALUES, make_recorder, run_bound
 from shell_templates import FIELDS, Composer, Template
 
 Pair = tuple[Template, ShellScript, dict[str, str]]
@@ -31,25 +31,27 @@ def pairs(seed: int, templates: int, values_each: int) -> Iterator[Pair]:
         for _ in range(values_each):
             # Numbers more often than chance, or arithmetic would hardly ever run.
             pool = ("0", "5", "-3") if choose.random() < 0.15 else HOSTILE_VALUES
-            yield template, script, {name: choose.choice(pool) for name in FIELDS}
+            values = {name: choose.choice(pool) for name in FIELDS}
+            if choose.random() < 0.1 and not template.is_external:
+                values[choose.choice(FIELDS)] = choose.choice(LARGE_VALUES)
+            yield template, script, values
 
 
 def verdict(pair: Pair, programs: Path) -> str | None:
     """What is wrong with one pair, or None."""
     template, script, values = pair
-    about = f"\n{template.text}\n{script.text}\n{values!a}\n"
+    about = f"\n{template.text}\n{script.text}\n{values!r:.3000}\n"
     try:
-        text, environment = script.bind({"item": values})
+        ran = run_bound(lambda directory: script.bind({"item": values}, directory), programs)
     except BindError as error:
         return None if template.must_refuse(values) else f"needlessly refused: {error}{about}"
     if template.must_refuse(values):
         return f"should have been refused{about}"
-    ran = run_script(text, environment, programs)
     if ran.hurt:
         return f"EXECUTED{about}"
     expected = {tag: [[word.encode() for word in words(values)]] for tag, words in template.calls.items()}
     if ran.calls != expected:
-        return f"expected {expected}\ngot {ran.calls}\n{ran.stderr!r}{about}"
+        return f"expected {expected!r:.2000}\ngot {ran.calls!r:.2000}\n{ran.stderr!r:.2000}{about}"
     return None
 
 
@@ -80,11 +82,10 @@ def attack(seed: int, programs: Path) -> str | None:
     for _ in range(6 if script.variables else 0):
         values = attacks.values()
         try:
-            bound, environment = script.bind({"item": values})
+            # Errors of the author are many here, and must not keep the rest from running.
+            ran = run_bound(lambda d: script.bind({"item": values}, d), programs, b"set +e +o pipefail\n")  # noqa: B023
         except BindError:
             continue
-        # Errors of the author are many here, and must not keep the rest from running.
-        ran = run_script(b"set +e +o pipefail\n" + bound, environment, programs)
         if ran.hurt:
             return f"EXECUTED\n{text}\n{script.text}\n{values!a}"
     return None

@@ -129,6 +129,23 @@ def test_what_we_do_not_support_on_our_names_is_refused_and_says_what_is(text: s
         interpolate_text(text, SCOPE)
 
 
+@pytest.mark.parametrize("text", ["${item.x%.js}", "${item.x##*/}", "${raw:item.x}", "${item.x:file}"])
+def test_what_is_for_shell_text_says_so_elsewhere(text: str) -> None:
+    (problem,) = check_text(text)
+    assert "not supported outside of shell text" in problem.message
+    with pytest.raises(UnsupportedPlaceholder, match="outside of shell text"):
+        interpolate_text(text, SCOPE)
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix", "operator"),
+    [("${#item.x%a}", "#", "#%a"), ("${!item}", "!", "!"), ("${raw:item.x}", "raw:", "raw:"), ("${item#}", "", "#")],
+)
+def test_what_stands_before_the_path_is_told_from_what_stands_behind(text: str, prefix: str, operator: str) -> None:
+    (placeholder,) = parse_placeholders(text)
+    assert (placeholder.prefix, placeholder.operator) == (prefix, operator)
+
+
 @pytest.mark.parametrize("text", ["${item.x", "${item.x:-a\nb}", "${item.x |\n}", "${item"])
 def test_a_placeholder_ends_on_its_line(text: str) -> None:
     (problem,) = check_text(text)

@@ -14,10 +14,14 @@ DECLARATIONS = ("declare", "typeset", "local", "readonly", "export")
 @pytest.mark.parametrize(
     ("text", "reason", "cure"),
     [
-        ("cat <<E\n${item.x}\nE", "here-document", "printf '%s\\n' ${item.x} > file"),
-        ("cat <<'E'\n${item.x}\nE", "here-document", "printf"),
-        ("cat <<-E\n\t$(ls ${item.x})\nE", "here-document", "printf"),
-        ("echo $'a${item.x}'", "$'...'", "$'a'${item.x}$'b'"),
+        ("cat <<'E'\n${item.x} ${raw:item.y}\nE", "together with raw text", "remove the quotes"),
+        (r"echo $'a\${item.x}'", "where a backslash reaches it", "$'a'${item.x}$'b'"),
+        (r"echo $'a\\\${item.x}'", "where a backslash reaches it", "$'a'${item.x}$'b'"),
+        (r"echo $'a\c${item.x}'", "where a backslash reaches it", "$'a'${item.x}$'b'"),
+        (r"echo $'\c\\\${item.x}'", "where a backslash reaches it", "$'a'${item.x}$'b'"),
+        ("cat <<E\n\\${item.x}\nE", "backslash before it", "remove the backslash"),
+        ("cat <<E\n`ls ${item.x}`\nE", "backticks", "$(...)"),
+        ("cat <<E\n${y:-${item.x}}\nE", "inside a ${...} of the shell", "x=${item.x}"),
         ('echo $"a${item.x}"', '$"..."', '"${item.x}"'),
         ("echo `ls ${item.x}`", "backticks", "$(...)"),
         ('echo "`ls ${item.x}`"', "backticks", "$(...)"),
@@ -271,6 +275,11 @@ def test_all_problems_of_a_script_are_listed_once_and_in_order() -> None:
     assert [(p.line, p.message.split()[0]) for p in caught.value.problems] == [
         (1, "`${item.a}`"), (3, "`${item.c}`"), (3, "`${item.d}`")
     ]  # fmt: skip
+
+
+def test_the_cure_by_the_environment_names_the_placeholder_itself() -> None:
+    for text in ("eval ${item.x}", "eval ${item.x%.js}", 'y=${item.x}; eval "$y"', "tclsh ${item.x}"):
+        assert 'env: {NAME: "${item.x}"} on the step' in refusal(text)[1]
 
 
 def test_every_place_has_a_reason_and_a_cure() -> None:

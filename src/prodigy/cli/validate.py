@@ -7,16 +7,15 @@ from pathlib import Path
 
 import click
 
-from prodigy.cli import common
-from prodigy.engine.start import problem_text
 from prodigy.errors import WorkflowError
-from prodigy.workflow.load import load
+from prodigy.workflow.load import load, problem_text
 
 
 @click.command("validate")
 @click.argument("workflow", type=click.Path(path_type=Path))
-@common.json_option
-def validate_command(workflow: Path, *, as_json: bool) -> None:
+@click.option("--strict", is_flag=True, help="Say more, and fail on every warning.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def validate_command(workflow: Path, *, strict: bool, as_json: bool) -> None:
     """Check WORKFLOW and list every problem at its place. Exits with 2 when there is one."""
     try:
         loaded = load(workflow)
@@ -26,10 +25,17 @@ def validate_command(workflow: Path, *, as_json: bool) -> None:
             click.echo(json.dumps({"valid": False, "file": error.file, "problems": problems}, indent=2))
             raise click.exceptions.Exit(error.exit_code) from error
         raise
+    warnings = (*loaded.warnings, *(loaded.remarks if strict else ()))
+    refused = strict and bool(warnings)
     if as_json:
-        warnings = [vars(warning) for warning in loaded.warnings]
-        click.echo(json.dumps({"valid": True, "file": loaded.workflow.source, "warnings": warnings}, indent=2))
-        return
-    for warning in loaded.warnings:
-        click.echo(f"Warning: {problem_text(loaded.workflow.source, warning)}", err=True)
-    click.echo(f"{loaded.workflow.source} is valid: {loaded.workflow.name}, {len(loaded.workflow.steps)} steps")
+        shown = [vars(warning) for warning in warnings]
+        found = {"valid": not refused, "file": loaded.workflow.source, "warnings": shown}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for warning in warnings:
+            click.echo(f"Warning: {problem_text(loaded.workflow.source, warning)}", err=True)
+        if not refused:
+            count = len(loaded.workflow.steps)
+            click.echo(f"{loaded.workflow.source} is valid: {loaded.workflow.name}, {count} steps")
+    if refused:
+        raise click.exceptions.Exit(WorkflowError.exit_code)

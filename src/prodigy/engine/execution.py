@@ -212,9 +212,9 @@ class Executions:
     def _script(
         self, action: Shell, directory: Path, scope: Scope, files: dict[str, bytes], env: dict[str, str]
     ) -> tuple[str, ...]:
-        script, values = compiled(action.text, frozenset(scope) - INPUT_NAMES).bind(scope)
-        files["script"] = script
-        env |= values
+        bound = compiled(action.text, frozenset(scope) - INPUT_NAMES).bind(scope, str(directory))
+        files |= {"script": bound.script, **bound.files}
+        env |= bound.env
         options = DEFAULT_SHELL_OPTIONS if action.options is None else action.options
         return (self.shell, "--noprofile", "--norc", *options, str(directory / "script"))
 

@@ -28,6 +28,7 @@ _PREFIX = re.compile(r"raw:|[#!]")
 _STEPS = re.compile(r"""(?:\.[\w-]+|\[[0-9]+\]|\["[^"\]\n]*"\]|\['[^'\]\n]*'\])*""")
 _STEP = re.compile(r"""\.?([\w-]+)|\[([0-9]+)\]|\["([^"]*)"\]|\['([^']*)'\]""")
 _DEFAULT = re.compile(r":-([^}\n]*)\}")
+_SHELL_ONLY = re.compile(r"raw:|:file|[%#].+")
 _REST = re.compile(r"[^}\n]*\}?")
 
 
@@ -38,7 +39,9 @@ class Placeholder:
     start, end: the characters it covers, `end` excluded.
     path: as written, e.g. `item.files[0]["name"]`.
     default: literal text used when the path does not resolve, or None.
-    operator: what this version does not understand about it (`:json`, `|upper`, `%.js`, UNCLOSED), or None.
+    operator: all else that is written in it (`:json`, `|upper`, `%.js`, `raw:`, UNCLOSED), or None. Prompts know none
+      of them; shell text knows some, see `shell.operators`.
+    prefix: the part of the operator that stands before the path: `raw:`, `#`, `!` or nothing.
     """
 
     start: int
@@ -46,6 +49,7 @@ class Placeholder:
     path: str
     default: str | None = None
     operator: str | None = None
+    prefix: str = ""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -136,9 +140,9 @@ def _at(text: str, start: int, names: frozenset[str]) -> Placeholder | None:
         return Placeholder(start, default.end(), path, default[1])
     rest = _REST.match(text, after)
     assert rest
-    operator = (prefix.group() if prefix else "") + rest.group()
-    closed = operator.endswith("}")
-    return Placeholder(start, rest.end(), path, operator=operator.removesuffix("}") if closed else UNCLOSED)
+    before = prefix.group() if prefix else ""
+    operator = f"{before}{rest.group()[:-1]}" if rest.group().endswith("}") else UNCLOSED
+    return Placeholder(start, rest.end(), path, operator=operator, prefix=before)
 
 
 def _our_name(text: str, start: int, names: frozenset[str]) -> str | None:
@@ -167,16 +171,19 @@ def problem_at(text: str, offset: int, message: str, cure: str) -> TextProblem:
 def check_text(text: str, namespaces: Collection[str] = ()) -> list[TextProblem]:
     """What is wrong with the placeholders of `text`, for when the workflow is loaded."""
     return [
-        problem_at(text, placeholder.start, *_unsupported(placeholder))
+        problem_at(text, placeholder.start, *unsupported(placeholder))
         for placeholder in parse_placeholders(text, namespaces)
         if placeholder.operator is not None
     ]
 
 
-def _unsupported(placeholder: Placeholder) -> tuple[str, str]:
+def unsupported(placeholder: Placeholder) -> tuple[str, str]:
+    """(message, cure) for a placeholder whose operator nobody knows where it stands."""
     if placeholder.operator == UNCLOSED:
         return f"`{spell(placeholder)[:-1]}` has no closing brace on its line", SUPPORTED
-    return f"`{spell(placeholder)}`: `{placeholder.operator}` is not supported on our names", SUPPORTED
+    is_for_shell = placeholder.prefix in ("", "raw:") and _SHELL_ONLY.fullmatch(placeholder.operator or "")
+    where = "outside of shell text" if is_for_shell else "on our names"
+    return f"`{spell(placeholder)}`: `{placeholder.operator}` is not supported {where}", SUPPORTED
 
 
 def render(value: object) -> str:
@@ -287,7 +294,7 @@ def interpolate_text(text: str, scope: Mapping[str, object], namespaces: Collect
     position = 0
     for placeholder in _parse(text, ours):
         if placeholder.operator is not None:
-            what, cure = _unsupported(placeholder)
+            what, cure = unsupported(placeholder)
             raise UnsupportedPlaceholder(what, hint=cure)
         out.append(text[position : placeholder.start])
         out.append(resolve(scope, placeholder.path, placeholder.default))

@@ -22,10 +22,11 @@ MAX_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Loaded:
-    """A workflow and the remarks on its file, in file order."""
+    """A workflow and what is to be said of its file, in file order. remarks: what only a strict reader minds."""
 
     workflow: Workflow
     warnings: tuple[Problem, ...] = ()
+    remarks: tuple[Problem, ...] = ()
 
 
 def load(path: Path) -> Loaded:
@@ -46,7 +47,17 @@ def parse(text: str, file: str) -> Loaded:
     problems = document.problems + findings.problems
     if problems or workflow is None:
         raise WorkflowError(file, problems)
-    return Loaded(workflow, tuple(sorted(set(findings.warnings), key=lambda warning: (warning.line, warning.column))))
+    return Loaded(workflow, _in_order(findings.warnings), _in_order(findings.remarks))
+
+
+def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(set(problems), key=lambda problem: (problem.line, problem.column)))
+
+
+def problem_text(file: str, problem: Problem) -> str:
+    """One line for a person: file:line:column and what is wrong."""
+    hint = f" ({problem.hint})" if problem.hint else ""
+    return f"{file}:{problem.line}:{problem.column}: {problem.message}{hint}"
 
 
 def _default_name(file: str) -> str:

@@ -38,13 +38,12 @@ def normalise(document: Document, source: str, default_name: str, findings: Find
     else:
         _refuse_root(root, findings)
         return None
+    workspace = _workspace(reader, root)
+    reader.finish()
     if findings.problems or document.problems:
         return None
     if not steps:
         findings.problem(root.at, "this workflow has no steps", _EXAMPLE)
-        return None
-    workspace = _workspace(reader, root)
-    if findings.problems:
         return None
     return Workflow(name=name, steps=tuple(steps), workspace=workspace, source=source)
 

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import NamedTuple
 
 from prodigy.workflow import keys
 from prodigy.workflow.interpolate import Placeholder, parse_placeholders, spell
-from prodigy.workflow.shell_words import ShellTextError, compile_script
+from prodigy.workflow.shell_words import ShellScript, ShellTextError, compile_scripts
 from prodigy.workflow.values import Findings, later
 from prodigy.workflow.yaml_nodes import Scalar, Text
 
@@ -40,25 +39,41 @@ class _Remark(NamedTuple):
     hint: str | None = None
 
 
-def check_script(node: Scalar, names: Names, text: Text, findings: Findings) -> None:
-    """Note every problem of the shell text `node`."""
-    problems = dict(_shell_problems(node.value, names.available))
+class ScriptChecks:
+    """Collects the shell texts of a file, so that all of them are compiled together."""
+
+    def __init__(self) -> None:
+        self._scripts: list[tuple[Scalar, Names]] = []
+
+    def add(self, node: Scalar, names: Names) -> None:
+        self._scripts.append((node, names))
+
+    def finish(self, text: Text, findings: Findings) -> None:
+        """Note every problem of the collected texts, and warn of those that put values into their code."""
+        # An aliased step is the same node in many places.
+        scripts = list({(id(node), names): (node, names) for node, names in self._scripts}.values())
+        # bash can't check extended patterns, which a script may switch on by itself.
+        checked = [(node, names) for node, names in scripts if "extglob" not in node.value]
+        others = [(node, names) for node, names in scripts if "extglob" in node.value]
+        for group, check_plain in ((checked, True), (others, False)):
+            named = [(node.value, names.available) for node, names in group]
+            for (node, names), result in zip(group, compile_scripts(named, check_plain=check_plain), strict=True):
+                _note(node, names, result, text, findings)
+
+
+def _note(node: Scalar, names: Names, result: ShellScript | ShellTextError, text: Text, findings: Findings) -> None:
+    problems: dict[tuple[int, int], tuple[str, str | None]] = {}
+    if isinstance(result, ShellTextError):
+        problems = {(problem.line, problem.column): (problem.message, problem.cure) for problem in result.problems}
     # A name without a value is the first thing to say about a place, so it takes the place's one message.
     for offset, message, hint in remarks(node.value, names):
         line_start = node.value.rfind("\n", 0, offset) + 1
         problems[node.value.count("\n", 0, offset) + 1, offset - line_start + 1] = message, hint
     for (line, column), (message, hint) in problems.items():
         findings.problem(text.inside(node, line, column), message, hint)
-
-
-@lru_cache(maxsize=256)
-def _shell_problems(text: str, available: frozenset[str]) -> dict[tuple[int, int], tuple[str, str | None]]:
-    """(line, column) in the text -> (message, hint). Cached, because an aliased step is checked at every use."""
-    try:
-        compile_script(text, available)
-    except ShellTextError as error:
-        return {(problem.line, problem.column): (problem.message, problem.cure) for problem in error.problems}
-    return {}
+    if isinstance(result, ShellScript) and result.raw:
+        paths = ", ".join(sorted({f"${{raw:{variable.path}}}" for variable in result.raw}))
+        findings.strict(node.at, f"{paths} puts a value into the script as code", "without `raw:` it is one safe word")
 
 
 def remarks(text: str, names: Names) -> Iterator[_Remark]:

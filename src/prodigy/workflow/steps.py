@@ -12,7 +12,7 @@ from prodigy.workflow.captures import CaptureReader
 from prodigy.workflow.handlers import IGNORED, commands, read_handlers, read_validate
 from prodigy.workflow.model import Agent, Check, Handler, Phase, Policy, Retry, Shell, Step, Uncommitted
 from prodigy.workflow.policies import outside, read_env, read_retry, read_shell_options, takes_no_data
-from prodigy.workflow.scripts import Names, check_script
+from prodigy.workflow.scripts import Names, ScriptChecks
 from prodigy.workflow.texts import check_condition, check_plain_text
 from prodigy.workflow.values import Findings, later, read_bool, read_duration, read_keys, read_label, read_text, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, Text
@@ -53,6 +53,7 @@ class StepReader:
         self.workspaces: list[Entry] = []
         self._declared = declared
         self._names: frozenset[str] = frozenset()
+        self._scripts = ScriptChecks()
 
     # Names -------------------------------------------------------------------------------------------------
 
@@ -73,7 +74,11 @@ class StepReader:
         return Names(_ALWAYS | self._names | (_ITEM if phase == "map" else frozenset()), self._declared)
 
     def check_script(self, node: Scalar, phase: Phase) -> None:
-        check_script(node, self.names(phase), self.text, self.findings)
+        self._scripts.add(node, self.names(phase))
+
+    def finish(self) -> None:
+        """Check what was put off until all of the file was read."""
+        self._scripts.finish(self.text, self.findings)
 
     # Lists -------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class Findings:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.remarks: list[Problem] = []
 
     def problem(self, at: Position, message: str, hint: str | None = None) -> None:
         """Note a mistake; reading goes on."""
@@ -34,6 +35,10 @@ class Findings:
     def warn(self, at: Position, message: str, hint: str | None = None) -> None:
         """Note something that works but should be changed."""
         self.warnings.append(Problem(at.line, at.column, message, hint))
+
+    def strict(self, at: Position, message: str, hint: str | None = None) -> None:
+        """Note something that is allowed and that a strict reader wants to hear of."""
+        self.remarks.append(Problem(at.line, at.column, message, hint))
 
 
 def shown(node: Node) -> str:

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from prodigy.workflow.interpolate import spell
 from prodigy.workflow.shell.checks import Piece
 from prodigy.workflow.shell.flow import Flows, contents, is_whole_array, markers_at, yields_content
-from prodigy.workflow.shell.source import MarkedText, Marker
+from prodigy.workflow.shell.source import RAW_WORD, VARIABLE_PREFIX, MarkedText, Marker
 from prodigy.workflow.shell.syntax import Node, kind, nodes, parameter, start
 
 _QUOTED_ESCAPE = re.compile(r'\\(\n|[\\"$`])')
 _UNQUOTED = re.compile(r"\\\n|\\(.)|(\{(?!\})|[*?\[,])|([^\\{*?\[,]+|\{)", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_NOT_SIMPLE = re.compile(r"""(?:\A|[^\\])(?:\\\\)*\\[^\\'"?abefnrtvE]""", re.DOTALL)
+_ESCAPED_AS = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _NUMBERS = frozenset("?#$")  # parameters that are always one word
 _SPLIT = Piece(kind="split")
 _SHELL = Piece(kind="shell")
+
+
+def _as_it_is(text: str) -> Piece:
+    return Piece(kind="text", text=text)
+
+
+def _ansi_c(text: str) -> Piece:
+    """The text of `$'...'`; what is not a simple escape is for the shell to know."""
+    if _NOT_SIMPLE.search(text):
+        return _SHELL
+    return Piece(kind="text", text=_ESCAPE.sub(lambda match: _ESCAPED_AS.get(match[1], match[1]), text))
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,13 @@ class Hit:
     @property
     def example(self) -> str:
         """What to write in an example of the cure."""
-        return spell(self.marker.placeholder) if self.marker else self.label.split(",")[0].strip("`")
+        return self.marker.written if self.marker else self.label.split(",")[0].strip("`")
+
+    @property
+    def origin(self) -> str:
+        """The placeholder that the value comes from, for an example outside of the script, where operators are none."""
+        found = self.marker or next(iter(self.holds), None)
+        return spell(found.placeholder) if found else "${...}"
 
 
 @dataclass(frozen=True)
@@ -86,8 +106,13 @@ class Argument:
         for piece in self.pieces:
             if piece.kind == "value" and at_start:
                 return True
-            at_start = piece.kind == "split" or (at_start and not piece.text)
+            at_start = piece.kind in ("split", "raw") or (at_start and not piece.text)
         return False
+
+    @property
+    def has_raw(self) -> bool:
+        """Whether raw text is a part of it."""
+        return any(piece.kind == "raw" for piece in self.pieces)
 
     @property
     def has_marker(self) -> bool:
@@ -117,7 +142,7 @@ class Reader:
 
     def hit(self, marker: Marker) -> Hit:
         """A placeholder as a hit."""
-        return Hit(marker.start, f"`{spell(marker.placeholder)}`", marker, (marker,))
+        return Hit(marker.start, f"`{marker.written}`", marker, (marker,))
 
     def held_by(self, expansion: Node) -> Iterator[Hit]:
         """The variable that a ParamExp reads, when it may hold a value."""
@@ -131,6 +156,9 @@ class Reader:
 
     def pieces(self, word: Node) -> Iterator[Piece]:
         """The word in pieces. Quotes are gone, escapes resolved."""
+        return _with_raw(self._pieces(word))
+
+    def _pieces(self, word: Node) -> Iterator[Piece]:
         in_braces = False
         parts = nodes(word, "Parts")
         for index, part in enumerate(parts):
@@ -157,21 +185,34 @@ class Reader:
 
     def _other(self, part: Node) -> Iterator[Piece]:
         """Single quotes, and everything the shell expands outside of quotes."""
-        if kind(part) == "SglQuoted" and not part.get("Dollar"):
-            yield from self._literal(part)
+        if kind(part) == "SglQuoted":
+            yield from self._literal(part, _ansi_c if part.get("Dollar") else _as_it_is)
         elif markers := markers_at(part, self.source):
             yield Piece(kind="value", text=markers[0].variable)
         else:
-            whole = kind(part) in ("SglQuoted", "DblQuoted", "ArithmExp", "ProcSubst") or parameter(part) in _NUMBERS
+            whole = kind(part) in ("DblQuoted", "ArithmExp", "ProcSubst") or parameter(part) in _NUMBERS
             yield _SHELL if whole else _SPLIT
 
-    def _literal(self, part: Node) -> Iterator[Piece]:
+    def _literal(self, part: Node, decode: Callable[[str], Piece]) -> Iterator[Piece]:
         text = str(part.get("Value", ""))
         for marker in markers_at(part, self.source):
             before, text = text.split(marker.text, 1)
-            yield Piece(kind="text", text=before)
+            yield decode(before)
             yield Piece(kind="value", text=marker.variable)
-        yield Piece(kind="text", text=text)
+        yield decode(text)
+
+
+def _with_raw(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """The same with raw text told from what the author wrote."""
+    for piece in pieces:
+        if piece.kind != "text" or VARIABLE_PREFIX not in piece.text:
+            yield piece
+            continue
+        for index, text in enumerate(RAW_WORD.split(piece.text)):
+            if index:
+                yield Piece(kind="raw")
+            if text:
+                yield Piece(kind="text", text=text)
 
 
 def _is_list(part: Node) -> bool:

@@ -12,12 +12,16 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-PieceKind = Literal["text", "value", "shell", "split"]
+PieceKind = Literal["text", "value", "shell", "split", "raw"]
 CheckKind = Literal["integer", "leading_dash", "leading_parenthesis", "write_target", "read_target", "perl_file"]
 
-# One environment string holds 131,072 bytes with its name; all of them share about 2 MB with the arguments.
+# One environment string holds 131,072 bytes with its name; all of them share about 2 MB with the arguments. What is
+# more travels by file.
 MAX_VALUE_BYTES = 100 * 1024
 MAX_TOTAL_BYTES = 1024 * 1024
+MAX_FILE_BYTES = 64 * 1024 * 1024
+
+UTF8_MAX = 4  # bytes of a character
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -27,7 +31,8 @@ _NETWORK = ("/dev/tcp/", "/dev/udp/")
 class Piece(BaseModel):
     """A part of a word.
 
-    kind: literal `text`; a `value`; what the `shell` puts into quotes; what it may `split` into several words.
+    kind: literal `text`; a `value`; what the `shell` puts into quotes; what it may `split` into several words; `raw`
+    text, of which nothing is known.
     text: the literal text, or the variable's name of a value, else empty.
     """
 
@@ -55,7 +60,7 @@ class Known(NamedTuple):
     @property
     def is_open(self) -> bool:
         """Whether only the shell knows what stands here."""
-        return self.kind in ("shell", "split")
+        return self.kind in ("shell", "split", "raw")
 
 
 Rule = Callable[[Sequence[Known]], str | None]
@@ -72,11 +77,16 @@ def unusable(value: str) -> str | None:
     """Why a value cannot travel to any script, or None."""
     if "\0" in value:
         return "holds a NUL character, which no argument or variable can hold"
-    if _SURROGATE.search(value):
+    if not value.isascii() and _SURROGATE.search(value):
         return "holds a lone surrogate, which is no text"
-    if len(value) > MAX_VALUE_BYTES or len(value.encode()) > MAX_VALUE_BYTES:
-        return f"is larger than {MAX_VALUE_BYTES // 1024} KiB, which this version cannot pass to a script"
+    if exceeds(value, MAX_FILE_BYTES):
+        return f"is larger than {MAX_FILE_BYTES // 1024 // 1024} MiB, more than a script can take"
     return None
+
+
+def exceeds(value: str, limit: int) -> bool:
+    """Whether the value has more bytes than this."""
+    return len(value) * UTF8_MAX > limit and (len(value) > limit or len(value.encode()) > limit)
 
 
 def _integer(word: Sequence[Known]) -> str | None:
@@ -88,7 +98,7 @@ def _begins(word: Sequence[Known], character: str) -> bool:
     """Whether a value may put this character at the beginning of a word; expansions of the shell may be empty."""
     at_start = True
     for piece in word:
-        if piece.kind == "split":
+        if piece.kind in ("split", "raw"):
             at_start = True
         elif piece.text:
             if at_start and piece.kind == "value" and piece.text.startswith(character):

@@ -90,6 +90,10 @@ def _examine(arguments: Sequence[Argument], verdict: Verdict) -> None:
     if command.hits:
         verdict.object_to([command], COMMAND_NAME, "")
         return
+    if command.has_raw:
+        _note_dashes("", others, verdict)
+        _examine_embedded(others, verdict)
+        return
     verdict.note_inserted(command, "xargs")
     name = None if command.may_vanish else command.basename
     if not name or name.startswith("-"):

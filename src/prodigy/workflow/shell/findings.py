@@ -43,10 +43,17 @@ class Findings:
         if text is not None:
             self.edits.append(Edit(marker.start, marker.end, text))
 
-    def leave(self, marker: Marker) -> None:
-        """This marker stands in a comment: the text gets back what the author wrote."""
-        self.commented.add(marker.number)
-        self.claim(marker, self.source.original[marker.placeholder.start : marker.placeholder.end])
+    def leave(self, start: int, end: int) -> None:
+        """These bytes are a comment: the text gets back what the author wrote."""
+        for marker in self.source.within(start, end):
+            self.commented.add(marker.number)
+            self.claim(marker, self._original(marker))
+        for raw in self.source.raws:
+            if start <= raw.start and raw.end <= end:
+                self.edits.append(Edit(raw.start, raw.end, self._original(raw)))
+
+    def _original(self, marker: Marker) -> str:
+        return self.source.original[marker.placeholder.start : marker.placeholder.end]
 
     def check(self, kind: CheckKind, pieces: Iterable[Piece]) -> None:
         """Check this word when its values are there."""
@@ -68,7 +75,8 @@ class Findings:
         """Refuse a value; of several objections to one place the first is told."""
         if hit.marker:
             self.settled.add(hit.marker.number)
-        reason, cure = refusal.reason, refusal.cure.replace("{p}", hit.example)
+        cure = refusal.cure.replace("{p}", hit.example).replace("{item}", hit.origin)
+        reason = refusal.reason
         for name, value in names.items():
             reason = reason.replace(f"{{{name}}}", value)
             cure = cure.replace(f"{{{name}}}", value)

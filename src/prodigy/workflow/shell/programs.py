@@ -1,6 +1,7 @@
 """How commands read their arguments, as data: what is program text to them, and which run other commands.
 
-To teach this version a command, add a row. `{p}` in a cure stands for the placeholder as it is written.
+To teach this version a command, add a row. In a cure `{p}` stands for the placeholder as it is
+written, or the variable that holds it; `{item}` for the placeholder.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _takes_text(cure: str) -> Usage:
     return Usage(rest=Role.TEXT, stops_after=None, strict=False, stdin_below=_ALWAYS, cure=cure)
 
 
-_BY_ENVIRONMENT = "hand it over in the environment: NAME={p} before the command, and read NAME there"
+_BY_ENVIRONMENT = """hand it over in the environment, with env: {NAME: "{item}"} on the step, and read NAME there"""
 
 _SHELL = Usage(
     flags=_names("-abefhiklmnprtuvxBCDEHPTcs noprofile norc posix login verbose restricted debugger noediting"),

@@ -25,13 +25,17 @@ class Refusal(NamedTuple):
 
 
 _STORE = 'store it before (x={p}) and write "$x" here'
-_ARGUMENT = """pass it as an argument, e.g. bash -c 'grep "$1" f' _ {p}"""
+_ENVIRONMENT = """env: {NAME: "{item}"} on the step"""
+_ARGUMENT = f"""pass it as an argument, e.g. bash -c 'grep "$1" f' _ {{p}}, or with {_ENVIRONMENT}"""
 
 # Places in the grammar.
 PLACES: Mapping[str, Refusal] = {
-    "heredoc": Refusal("stands in a here-document, which is not supported", "use printf '%s\\n' {p} > file"),
+    "heredoc_raw": Refusal(
+        "stands in a here-document with a quoted delimiter, together with raw text that other quotes would change",
+        "remove the quotes of the delimiter, and write \\$ for each dollar sign of the text",
+    ),
     "heredoc_word": Refusal("is the delimiter of a here-document", "write the delimiter out"),
-    "ansi_c": Refusal("stands inside $'...', where backslashes are code", "end the quotes before it: $'a'{p}$'b'"),
+    "ansi_c": Refusal("stands inside $'...' where a backslash reaches it", "end the quotes before it: $'a'{p}$'b'"),
     "translated": Refusal('stands inside $"...", whose text is translated', 'use plain quotes: "{p}"'),
     "backticks": Refusal("stands inside backticks, where quotes are read twice", "use $(...) instead"),
     "function_substitution": Refusal("stands inside ${ ...; }, which older shells do not know", "use $(...) instead"),
@@ -121,6 +125,11 @@ UNSURE = Refusal(
 BACKSLASH_IN_ARRAY = Refusal(
     "bash misreads a backslash in an array inside $(...)",
     "use quotes instead of the backslash, or fill the array before",
+)
+HEREDOC = Refusal(
+    "parsers disagree about where this here-document begins or ends",
+    "give it a delimiter that is one word, alone on its line and at the beginning of no other, as in <<'EOF'; begin"
+    " its text on the line after the command",
 )
 ASSIGNED_NAME = Refusal("decides the name of a variable", "write the name out: NAME={p}")
 DANGEROUS_NAME = Refusal(

@@ -9,9 +9,12 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from prodigy.workflow.interpolate import Placeholder, TextProblem, check_text, parse_placeholders, problem_at
+from prodigy.workflow.interpolate import Placeholder, TextProblem, parse_placeholders, problem_at
+from prodigy.workflow.shell.operators import RAW, objection
 
 VARIABLE_PREFIX = "PRODIGY_"
+# What stands for spliced text while the parsers look: a word that no number behind it can change.
+RAW_WORD = re.compile(VARIABLE_PREFIX + "RAW_[0-9]+_")
 
 _FOR_ALL = (
     (re.compile("[\0\ud800-\udfff]"), "the text holds the character {}, which no script can hold", "remove it"),
@@ -23,7 +26,7 @@ _WITH_PLACEHOLDERS = (
         "end lines with a line feed alone",
     ),
     (
-        re.compile(VARIABLE_PREFIX + "[0-9]"),
+        re.compile(VARIABLE_PREFIX + "(?:RAW_)?[0-9]"),
         "{}: such names are reserved for the values of placeholders",
         "use another name",
     ),
@@ -39,8 +42,9 @@ _WITH_PLACEHOLDERS = (
 class Marker:
     """One placeholder in the marked text.
 
-    number: counts occurrences from 0; equal placeholders share a `variable`.
-    start, end: bytes of the marked text that hold `${PRODIGY_n}`.
+    number: counts occurrences from 0, those of raw text apart; equal placeholders share a `variable`.
+    variable: its name; of raw text the word that stands for it.
+    start, end: bytes of the marked text that hold `text`.
     """
 
     number: int
@@ -52,16 +56,35 @@ class Marker:
     @property
     def text(self) -> str:
         """What stands in the marked text."""
-        return f"${{{self.variable}}}"
+        return self.variable if is_raw(self.placeholder) else f"${{{self.variable}}}"
+
+    @property
+    def written(self) -> str:
+        """The placeholder as people write it, without its default."""
+        return spell_all(self.placeholder.path, self.placeholder.operator)
+
+
+def is_raw(placeholder: Placeholder) -> bool:
+    """Whether the value becomes part of the script's text."""
+    return placeholder.operator == RAW
+
+
+def spell_all(path: str, operator: str | None) -> str:
+    """A placeholder with its operator."""
+    return f"${{{RAW}{path}}}" if operator == RAW else f"${{{path}{operator or ''}}}"
 
 
 @dataclass(frozen=True)
 class MarkedText:
-    """`original` with its placeholders replaced: `data`, UTF-8, with the `markers` in order."""
+    """`original` with its placeholders replaced: `data`, UTF-8, with the `markers` in order.
+
+    raws: the places of raw text, which nobody has to claim.
+    """
 
     original: str
     data: bytes
     markers: tuple[Marker, ...]
+    raws: tuple[Marker, ...] = ()
 
     def at(self, start: int) -> Marker | None:
         """The marker that begins at this byte."""
@@ -74,7 +97,7 @@ class MarkedText:
     def original_offset(self, offset: int) -> int:
         """The character of the original text for a byte of the marked one."""
         byte, character = 0, 0
-        for marker in self.markers:
+        for marker in sorted((*self.markers, *self.raws), key=lambda marker: marker.start):
             if offset < marker.start:
                 break
             if offset < marker.end:
@@ -93,29 +116,31 @@ class MarkedText:
 
 
 def mark(text: str, namespaces: Collection[str]) -> MarkedText:
-    """`text` with a marker for each placeholder. Call `check_source` first: operators are not looked at here."""
+    """`text` with a marker for each placeholder. Call `check_source` first: operators are not judged here."""
     out: list[bytes] = []
     markers: list[Marker] = []
-    variables: dict[tuple[str, str | None], str] = {}
+    raws: list[Marker] = []
+    variables: dict[tuple[str, str | None, str | None], str] = {}
     position = size = 0
-    for number, placeholder in enumerate(parse_placeholders(text, namespaces)):
-        key = (placeholder.path, placeholder.default)
-        variable = variables.setdefault(key, f"{VARIABLE_PREFIX}{len(variables) + 1}")
+    for placeholder in parse_placeholders(text, namespaces):
+        key = (placeholder.path, placeholder.default, placeholder.operator)
+        found, name = (raws, "RAW_{}_") if is_raw(placeholder) else (markers, "{}")
+        variable = variables.setdefault(key, VARIABLE_PREFIX + name.format(len(variables) + 1))
         before = text[position : placeholder.start].encode()
         start = size + len(before)
-        size = start + len(variable) + 3
-        marker = Marker(number, placeholder, variable, start, size)
-        markers.append(marker)
-        out += [before, marker.text.encode()]
+        size = start + len(variable) + (0 if is_raw(placeholder) else len("${}"))
+        found.append(Marker(len(found), placeholder, variable, start, size))
+        out += [before, found[-1].text.encode()]
         position = placeholder.end
-    return MarkedText(text, b"".join([*out, text[position:].encode()]), tuple(markers))
+    return MarkedText(text, b"".join([*out, text[position:].encode()]), tuple(markers), tuple(raws))
 
 
 def check_source(text: str, namespaces: Collection[str]) -> list[TextProblem]:
     """What must be right before a text is marked: its characters, our reserved names, the placeholders' syntax."""
-    problems = check_text(text, namespaces)
-    rules = _FOR_ALL + (_WITH_PLACEHOLDERS if parse_placeholders(text, namespaces) else ())
-    for pattern, message, cure in rules:
-        if found := pattern.search(text):
-            problems.append(problem_at(text, found.start(), message.format(ascii(found.group())), cure))
+    placeholders = parse_placeholders(text, namespaces)
+    objections = ((placeholder.start, objection(placeholder)) for placeholder in placeholders)
+    problems = [problem_at(text, start, *found) for start, found in objections if found]
+    for pattern, message, cure in _FOR_ALL + (_WITH_PLACEHOLDERS if placeholders else ()):
+        if match := pattern.search(text):
+            problems.append(problem_at(text, match.start(), message.format(ascii(match.group())), cure))
     return sorted(problems)

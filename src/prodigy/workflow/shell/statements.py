@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from prodigy.workflow.shell.arguments import Argument, Hit
 from prodigy.workflow.shell.checks import CheckKind
 from prodigy.workflow.shell.commands import Verdict, examine
-from prodigy.workflow.shell.findings import Findings
+from prodigy.workflow.shell.findings import Edit, Findings
 from prodigy.workflow.shell.flow import ARITHMETIC_TESTS, Flows, declared_flags, yields_content
+from prodigy.workflow.shell.heredocs import HEREDOCS, delimiter, misread
 from prodigy.workflow.shell.rules import (
     BACKSLASH_IN_ARRAY,
     BINARY_TESTS,
     DANGEROUS_NAME,
     DECLARE_FLAGS,
+    HEREDOC,
     PLACES,
     PROGRAM_INPUT,
     REDIRECTS,
@@ -61,12 +63,12 @@ class Statements:
         self._statements(tree)
         self._variables(tree)
         self._misread_arrays(tree)
+        self._misread_heredocs(tree)
 
     def _comments(self, tree: Node) -> None:
         for node in descendants(tree):
             if "Hash" in node:
-                for marker in self.findings.source.within(start(node), end(node)):
-                    self.findings.leave(marker)
+                self.findings.leave(start(node), end(node))
 
     def _statements(self, node: Node, field: str = "Stmts") -> None:
         for statement in nodes(node, field):
@@ -232,9 +234,9 @@ class Statements:
     def _redirect(self, redirect: Node) -> None:
         op = operator(redirect)
         word = redirect.get("Word") or {}
-        if op in ("<<", "<<-"):
+        if op in HEREDOCS:
             self.findings.refuse(word, "heredoc_word")
-            self.findings.refuse(redirect.get("Hdoc") or {}, "heredoc")
+            self._heredoc(redirect)
             return
         target = REDIRECTS.get(op)
         hits = self.reader.hits(word)
@@ -246,6 +248,24 @@ class Statements:
             self.findings.check(rule, self.reader.pieces(word))
             self.findings.check_copies(word, rule)
         self.words.word(word)
+
+    def _heredoc(self, redirect: Node) -> None:
+        body, ends = redirect.get("Hdoc"), delimiter(redirect)
+        if not body or not ends:
+            return  # nothing in it, or refused by _misread_heredocs
+        if not ends.is_quoted:
+            self.words.inside_quotes(body)
+            return
+        markers = self.findings.source.within(start(body), end(body))
+        if markers and any(start(body) <= raw.start < end(body) for raw in self.findings.source.raws):
+            self.findings.refuse(body, "heredoc_raw")
+        elif markers:
+            self.findings.edits.append(Edit(start(redirect["Word"]), end(redirect["Word"]), ends.text))
+            self.words.quoted_heredoc(body)
+
+    def _misread_heredocs(self, tree: Node) -> None:
+        for offset in misread(tree, self.findings.source.data):
+            self.findings.object_to_text(offset, HEREDOC)
 
     def _variables(self, tree: Node) -> None:
         """Variables that hold values: whole numbers in arithmetic, no names of others, no name references."""

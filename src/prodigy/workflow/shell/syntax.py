@@ -38,7 +38,7 @@ class ShellSyntaxError(Exception):
 
 def parse(script: bytes) -> Node:
     """The tree of a bash script. Raises ShellSyntaxError, and EnvironmentProblem without a usable shfmt."""
-    done = _run([find_shfmt(), "--to-json", "-ln", "bash"], script)
+    done = run_parser([find_shfmt(), "--to-json", "-ln", "bash"], script)
     if done.returncode != 0:
         match = _SHFMT_ERROR.search(done.stderr.decode(errors="replace"))
         if not match:
@@ -48,27 +48,36 @@ def parse(script: bytes) -> Node:
     return tree
 
 
-def check_with_bash(script: bytes) -> None:
-    """Let bash read the script without running it. Raises ShellSyntaxError, and EnvironmentProblem without bash."""
-    bash = shutil.which("bash")
-    if bash is None:
-        raise EnvironmentProblem("there is no bash on PATH", hint="install bash 4.4 or newer")
-    arguments = [bash, "--noprofile", "--norc", "-n"]
-    done = _run(arguments, script)
+def check_with_bash(script: bytes, *, allow_warnings: bool = False) -> None:
+    """Let bash read the script without running it. Raises ShellSyntaxError, and EnvironmentProblem without bash.
+
+    A warning counts as an error: bash warns where it finds the end of a here-document elsewhere than shfmt does.
+    """
+    arguments = [find_bash(), "--noprofile", "--norc", "-n"]
+    done = run_parser(arguments, script)
     if done.returncode != 0 and b"extglob" in script:
         # Such patterns are only readable once the script has switched them on, which -n does not do.
-        done = _run([*arguments, "-O", "extglob"], script)
-    if done.returncode != 0:
+        done = run_parser([*arguments, "-O", "extglob"], script)
+    if done.returncode != 0 or (done.stderr and not allow_warnings):
         match = _BASH_ERROR.search(done.stderr.decode(errors="replace"))
         raise ShellSyntaxError(*((int(match[1]), 1, match[2]) if match else (1, 1, "bash cannot read it")))
 
 
-def _run(arguments: list[str], script: bytes) -> subprocess.CompletedProcess[bytes]:
+def run_parser(arguments: list[str], script: bytes) -> subprocess.CompletedProcess[bytes]:
+    """Run a parser on the text. Raises subprocess.TimeoutExpired."""
     # A bare environment: BASH_ENV and exported functions must not have a say.
     environment = {"PATH": os.environ.get("PATH", os.defpath)}
     return subprocess.run(
         arguments, input=script, capture_output=True, env=environment, timeout=_TIMEOUT_S, check=False
     )
+
+
+def find_bash() -> str:
+    """The bash on PATH."""
+    found = shutil.which("bash")
+    if found is None:
+        raise EnvironmentProblem("there is no bash on PATH", hint="install bash 4.4 or newer")
+    return found
 
 
 @cache

@@ -16,7 +16,7 @@ _EXTRAS = ("Excl", "Length", "Width", "IsSet", "Short", "Index", "Slice", "Repl"
 
 
 def count_quoted(tree: Node) -> int:
-    """How many of our variables are expanded plainly, inside double quotes or arithmetic.
+    """How many of our variables are expanded plainly, inside double quotes, here-documents or arithmetic.
 
     A script is good when that is the number of its placeholders.
     """
@@ -27,4 +27,6 @@ def _count(node: Node, *, is_safe: bool) -> int:
     if kind(node) == "ParamExp" and _OURS.fullmatch(parameter(node)):
         return int(is_safe and not any(node.get(extra) for extra in _EXTRAS))
     inside = (is_safe and kind(node) not in _FRESH) or kind(node) == "DblQuoted"
-    return sum(_count(child, is_safe=inside or is_arithmetic(node, name)) for name, child in children(node))
+    return sum(
+        _count(child, is_safe=inside or name == "Hdoc" or is_arithmetic(node, name)) for name, child in children(node)
+    )

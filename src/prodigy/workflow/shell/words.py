@@ -9,16 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from prodigy.workflow.shell.findings import Findings
+from prodigy.workflow.shell.findings import Edit, Findings
 from prodigy.workflow.shell.flow import is_arithmetic, markers_at
 from prodigy.workflow.shell.source import Marker
-from prodigy.workflow.shell.syntax import Node, children, kind, nodes
+from prodigy.workflow.shell.syntax import Node, children, end, kind, nodes, start
 
 Visit = Callable[[Node], None]
 
 _ENDS_IN_NAME = re.compile(r"(?<![0-9A-Za-z_])[A-Za-z_]\w*$")
 _BARE = '"{}"'
 _SINGLE_QUOTED = "'\"{}\"'"
+_ANSI_C_QUOTED = "'\"{}\"$'"
+# Text of $'...' after which the quotes can be ended: no backslash is open, nor a control character.
+_ANSI_C = re.compile(rb"(?:[^\\]|\\[^c]|\\c(?!\Z))*", re.DOTALL)
+_SPECIAL_IN_HEREDOC = re.compile(r"[\\$`]")
 
 
 class Words:
@@ -57,21 +61,41 @@ class Words:
         self.findings.claim(marker, template.format(marker.text) if template else None)
 
     def _single_quoted(self, part: Node) -> None:
-        if part.get("Dollar"):
-            self.findings.refuse(part, "ansi_c")
-            return
+        template = _ANSI_C_QUOTED if part.get("Dollar") else _SINGLE_QUOTED
+        position = start(part) + len("$'")
         for marker in markers_at(part, self.findings.source):
-            self._claim(marker, _SINGLE_QUOTED)
+            if part.get("Dollar") and not _ANSI_C.fullmatch(self.findings.source.data, position, marker.start):
+                self.findings.refuse(part, "ansi_c")
+                return
+            self._claim(marker, template)
+            position = marker.end
 
     def _double_quoted(self, part: Node) -> None:
         if part.get("Dollar"):
             self.findings.refuse(part, "translated")
             return
+        self.inside_quotes(part)
+
+    def inside_quotes(self, part: Node) -> None:
+        """What stands in double quotes, or in a here-document whose delimiter has no quotes."""
         for inner in nodes(part, "Parts"):
             if marker := self._marker(inner):
                 self._claim(marker)
             elif visit := self._quoted.get(kind(inner)):
                 visit(inner)
+
+    def quoted_heredoc(self, body: Node) -> None:
+        """The text of a here-document that loses the quotes of its delimiter: all but the markers is escaped."""
+        position = start(body)
+        for marker in self.findings.source.within(start(body), end(body)):
+            self._escape(position, marker.start)
+            self._claim(marker)
+            position = marker.end
+        self._escape(position, end(body))
+
+    def _escape(self, begin: int, stop: int) -> None:
+        text = self.findings.source.data[begin:stop].decode()
+        self.findings.edits.append(Edit(begin, stop, _SPECIAL_IN_HEREDOC.sub(r"\\\g<0>", text)))
 
     def _substitution(self, part: Node) -> None:
         if part.get("Backquotes"):
