@@ -1,4 +1,5 @@
-"""The run that the crash tests disturb: setup, eight items of which two fail and two conflict, reduce, final merge.
+"""The run that the crash tests disturb: setup with a retry, a skipped step and a handler, eight items of which two
+fail and two conflict, reduce, a second fan-out, final merge.
 
 The outcome does not hang on timing. `first-N` waits until `second-N` has started, and `second-N` until `first-N`
 was merged: so the second always began on the base without the first, and always conflicts.
@@ -18,7 +19,7 @@ from support import Project, make_project
 
 WORKFLOW = r"""
 name: crash
-setup:
+steps:
   - shell: |
       echo setup >> "$TALLY"
       printf '{"id": "%s"}\n' first-1 second-1 first-2 second-2 bad-1 good-1 bad-2 good-2 > items.txt
@@ -26,40 +27,58 @@ setup:
       git add prepared.txt
       git commit -q -m prepare
       echo edited >> shared.txt
-map:
-  input: cat items.txt; echo input >> "$TALLY"
-  max_parallel: 4
-  agent_template:
-    - shell: |
-        echo "$PRODIGY_ITEM_ID 1" >> "$TALLY"
-        touch "$SHARED/started-$PRODIGY_ITEM_ID"
-        number=${PRODIGY_ITEM_ID#*-}
-        case $PRODIGY_ITEM_ID in
-          first-*)
-            until [ -e "$SHARED/started-second-$number" ]; do sleep 0.05; done ;;
-          second-*)
-            branch=prodigy/$PRODIGY_RUN_ID/run
-            until git log --format=%s "$branch" | grep -q "^Merge first-$number "; do sleep 0.1; done ;;
-        esac
-        test -e prepared.txt
-        grep -q edited shared.txt
-        test ! -e items.txt
-        case $PRODIGY_ITEM_ID in
-          first-*|second-*) echo "$PRODIGY_ITEM_ID" > "fought-over-$number.txt" ;;
-          *) echo draft > "$PRODIGY_ITEM_ID.txt" ;;
-        esac
-    - shell: |
-        echo "$PRODIGY_ITEM_ID 2" >> "$TALLY"
-        case $PRODIGY_ITEM_ID in
-          bad-*) echo half-done > "half-$PRODIGY_ITEM_ID.txt"; echo "this went wrong" >&2; exit 7 ;;
-          good-1) echo left uncommitted >> good-1.txt ;;
-          *) git add -A; git commit -q -m "work on $PRODIGY_ITEM_ID" ;;
-        esac
-reduce:
   - shell: |
-      echo reduce >> "$TALLY"
-      test -e items.txt
-      echo "${map.successful} of ${map.total}, ${map.failed} failed" > report.txt
+      echo x >> flaky.txt
+      echo "flaky $(wc -l < flaky.txt)" >> "$TALLY"
+      test "$(wc -l < flaky.txt)" -ge 2
+    retry: {attempts: 3, backoff: fixed, initial_delay: 0}
+    id: flaky
+  - shell: echo never >> "$TALLY"
+    when: "${flaky.success} == false"
+  - shell: echo failing >> "$TALLY"; echo half > half.txt; git add half.txt; exit 3
+    on_failure: {commands: ['echo "handler ${error.exit_code}" >> "$TALLY"']}
+  - mapreduce:
+     map:
+      input: cat items.txt; echo input >> "$TALLY"
+      max_parallel: 4
+      agent_template:
+      - shell: |
+          echo "$PRODIGY_ITEM_ID 1" >> "$TALLY"
+          touch "$SHARED/started-$PRODIGY_ITEM_ID"
+          number=${PRODIGY_ITEM_ID#*-}
+          case $PRODIGY_ITEM_ID in
+            first-*)
+              until [ -e "$SHARED/started-second-$number" ]; do sleep 0.05; done ;;
+            second-*)
+              branch=prodigy/$PRODIGY_RUN_ID/run
+              until git log --format=%s "$branch" | grep -q "^Merge first-$number "; do sleep 0.1; done ;;
+          esac
+          test -e prepared.txt
+          grep -q edited shared.txt
+          test ! -e items.txt
+          case $PRODIGY_ITEM_ID in
+            first-*|second-*) echo "$PRODIGY_ITEM_ID" > "fought-over-$number.txt" ;;
+            *) echo draft > "$PRODIGY_ITEM_ID.txt" ;;
+          esac
+        validate: echo "$PRODIGY_ITEM_ID check" >> "$TALLY"
+      - shell: |
+          echo "$PRODIGY_ITEM_ID 2" >> "$TALLY"
+          case $PRODIGY_ITEM_ID in
+            bad-*) echo half-done > "half-$PRODIGY_ITEM_ID.txt"; echo "this went wrong" >&2; exit 7 ;;
+            good-1) echo left uncommitted >> good-1.txt ;;
+            *) git add -A; git commit -q -m "work on $PRODIGY_ITEM_ID" ;;
+          esac
+     reduce:
+       - shell: |
+           echo reduce >> "$TALLY"
+           test -e items.txt
+           echo "${map.successful} of ${map.total}, ${map.failed} failed" > report.txt
+  - id: second
+    mapreduce:
+      map:
+        input: glob:good-*.txt
+        agent_template:
+          - shell: echo "second $(basename ${item})" >> "$TALLY"; echo seen >> ${item}
 """
 
 
