@@ -126,3 +126,16 @@ def test_without_the_program_nothing_is_made(project: Project) -> None:
     assert "'claude'" in done.err
     assert "install" in done.err
     assert not (project.home / "runs").exists()
+
+
+def test_the_program_and_its_arguments_may_be_named_in_the_workflow(project: Project) -> None:
+    program = project.folder / "stand-in bin" / "claude"
+    text = f"""
+agents: {{claude: {{command: {json.dumps(str(program))}, model: opus, args: [--append-system-prompt, be brief]}}}}
+steps: [{{claude: hello}}]
+"""
+    done = project.prodigy("run", project.workflow(text), "--yes", env={"PATH": os.environ["PATH"]})
+    assert done.code == 0, done.err
+    (call,) = [json.loads(line) for line in (project.folder / "calls").read_text().splitlines()]
+    assert call["argv"][-4:] == ["--model", "opus", "--append-system-prompt", "be brief"] or "be brief" in call["argv"]
+    assert "opus" in call["argv"]

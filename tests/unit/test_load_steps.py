@@ -9,6 +9,7 @@ import pytest
 from prodigy.workflow.load import parse
 from prodigy.workflow.model import (
     Agent,
+    AgentSettings,
     Capture,
     Check,
     Handler,
@@ -19,7 +20,7 @@ from prodigy.workflow.model import (
     Step,
     Workspace,
 )
-from unit.workflow_texts import TEMPLATE, problems_of
+from unit.workflow_texts import LATER, TEMPLATE, problems_of
 
 
 def step_of(text: str) -> Step:
@@ -193,3 +194,11 @@ def test_conditions_on_names_that_nothing_defines_are_warned_of() -> None:
     (warning,) = parse("- {shell: a, when: 'run.id == draft'}", "w.yml").warnings
     assert (warning.line, warning.column) == (1, 31)
     assert warning.hint == "a text stands in quotes: 'draft'"
+
+
+def test_an_agent_may_be_another_program_with_a_model_and_arguments() -> None:
+    text = "agents: {claude: {command: [npx, claude], model: sonnet, args: [--max-turns, 5]}}\nsteps: [{claude: a}]"
+    settings = AgentSettings(name="claude", command=("npx", "claude"), model="sonnet", args=("--max-turns", "5"))
+    assert parse(text, "w.yml").workflow.agents == (settings,)
+    (problem,) = problems_of("agents: {codex: {model: x}}\nsteps: [{shell: a}]")
+    assert (problem.column, problem.message) == (10, f"`agents: codex` {LATER}")

@@ -110,7 +110,9 @@ def _next_steps(summary: dict[str, object]) -> list[str]:
     run_id, status = summary["run_id"], str(summary["status"])
     lines = []
     if dead := summary["dead_letters"]:
-        lines.append(f"dead letters: {dead}; see `prodigy dlq list {run_id}`, retry with `prodigy dlq retry {run_id}`")
+        lines.append(f"dead letters: {dead}")
+        lines.append(f"  look at them: prodigy dlq list {run_id}")
+        lines.append(f"  retry them:   prodigy dlq retry {run_id}")
     if status in ("interrupted", "cancelled", "paused", "failed"):
         lines.append(f"go on with: prodigy resume {run_id}")
     elif status.startswith("completed") and not summary["merged"] and summary["target"]:

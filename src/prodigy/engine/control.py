@@ -11,7 +11,7 @@ class Stopped(Exception):
 
 
 class Interrupted(Exception):
-    """A running step was ended by the user; it will run again."""
+    """The user ended what was running. A step that ran will run again; an attempt is continued by the next one."""
 
 
 @dataclass
@@ -71,6 +71,8 @@ class Control:
         await self._leaving.wait()
 
     def check(self) -> None:
-        """Raise Stopped when nothing new may start."""
+        """Raise Stopped when nothing new may start, Interrupted when what runs is to end as well."""
+        if self.ending:
+            raise Interrupted
         if self.draining:
             raise Stopped

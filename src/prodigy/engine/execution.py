@@ -40,7 +40,16 @@ from prodigy.state.step_path import execution_path
 from prodigy.store.rows import StepRow
 from prodigy.store.store import Store
 from prodigy.workflow.interpolate import interpolate_text
-from prodigy.workflow.model import Agent, Handler, Shell, Step, fingerprint
+from prodigy.workflow.model import (
+    Agent,
+    AgentSettings,
+    Handler,
+    Shell,
+    Step,
+    Workflow,
+    agent_settings,
+    fingerprint,
+)
 from prodigy.workflow.policies import outside
 from prodigy.workflow.shell_words import ShellScript, compile_script
 
@@ -100,6 +109,7 @@ class Executions:
     store: Store
     control: Control
     shell: str
+    workflow: Workflow
     counters: Counters
 
     async def run(self, step: Step, path: str, number: int, site: Site, since: Snapshot, before: Snapshot) -> Execution:
@@ -142,8 +152,9 @@ class Executions:
     async def _start_and_wait(self, step: Step, execution: str, site: Site, before: Snapshot) -> Exit:
         try:
             spec = self._spec(step, execution, site)
-        except ProdigyError as error:  # values that do not fit, or an agent that is not installed
-            return Exit(None, "not_started", 0.0, 0.0, str(error))
+        except ProdigyError as error:  # values that do not fit their places
+            hint = f" ({error.hint})" if error.hint else ""
+            return Exit(None, "not_started", 0.0, 0.0, f"{error.what}{hint}")
         self.counters.steps_run += 1
         await site.workspace.start(execution, spec)
         exit_ = await self._wait(execution, site, before)
@@ -197,7 +208,8 @@ class Executions:
             argv = self._script(step.action, directory, site.scope, files, env)
         else:
             assert isinstance(step.action, Agent)
-            argv, stdin = _agent_call(step.action, cwd, site.scope, files, env)
+            settings = agent_settings(self.workflow, step.action.use)
+            argv, stdin = _agent_call(step.action, settings, cwd, site.scope, files, env)
         policy = step.policy
         return ProcessSpec(
             argv=argv,
@@ -300,14 +312,22 @@ def _working_dir(step: Step, site: Site) -> str:
 
 
 def _agent_call(
-    action: Agent, cwd: str, scope: Scope, files: dict[str, bytes], env: dict[str, str]
+    action: Agent, settings: AgentSettings, cwd: str, scope: Scope, files: dict[str, bytes], env: dict[str, str]
 ) -> tuple[tuple[str, ...], bytes]:
     """(arguments, standard input) of the agent program."""
     given = INPUT_NAMES.intersection(scope)
     text = _BARE_INPUT.sub(lambda name: f"${{{name[1]}}}" if name[1] in given else name[0], action.prompt)
     prompt = interpolate_text(text, scope, INPUT_NAMES)
     files["prompt.txt"] = prompt.encode("utf-8", "surrogateescape")
-    invocation = agent(action.use).start(AgentRequest(prompt=prompt, directory=cwd, as_root=os.geteuid() == 0))
+    request = AgentRequest(
+        prompt=prompt,
+        directory=cwd,
+        command=settings.command,
+        model=settings.model,
+        args=settings.args,
+        as_root=os.geteuid() == 0,
+    )
+    invocation = agent(action.use).start(request)
     env |= invocation.env
     return invocation.argv, invocation.stdin
 

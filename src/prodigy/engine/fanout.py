@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodigy.engine.attempt import Attempt, FanoutPlace
-from prodigy.engine.control import Stopped
+from prodigy.engine.control import Interrupted, Stopped
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import RunWorkspace, StepFailed
 from prodigy.engine.tamper import TamperCheck
@@ -116,7 +116,7 @@ async def _worker(run: Run, here: FanoutPlace, queue: deque[ItemRow], tamper: Ta
     while queue and not run.control.draining:
         try:
             await Attempt(run, here, queue.popleft(), tamper).execute()
-        except Stopped:
+        except (Stopped, Interrupted):
             return
 
 

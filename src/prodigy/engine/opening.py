@@ -82,7 +82,7 @@ async def opened_run(
             private=private,
             executor=executor,
             merges=MergeQueue(store, repo, private, row.branch),
-            steps=StepRunner(store, control, find_shell()),
+            steps=StepRunner(store, control, find_shell(), workflow),
             control=control,
             env=_step_environment(repo, run_id, private.excludes if ignored else None),
         )

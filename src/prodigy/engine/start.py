@@ -22,7 +22,7 @@ from prodigy.store.paths import ensure_home, run_directory
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
 from prodigy.workflow.load import Loaded, problem_text
-from prodigy.workflow.model import Agent, MapReduce, Workflow, every_step
+from prodigy.workflow.model import Agent, MapReduce, Workflow, agent_settings, every_step
 
 # Files that git ignores, so that no worktree has them, and that steps often need.
 OFTEN_NEEDED = (".env", ".env.local", ".envrc", "node_modules", ".venv", "venv", ".claude/settings.local.json")
@@ -60,7 +60,8 @@ def check_run(loaded: Loaded, where: Path, options: Options) -> Checked:
     find_shell()
     _check_included(loaded.workflow, context)
     for name in sorted({step.action.use for step in every_step(loaded.workflow) if isinstance(step.action, Agent)}):
-        find_program(agent(name), None, os.environ.get("PATH", os.defpath))
+        command = agent_settings(loaded.workflow, name).command
+        find_program(agent(name), command, os.environ.get("PATH", os.defpath))
     found = _first_input(loaded.workflow, context, Path(options.started_in))
     items = identify(found.values) if found else None
     remarks = [problem_text(loaded.workflow.source, problem) for problem in loaded.warnings]

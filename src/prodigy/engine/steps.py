@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from prodigy.engine.captures import captured
-from prodigy.engine.control import Control, Stopped
+from prodigy.engine.control import Control
 from prodigy.engine.execution import Execution, Executions, Outcome, Site
 from prodigy.engine.summary import Counters
 from prodigy.executors.base import Snapshot
@@ -23,7 +23,7 @@ from prodigy.state.step_path import execution_path
 from prodigy.store.database import now
 from prodigy.store.store import Store
 from prodigy.workflow.expression import compile_expression, scope_finder
-from prodigy.workflow.model import Handler, Step, fingerprint
+from prodigy.workflow.model import Handler, Step, Workflow, fingerprint
 
 
 @dataclass
@@ -42,10 +42,11 @@ class StepRunner:
     store: Store
     control: Control
     shell: str
+    workflow: Workflow
     counters: Counters = field(default_factory=Counters)
 
     def __post_init__(self) -> None:
-        self._executions = Executions(self.store, self.control, self.shell, self.counters)
+        self._executions = Executions(self.store, self.control, self.shell, self.workflow, self.counters)
 
     async def run_list(self, steps: Sequence[Step], site: Site, start: Snapshot, first: int = 1) -> Outcome:
         """Run the steps one after another until one fails.
@@ -69,11 +70,12 @@ class StepRunner:
             return Outcome(before, None, captured(step, None, None))
         progress = _Progress(before)
         failure = await self._tries(step, path, site, before, progress)
+        failed = failure is not None
         handler = _handler_for(step, failure, progress)
         if handler is not None:
             failure = await self._handle(step, path, site, before, progress, handler, failure)
         if failure is None:
-            failure = await self._settle(site, progress)
+            failure = await self._settle(site, progress, recovered=failed)
         return Outcome(progress.boundary, failure, self._names(step, progress))
 
     # Conditions --------------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ class StepRunner:
             outcome = await self.run_list(check.run, place, progress.boundary)
             progress.boundary = outcome.boundary
             if outcome.failure is not None:
-                what = f"the check failed: {outcome.failure.message}"
+                what = f"check: {outcome.failure.message}"
                 return replace(outcome.failure, kind="validation_failed", message=what)
         return None
 
@@ -133,7 +135,7 @@ class StepRunner:
         self.control.check()
         self.store.record(ev.StepRetrying(path=progress.last.row.execution, delay_s=delay_s, reason=failure.message))
         if left_s > 0 and await self.control.stops_within(left_s):
-            raise Stopped
+            self.control.check()
 
     # Handlers ----------------------------------------------------------------------------------------------
 
@@ -154,8 +156,7 @@ class StepRunner:
             outcome = await self.run_list(handler.do, site.below(f"{path}/{name}/r{round_}", names), progress.boundary)
             progress.boundary = outcome.boundary
             if outcome.failure is not None:
-                what = f"the handler of a failed step failed: {outcome.failure.message}"
-                return replace(outcome.failure, message=what) if failure else outcome.failure
+                return replace(outcome.failure, message=f"in {name}: {outcome.failure.message}")
             if not handler.again or failure is None:
                 break
             failure = await self._tries(step, path, site, since, progress)
@@ -163,7 +164,7 @@ class StepRunner:
                 return None
         return failure if handler.fatal else None
 
-    async def _settle(self, site: Site, progress: _Progress) -> Failure | None:
+    async def _settle(self, site: Site, progress: _Progress, *, recovered: bool) -> Failure | None:
         """Record that the step counts as done, once, where its last execution alone does not say so."""
         assert progress.last is not None
         row = progress.last.row
@@ -176,7 +177,7 @@ class StepRunner:
                 path=row.execution,
                 head=progress.boundary.head,
                 snapshot=progress.boundary.commit,
-                recovered=row.kind is not None,
+                recovered=recovered,
                 moves_run=not site.inner,
             )
         )

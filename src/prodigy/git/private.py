@@ -7,15 +7,18 @@ from the shared one.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prodigy.git import config, files, index
+from prodigy.git import objects as loose
 from prodigy.git.command import DEFAULT_TIMEOUT_S, Completed, GitError, run_git, start_git
+from prodigy.git.config_text import parse
 from prodigy.git.identity import identity_env
 from prodigy.git.long_running import LongRunning, NoAnswer
 from prodigy.git.refs import is_oid
@@ -25,8 +28,11 @@ from prodigy.git.repo import Repo
 NO_HEAD = "ref: refs/heads/none\n"
 
 _ATTRIBUTES = ".gitattributes"
-# Longer histories are left to git to walk. Commits.
+# Longer histories are left to git to walk, and larger changes to compare. Commits; paths.
 _SHORT_HISTORY = 100
+_FEW_CHANGES = 500
+# Settings by which git changes names or contents on their way from a work tree into a commit.
+_CONVERTING = frozenset({"core.autocrlf", "core.eol", "core.ignorecase", "core.precomposeunicode", "core.symlinks"})
 _SHA1_LENGTH, _SHA256_LENGTH = 20, 32  # bytes
 
 
@@ -111,12 +117,22 @@ class PrivateGit:
         if missing := [line for line in lines if line not in known.splitlines()]:
             files.replace(file, b"\n".join([known.rstrip(b"\n"), *missing, b""]))
 
+    @functools.cached_property
+    def converts_nothing(self) -> bool:
+        """Whether files are in commits as they are in a work tree, as far as settings tell: names, modes, content."""
+        settings = parse((self.directory / "config").read_text("utf-8", "surrogateescape"))
+        kept = (self.directory / "info" / name for name in ("attributes", "user-attributes"))
+        if settings is None or any(path.read_bytes().strip() for path in kept):
+            return False
+        kept_modes = settings.get("core.filemode", ["true"])[-1].strip('"') == "true"
+        return kept_modes and all(settings[key][-1].strip('"') == "false" for key in settings.keys() & _CONVERTING)
+
     @property
     def objects(self) -> Path:
         """The object store, shared with the repository."""
         return self.repo.common_dir / "objects"
 
-    @property
+    @functools.cached_property
     def oid_length(self) -> int:
         """Length of the repository's object ids, in bytes."""
         is_sha256 = b"sha256" in (self.directory / "config").read_bytes().lower()
@@ -204,9 +220,93 @@ class PrivateGit:
 
     def commit(self, tree: str, parents: Sequence[str], message: str, identity: Mapping[str, str] | None = None) -> str:
         """Make a commit object and return its id; no ref moves and no hook runs."""
-        flags = [part for parent in parents for part in ("-p", _full(parent))]
         text = message if message.endswith("\n") else f"{message}\n"
+        if all(self._header(parent) for parent in parents):
+            whose = {**self.identity, **(identity or {})}
+            content = loose.commit_content(_full(tree), tuple(parents), text, whose)
+            if content is not None:
+                return loose.write(self.objects, "commit", content, self.oid_length)
+        flags = [part for parent in parents for part in ("-p", _full(parent))]
         return self.run("commit-tree", *flags, _full(tree), stdin=os.fsencode(text), env=identity).line
+
+    def few_changes(self, old: str, new: str) -> dict[str, loose.Entry | None] | None:
+        """What two commits disagree on: path -> entry in `new`, None where it has none. No process.
+
+        None when they are not that easy to compare, or differ in many paths.
+        """
+        before, after = self._header(old), self._header(new)
+        if before is None or after is None:
+            return None
+        found: dict[str, loose.Entry | None] = {}
+        try:
+            for path, entry in self._differences(b"", before.tree, after.tree):
+                found[os.fsdecode(path)] = entry
+                if len(found) > _FEW_CHANGES:
+                    return None
+        except (NoAnswer, ValueError):
+            return None
+        return found
+
+    def _differences(self, prefix: bytes, old: str, new: str) -> Iterator[tuple[bytes, loose.Entry | None]]:
+        """Paths of files on which two trees disagree; "" is the empty tree."""
+        if old == new:
+            return
+        before, after = self._tree(old), self._tree(new)
+        for name in before.keys() | after.keys():
+            was, is_ = before.get(name), after.get(name)
+            if was == is_:
+                continue
+            path = prefix + name
+            old_tree = was.oid if was and was.mode == loose.TREE else ""
+            new_tree = is_.oid if is_ and is_.mode == loose.TREE else ""
+            yield from self._differences(path + b"/", old_tree, new_tree)
+            if is_ and not new_tree:
+                yield path, is_
+            elif was and not old_tree:
+                yield path, None
+
+    def _tree(self, oid: str) -> dict[bytes, loose.Entry]:
+        if not oid:
+            return {}
+        if self.reader is None:
+            raise NoAnswer
+        return loose.parse_tree(self.reader.read_object(oid), self.oid_length)
+
+    def tree_with(self, commit: str, changes: Mapping[str, loose.Entry | None]) -> str | None:
+        """The tree of `commit` with these paths set, None taking one away; it is written. No process.
+
+        None when it is not that easy.
+        """
+        header = self._header(commit)
+        if header is None:
+            return None
+        try:
+            ordered = sorted(changes.items(), key=lambda change: change[1] is not None)  # what goes makes room
+            tree = self._edited(header.tree, [(os.fsencode(path).split(b"/"), entry) for path, entry in ordered])
+        except (NoAnswer, ValueError):
+            return None
+        return tree or loose.write(self.objects, "tree", b"", self.oid_length)
+
+    def _edited(self, oid: str, changes: Sequence[tuple[list[bytes], loose.Entry | None]]) -> str:
+        """A tree with paths set or taken away; "" when nothing is left. Raises NoAnswer, ValueError, OSError."""
+        entries = self._tree(oid)
+        below: dict[bytes, list[tuple[list[bytes], loose.Entry | None]]] = {}
+        for (name, *rest), entry in changes:
+            if rest:
+                below.setdefault(name, []).append((rest, entry))
+            elif entry is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = entry
+        for name, inner in below.items():
+            there = entries.get(name)
+            if there is not None and there.mode != loose.TREE:
+                raise ValueError("a file where a directory should be")
+            if tree := self._edited(there.oid if there else "", inner):
+                entries[name] = loose.Entry(loose.TREE, tree)
+            else:
+                entries.pop(name, None)
+        return loose.write(self.objects, "tree", loose.tree_content(entries), self.oid_length) if entries else ""
 
     def changed_paths(self, old: str, new: str) -> list[Change]:
         """What two commits or trees disagree on, renames shown as a deletion and an addition."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from prodigy.git import files, index, refs, worktrees
+from prodigy.git import contents, files, index, refs, worktrees
 from prodigy.git.command import TREE_TIMEOUT_S, Completed, GitError, GitTimeout
 from prodigy.git.obstacles import PathsInTheWay, untracked_in_the_way
 from prodigy.git.private import NO_HEAD, PrivateGit
@@ -17,6 +17,8 @@ from prodigy.git.private import NO_HEAD, PrivateGit
 # Larger leftovers are named to the user instead of kept. Bytes.
 MAX_FILE_BYTES = 10_000_000
 MAX_TOTAL_BYTES = 200_000_000
+# Up to so many files a snapshot is made without git.
+FEW_FILES = 50
 
 _SNAPSHOT_MESSAGE = "prodigy: uncommitted work at the end of a step"
 
@@ -52,6 +54,17 @@ class _Leftovers:
     left_out: tuple[str, ...]
 
 
+@dataclass
+class LastLook:
+    """What a look at all files found.
+
+    differing: path -> state as `git status` tells it, of what differed from the commit the private index stands
+    at, if it still stands there and nobody has worked in the tree since; None when that is not known.
+    """
+
+    differing: Mapping[str, str] | None = None
+
+
 @dataclass(frozen=True)
 class PrivateTree:
     """One worktree as seen through the private git directory. One thread at a time may use it.
@@ -66,6 +79,7 @@ class PrivateTree:
     git_dir: Path
     directory: Path
     timeout_s: float = TREE_TIMEOUT_S
+    last_look: LastLook = field(default_factory=LastLook, compare=False, repr=False)
 
     @property
     def index(self) -> Path:
@@ -85,14 +99,16 @@ class PrivateTree:
             raise GitError(f"HEAD names {head.ref}, which has no commits", where=str(self.work_tree))
         return head.oid
 
-    def fresh(self, commit: str, keep_ignored: Sequence[str] = ()) -> None:
+    def fresh(self, commit: str, keep_ignored: Sequence[str] = (), *, looked_at: bool = False) -> None:
         """Make the worktree exactly `commit`, detached, with nothing left of what was there before.
 
-        keep_ignored: patterns as in .gitignore of what may stay, e.g. a build cache.
+        keep_ignored: patterns as in .gitignore of what may stay, e.g. a build cache. looked_at: nobody has worked
+        in it since the last `snapshot`, so that not every file has to be looked at again.
         """
         _require_oid(commit)
         clean = ("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep_ignored))
-        self._populate(commit, clean, purge=True)
+        if not (looked_at and self._refresh(commit, clean)):
+            self._populate(commit, clean, purge=True)
         self._publish(commit, _NEEDED)
 
     def step_forward(self, old: str, new: str) -> None:
@@ -108,11 +124,15 @@ class PrivateTree:
     def snapshot(self) -> Snapshot:
         """Record the state of the worktree, which stays as it is."""
         head = self.head()
+        if self._is_all_committed(head):
+            return Snapshot(head, None)
         leftovers = self._leftovers(head)
         if not leftovers.written and not leftovers.deleted:
             return Snapshot(head, None, leftovers.left_out)
-        with self._scratch_index() as scratch:
-            tree = self._write_tree(scratch, leftovers)
+        tree = self._tree_without_git(head, leftovers)
+        if tree is None:
+            with self._scratch_index() as scratch:
+                tree = self._write_tree(scratch, leftovers)
         return Snapshot(head, self.private.commit(tree, [head], _SNAPSHOT_MESSAGE), leftovers.left_out)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -201,6 +221,29 @@ class PrivateTree:
             self.work_tree.mkdir(parents=True)
         worktrees.repair_links(self.work_tree, self.git_dir)
 
+    def _refresh(self, commit: str, clean: Sequence[str]) -> bool:
+        """`fresh` for files that were looked at since somebody worked on them: only what differed is written.
+
+        Otherwise, or when something is unusual, False, and nothing has been achieved.
+        """
+        found, standing = self.last_look.differing, self._standing()
+        if found is None or standing is None:
+            return False
+        changes = self.private.few_changes(standing, commit)
+        edited = {path for path, state in found.items() if state != "??"}
+        if changes is None or not edited <= changes.keys():
+            return False
+        self._prepare()
+        try:
+            if changes:
+                with self._standing_at(commit):
+                    self._run("read-tree", "--reset", "-u", standing, commit)
+            self.last_look.differing = None
+            self._run(*clean)
+            return self._sweep(purge=True)
+        except GitError:
+            return False
+
     def _populate(self, commit: str, clean: Sequence[str], *, purge: bool) -> None:
         """Make the files those of `commit`, and run `clean`. purge: see `_sweep`."""
         self._prepare()
@@ -262,6 +305,7 @@ class PrivateTree:
         """While the index changes its mark says that it stands nowhere, so that a crash does not leave a
         wrong one.
         """
+        self.last_look.differing = None
         self._mark(None)
         yield
         self._mark(commit)
@@ -272,16 +316,47 @@ class PrivateTree:
     def _index_at(self, commit: str) -> None:
         """Move the private index, not the files, to `commit`; what it knows of unchanged files stays."""
         files.remove(self.directory / "index.lock")
-        mark = files.read_small(self.directory / "HEAD")
-        if mark != f"{commit}\n".encode() or not self.index.exists():
+        if self._standing() != commit:
             with self._standing_at(commit):
                 self._run("read-tree", "--reset", commit)
+
+    def _standing(self) -> str | None:
+        """The commit that the private index stands at, None when it is not known."""
+        mark = os.fsdecode(files.read_small(self.directory / "HEAD") or b"").removesuffix("\n")
+        return mark if refs.is_oid(mark) and self.index.exists() else None
+
+    def _is_all_committed(self, head: str) -> bool:
+        """Whether all that was done since the index was moved is in the commit `head`, and the files are as there.
+
+        To find that out the index stays where it is: moving it takes as long as looking at all files again.
+        """
+        self.last_look.differing = None
+        standing = self._standing()
+        changes = None if standing in (None, head) else self.private.few_changes(standing, head)
+        if standing is None or changes is None:
+            return False
+        differing = {path: state for state, path in self._status(standing)}
+        if differing.keys() != changes.keys():
+            return False
+        length = self.private.oid_length
+        if not all(contents.holds(self.work_tree / path, entry, length) for path, entry in changes.items()):
+            return False
+        self.last_look.differing = differing
+        return True
+
+    def _tree_without_git(self, head: str, leftovers: _Leftovers) -> str | None:
+        """The tree of `head` with the leftovers; None when they are many, or may be another thing in a commit."""
+        written, deleted = leftovers.written, leftovers.deleted
+        if len(written) + len(deleted) > FEW_FILES or b".gitattributes" in self.index.read_bytes():
+            return None
+        return contents.tree_of(self.private, self.work_tree, head, written, deleted)
 
     def _status(self, head: str) -> list[tuple[str, str]]:
         """What differs from `head`: two letters and the path, untracked files one by one, directories with a
         slash at the end.
         """
         self._index_at(head)
+        self.last_look.differing = None
         what = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=all", "--no-renames")
         try:
             records = self._run(*what).records()
@@ -290,6 +365,7 @@ class PrivateTree:
             files.remove_special(self.work_tree)
             files.remove(self.directory / "index.lock")
             records = self._run(*what).records()
+        self.last_look.differing = {record[3:]: record[:2] for record in records}
         return [(record[:2], record[3:]) for record in records]
 
     def _leftovers(self, head: str, *, tracked_only: bool = False, leave: Collection[str] = ()) -> _Leftovers:
@@ -301,7 +377,7 @@ class PrivateTree:
             if state[1] == "D":
                 deleted.append(path)
                 continue
-            size = _size_to_keep(self.work_tree / path)
+            size = contents.size_to_keep(self.work_tree / path, MAX_FILE_BYTES)
             if size is None or total + size > MAX_TOTAL_BYTES:
                 left_out.append(path)
             else:
@@ -329,21 +405,6 @@ class PrivateTree:
                 names = b"".join(os.fsencode(path) + b"\0" for path in paths)
                 self._run("update-index", *how, "-z", "--stdin", scratch=scratch, stdin=names)
         return self._run("write-tree", scratch=scratch).line
-
-
-def _size_to_keep(path: Path) -> int | None:
-    """The size of a file or link that a snapshot can hold, in bytes; None when it cannot hold it."""
-    try:
-        status = path.lstat()
-    except (PermissionError, NotADirectoryError):
-        return None
-    except FileNotFoundError:
-        return 0  # gone since git looked: `update-index --remove` takes it for deleted
-    if stat.S_ISLNK(status.st_mode):
-        return 0
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES or not os.access(path, os.R_OK):
-        return None
-    return status.st_size
 
 
 def _require_oid(commit: str) -> None:

@@ -123,10 +123,11 @@ class Store:
         """What to tell the user when SQLite fails: a full disk can be mended, a damaged file can't."""
         where = str(self.directory / "run.db")
         if isinstance(error, sqlite3.OperationalError):
+            first = "Make room" if "full" in str(error) else "Mend that"
             return EnvironmentProblem(
                 f"the run's database can't be {verb}: {error}",
                 where=where,
-                hint="Mend it, then resume; nothing is lost.",
+                hint=f"{first}, then: prodigy resume {self.directory.name}. Nothing is lost.",
             )
         return CorruptState(
             f"the run's database can't be {verb}: {error}",

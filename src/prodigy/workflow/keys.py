@@ -42,14 +42,14 @@ WORKFLOW = KeyTable(
     | _words(
         """
         name mode description setup map reduce steps settings parallel_worktrees retry_defaults workspace
-        on_uncommitted shell_options
+        on_uncommitted shell_options agents
         """
     ),
     later=_POLICY_LATER
     | _words(
         """
         merge env secrets env_files profiles imports extends template parameters defaults workflows
-        agents config version budget
+        config version budget
         """
     ),
     synonyms={"commands": "steps", "tasks": "steps"},
@@ -75,6 +75,9 @@ MAPREDUCE = KeyTable(
     later=_POLICY_LATER | _words("setup workspace budget on_uncommitted shell_options"),
     synonyms={},
 )
+
+# One agent below `agents:`.
+AGENT = KeyTable(runs=_words("command args model"), later=_words("kind env idle_timeout timeout sandbox"), synonyms={})
 
 WORKSPACE = KeyTable(
     runs=_words("include setup keep_ignored"), later=_words("isolation reuse name teardown keep_failed"), synonyms={}

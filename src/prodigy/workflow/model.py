@@ -180,6 +180,15 @@ class Step(_Value):
         return "map"
 
 
+class AgentSettings(_Value):
+    """How the workflow wants an agent program started: another program, a model, more arguments."""
+
+    name: str
+    command: tuple[str, ...] | None = None
+    model: str | None = None
+    args: tuple[str, ...] = ()
+
+
 class Workflow(_Value):
     """A whole workflow. A step's number, the key of everything it does, is its place in its list, from 1.
 
@@ -188,8 +197,14 @@ class Workflow(_Value):
 
     name: str
     steps: tuple[Step, ...] = Field(min_length=1)
+    agents: tuple[AgentSettings, ...] = ()
     workspace: Workspace = Workspace()
     source: str
+
+
+def agent_settings(workflow: Workflow, name: str) -> AgentSettings:
+    """What the workflow says of the agent `name`."""
+    return next((settings for settings in workflow.agents if settings.name == name), AgentSettings(name=name))
 
 
 def fingerprint(step: Step) -> str:

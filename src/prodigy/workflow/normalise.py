@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence as AbstractSequence
 
 from prodigy.workflow import keys
+from prodigy.workflow.agent_keys import read_agents
 from prodigy.workflow.captures import declared_names
 from prodigy.workflow.fan_outs import check_default_policy, read_fan_out, read_uncommitted, read_workspace
-from prodigy.workflow.model import Step, Workflow, Workspace
+from prodigy.workflow.model import AgentSettings, Step, Workflow, Workspace
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.steps import Defaults, StepReader
 from prodigy.workflow.values import (
@@ -38,6 +39,9 @@ def normalise(document: Document, source: str, default_name: str, findings: Find
     else:
         _refuse_root(root, findings)
         return None
+    agents: tuple[AgentSettings, ...] = ()
+    if isinstance(root, Mapping) and "agents" in root.entries:
+        agents = read_agents(root.entries["agents"].value, findings)
     workspace = _workspace(reader, root)
     reader.finish()
     if findings.problems or document.problems:
@@ -45,7 +49,7 @@ def normalise(document: Document, source: str, default_name: str, findings: Find
     if not steps:
         findings.problem(root.at, "this workflow has no steps", _EXAMPLE)
         return None
-    return Workflow(name=name, steps=tuple(steps), workspace=workspace, source=source)
+    return Workflow(name=name, steps=tuple(steps), agents=agents, workspace=workspace, source=source)
 
 
 def _workspace(reader: StepReader, root: Node) -> Workspace:
