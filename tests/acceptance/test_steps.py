@@ -119,6 +119,26 @@ def test_captures_of_a_finished_step_survive_a_resume(project: Project) -> None:
     assert project.tally() == {"ran": 1}
 
 
+def test_an_output_file_is_part_of_the_result_and_never_lands_outside(project: Project) -> None:
+    outside = project.folder / "outside"
+    outside.mkdir()
+    text = """
+map:
+  input: printf 'a\\nb\\n'
+  agent_template:
+    - shell: echo said ${item}
+      output: reports/${item}/out.txt
+    - shell: if [ ${item} = b ]; then ln -s "$SHARED/outside" link; fi; mkdir -p link; echo x
+      output_file: link/out.txt
+"""
+    assert run(project, text, code=3)["items"]["failed"] == 1
+    assert (project.repo / "reports/a/out.txt").read_text() == "said a\n"
+    assert (project.repo / "link/out.txt").read_text() == "x\n"
+    assert list(outside.iterdir()) == []
+    (letter,) = project.prodigy("dlq", "list", "--json").json
+    assert "`output_file` can't be written" in letter["failure_history"][0]["error_message"]
+
+
 # Conditions -------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,12 @@ from prodigy import __version__
 
 
 class _LazyGroup(click.Group):
-    places: Mapping[str, tuple[str, str]]
+    places: Mapping[str, tuple[str, str, str]]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Without asking the commands themselves, which would import all of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in self.places.items()])
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.places)
@@ -19,7 +24,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in self.places:
             return None
-        module, attribute = self.places[cmd_name]
+        module, attribute, _ = self.places[cmd_name]
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
@@ -36,8 +41,8 @@ class _LazyGroup(click.Group):
             raise
 
 
-def command_group(places: Mapping[str, tuple[str, str]]) -> click.Group:
-    """The command `prodigy`. places: command -> module and attribute."""
+def command_group(places: Mapping[str, tuple[str, str, str]]) -> click.Group:
+    """The command `prodigy`. places: command -> module, attribute, and what it does in a few words."""
     _cli.places = places
     return _cli
 

@@ -10,23 +10,23 @@ import sys
 
 from prodigy import __version__
 
-# command -> (module, attribute); a module is imported when its command is used.
+# command -> (module, attribute, what it does); a module is imported when its command is used.
 _COMMANDS = {
-    "run": ("prodigy.cli.runs", "run_command"),
-    "resume": ("prodigy.cli.runs", "resume_command"),
-    "cancel": ("prodigy.cli.runs", "cancel_command"),
-    "detach": ("prodigy.cli.runs", "detach_command"),
-    "attach": ("prodigy.cli.attach", "attach_command"),
-    "exec": ("prodigy.cli.generated", "exec_command"),
-    "batch": ("prodigy.cli.generated", "batch_command"),
-    "status": ("prodigy.cli.show", "status_command"),
-    "events": ("prodigy.cli.events", "events_group"),
-    "logs": ("prodigy.cli.logs", "logs_command"),
-    "worktree": ("prodigy.cli.worktree", "worktree_group"),
-    "validate": ("prodigy.cli.validate", "validate_command"),
-    "dlq": ("prodigy.cli.dlq", "dlq_group"),
-    "doctor": ("prodigy.cli.doctor", "doctor_command"),
-    "demo": ("prodigy.cli.demo", "demo_command"),
+    "run": ("prodigy.cli.runs", "run_command", "Run WORKFLOW on the repository you stand in."),
+    "resume": ("prodigy.cli.runs", "resume_command", "Go on with RUN where it stands."),
+    "cancel": ("prodigy.cli.runs", "cancel_command", "End what runs of RUN; it can be resumed later."),
+    "detach": ("prodigy.cli.runs", "detach_command", "Let RUN go on in the background."),
+    "attach": ("prodigy.cli.attach", "attach_command", "Watch RUN, which another process drives."),
+    "exec": ("prodigy.cli.generated", "exec_command", "Run one step and merge what it commits."),
+    "batch": ("prodigy.cli.generated", "batch_command", "Run one step for each file that matches PATTERN."),
+    "status": ("prodigy.cli.show", "status_command", "Show RUN, or list the runs of this repository."),
+    "events": ("prodigy.cli.events", "events_group", "What happened in a run."),
+    "logs": ("prodigy.cli.logs", "logs_command", "What the steps of RUN printed."),
+    "worktree": ("prodigy.cli.worktree", "worktree_group", "The worktrees that runs use."),
+    "validate": ("prodigy.cli.validate", "validate_command", "List every problem of WORKFLOW at its place."),
+    "dlq": ("prodigy.cli.dlq", "dlq_group", "The dead letter queue: items that failed."),
+    "doctor": ("prodigy.cli.doctor", "doctor_command", "Check whether this machine is fit for runs."),
+    "demo": ("prodigy.cli.demo", "demo_command", "See a whole run on a real package."),
 }
 BUG_EXIT_CODE = 70
 _NO_WINDOWS = (

@@ -11,10 +11,10 @@ from typing import TypedDict
 from prodigy.engine import refs
 from prodigy.engine.captures import Scope
 from prodigy.engine.control import Interrupted
-from prodigy.engine.execution import Outcome, Site
 from prodigy.engine.furnish import furnish
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
+from prodigy.engine.site import Outcome, Site
 from prodigy.engine.tamper import TamperCheck
 from prodigy.executors.base import ProcessState, Snapshot, Workspace
 from prodigy.git.merge import Conflict

@@ -57,7 +57,7 @@ def captured(step: Step, row: StepRow | None, directory: Path | None) -> dict[st
         return {}
     if row is None or row.skipped or directory is None:
         return {name: None for given in step.capture.names for name in (given, *(f"{given}.{p}" for p in _PARTS))}
-    output = Deferred(lambda: output_of(step, row, directory))
+    output = Deferred(lambda: output_of(step, directory, row.exit_code))
     succeeded = row.kind is None
     form = step.capture
     facts: dict[str, object] = {
@@ -74,10 +74,10 @@ def captured(step: Step, row: StepRow | None, directory: Path | None) -> dict[st
     return found
 
 
-def output_of(step: Step, row: StepRow, directory: Path) -> str:
+def output_of(step: Step, directory: Path, exit_code: int | None) -> str:
     """What the step printed, without the line ends at its end; of an agent, its last answer."""
     if isinstance(step.action, Agent):
-        return read_transcript(agent(step.action.use), directory / "stdout", row.exit_code).text
+        return read_transcript(agent(step.action.use), directory / "stdout", exit_code).text
     stream = step.capture.stream if step.capture else "stdout"
     names = {"stdout": ("stdout",), "stderr": ("stderr",), "both": ("stdout", "stderr"), "none": ()}[stream]
     return "".join(_text(directory / name, strip=False) for name in names).rstrip("\r\n")

@@ -9,29 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import functools
-import json
-import os
-import re
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prodigy.agents import agent
-from prodigy.agents.base import AgentRequest
-from prodigy.engine.captures import Scope
+from prodigy.engine.captures import output_of
 from prodigy.engine.control import Control, Interrupted
+from prodigy.engine.site import Site
+from prodigy.engine.spec import path_below, spec_of
 from prodigy.engine.summary import Counters
 from prodigy.engine.verdict import judge_execution, output_tail
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import (
-    DEFAULT_IDLE_TIMEOUT_S,
-    DEFAULT_TIMEOUT_S,
     Exit,
-    ProcessSpec,
     ProcessState,
     Snapshot,
-    Workspace,
 )
 from prodigy.git.command import GitError
 from prodigy.state import events as ev
@@ -39,58 +30,19 @@ from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import execution_path
 from prodigy.store.rows import StepRow
 from prodigy.store.store import Store
-from prodigy.workflow.interpolate import interpolate_text
 from prodigy.workflow.model import (
     Agent,
-    AgentSettings,
     Handler,
-    Shell,
     Step,
     Workflow,
-    agent_settings,
     fingerprint,
 )
-from prodigy.workflow.policies import outside
-from prodigy.workflow.shell_words import ShellScript, compile_script
 
-DEFAULT_SHELL_OPTIONS = ("-e", "-o", "pipefail")
-# What `--args` and `--map` give. In scripts these are plain environment variables; in other texts we put them in.
-INPUT_NAMES = frozenset({"ARG", "ARGUMENT", "FILE", "FILE_PATH"})
-_BARE_INPUT = re.compile(r"\$(ARG|ARGUMENT|FILE|FILE_PATH)\b")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where a list of steps runs.
-
-    prefix: the step path of the list, e.g. `it1/3/i0042/a2`. scope: what placeholders may name.
-    env: the environment of the steps. keep: makes the commits of a boundary reachable before it is recorded;
-    it is told whether the boundary is the run's from now on, and may object to what it is given.
-    item: the item's JSON for PRODIGY_ITEM_FILE, None outside items. inner: whether the steps belong to another step,
-    as checks and handlers do, which alone decides what becomes of their work.
-    """
-
-    workspace: Workspace
-    prefix: str
-    scope: Scope
-    env: Mapping[str, str]
-    keep: Callable[[Snapshot, bool], Awaitable[Failure | None]]
-    item: object | None = None
-    inner: bool = False
-
-    def below(self, prefix: str, names: Mapping[str, object]) -> Site:
-        """The place of the steps that belong to one of this place's steps."""
-        return replace(self, prefix=prefix, scope=self.scope.with_names(names), inner=True)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How steps ended, and the workspace's boundary then. names: what later steps may name because of them."""
-
-    boundary: Snapshot
-    failure: Failure | None = None
-    names: Mapping[str, object] | None = None
+class OutputError(ProdigyError):
+    """A step's output can't go where the workflow wants it."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +103,7 @@ class Executions:
 
     async def _start_and_wait(self, step: Step, execution: str, site: Site, before: Snapshot) -> Exit:
         try:
-            spec = self._spec(step, execution, site)
+            spec = spec_of(step, execution, site, self.shell, self.workflow)
         except ProdigyError as error:  # values that do not fit their places
             hint = f" ({error.hint})" if error.hint else ""
             return Exit(None, "not_started", 0.0, 0.0, f"{error.what}{hint}")
@@ -190,46 +142,6 @@ class Executions:
         await site.workspace.restore(before)
         self.store.record(ev.StepLost(path=execution, reason=reason))
 
-    # Starting ----------------------------------------------------------------------------------------------
-
-    def _spec(self, step: Step, execution: str, site: Site) -> ProcessSpec:
-        """The process to start. Raises ProdigyError when a value does not fit its place."""
-        directory = site.workspace.directory(execution)
-        files: dict[str, bytes] = {}
-        env = dict(site.env)
-        if site.item is not None:
-            files["item.json"] = json.dumps(site.item, ensure_ascii=False).encode("utf-8", "surrogatepass")
-            env["PRODIGY_ITEM_FILE"] = str(directory / "item.json")
-        for name, text in step.policy.env:
-            env[name] = interpolate_text(text, site.scope)
-        cwd = _working_dir(step, site)
-        stdin = b""
-        if isinstance(step.action, Shell):
-            argv = self._script(step.action, directory, site.scope, files, env)
-        else:
-            assert isinstance(step.action, Agent)
-            settings = agent_settings(self.workflow, step.action.use)
-            argv, stdin = _agent_call(step.action, settings, cwd, site.scope, files, env)
-        policy = step.policy
-        return ProcessSpec(
-            argv=argv,
-            env=env,
-            cwd=cwd,
-            files=files,
-            stdin=stdin,
-            timeout_s=policy.timeout_s or DEFAULT_TIMEOUT_S,
-            idle_timeout_s=policy.idle_timeout_s or DEFAULT_IDLE_TIMEOUT_S,
-        )
-
-    def _script(
-        self, action: Shell, directory: Path, scope: Scope, files: dict[str, bytes], env: dict[str, str]
-    ) -> tuple[str, ...]:
-        bound = compiled(action.text, frozenset(scope) - INPUT_NAMES).bind(scope, str(directory))
-        files |= {"script": bound.script, **bound.files}
-        env |= bound.env
-        options = DEFAULT_SHELL_OPTIONS if action.options is None else action.options
-        return (self.shell, "--noprofile", "--norc", *options, str(directory / "script"))
-
     # Ending ------------------------------------------------------------------------------------------------
 
     async def _finish(
@@ -239,13 +151,14 @@ class Executions:
         directory = site.workspace.directory(execution)
         told = None
         try:
+            if exit_.reason != "not_started" and step.capture and step.capture.file:
+                await _write_output(step, step.capture.file, directory, site, exit_)
             boundary = await site.workspace.snapshot()
-        except (GitError, OSError) as error:
+        except (GitError, OSError, OutputError) as error:
             if isinstance(error, OSError) and error.errno in _DISK_FULL:
                 raise
-            failure = Failure(
-                f"the step left a worktree that can't be read: {error}", kind="worktree_error", step=execution
-            )
+            what = str(error) if isinstance(error, OutputError) else f"its worktree can't be read: {error}"
+            failure = Failure(f"the step has ended, but {what}", kind="worktree_error", step=execution)
         else:
             judged = await asyncio.to_thread(judge_execution, step, execution, directory, since, boundary, exit_)
             failure, told = judged.failure, judged.agent
@@ -298,40 +211,6 @@ def on_failure(handler: Handler) -> bool:
     return handler.on not in ("success", 0)
 
 
-def _working_dir(step: Step, site: Site) -> str:
-    root = site.workspace.path
-    if step.policy.working_dir is None:
-        return str(root)
-    below = interpolate_text(step.policy.working_dir, site.scope)
-    problem = outside(below)
-    if problem is None and not (root / below).resolve().is_relative_to(root.resolve()):
-        problem = f"{below} leads out of the worktree"
-    if problem:
-        raise ProdigyError(f"working_dir: {problem}")
-    return str(root / below)
-
-
-def _agent_call(
-    action: Agent, settings: AgentSettings, cwd: str, scope: Scope, files: dict[str, bytes], env: dict[str, str]
-) -> tuple[tuple[str, ...], bytes]:
-    """(arguments, standard input) of the agent program."""
-    given = INPUT_NAMES.intersection(scope)
-    text = _BARE_INPUT.sub(lambda name: f"${{{name[1]}}}" if name[1] in given else name[0], action.prompt)
-    prompt = interpolate_text(text, scope, INPUT_NAMES)
-    files["prompt.txt"] = prompt.encode("utf-8", "surrogateescape")
-    request = AgentRequest(
-        prompt=prompt,
-        directory=cwd,
-        command=settings.command,
-        model=settings.model,
-        args=settings.args,
-        as_root=os.geteuid() == 0,
-    )
-    invocation = agent(action.use).start(request)
-    env |= invocation.env
-    return invocation.argv, invocation.stdin
-
-
 def _left_out(execution: str, paths: tuple[str, ...]) -> str:
     more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
     return (
@@ -340,7 +219,11 @@ def _left_out(execution: str, paths: tuple[str, ...]) -> str:
     )
 
 
-@functools.lru_cache(maxsize=1024)
-def compiled(text: str, names: frozenset[str]) -> ShellScript:
-    """The script of a shell text; `names` are those of ours in it."""
-    return compile_script(text, names)
+async def _write_output(step: Step, file: str, directory: Path, site: Site, exit_: Exit) -> None:
+    """Put the step's output where `output_file` says. Raises OutputError."""
+    try:
+        path = path_below(file, site)
+        text = await asyncio.to_thread(output_of, step, directory, exit_.code)
+        await site.workspace.write(path, f"{text}\n".encode("utf-8", "surrogateescape") if text else b"")
+    except (ProdigyError, OSError) as error:
+        raise OutputError(f"`output_file` can't be written: {error}") from error

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from prodigy.engine.captures import Scope
-from prodigy.engine.execution import Site
 from prodigy.engine.run import Run
+from prodigy.engine.site import Site
 from prodigy.executors.base import Snapshot, Workspace
 from prodigy.state.dead_letter import Failure
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from os import close as close_descriptor
 from pathlib import Path
@@ -36,6 +38,19 @@ from prodigy.workflow.model import Workflow
 Listener = Callable[[ev.Event], None]
 
 
+# Bytes. A block that is larger goes back to the system when it is freed.
+_LARGE_BLOCK = 512 * 1024
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+
+
+def _keep_memory_flat() -> None:
+    """Large blocks are to be given back at once: left to itself, glibc learns to keep them, and its heap fragments
+    with every item (measured: 1.3 KB an item)."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library has no such knob
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+
+
 @asynccontextmanager
 async def opened_run(
     run_id: str, control: Control, listener: Listener, choose: Callable[[Options], Options]
@@ -45,6 +60,7 @@ async def opened_run(
     Raises UsageError when there is no such run, RunLocked when another process works on it, EnvironmentProblem
     when the repository or the shell is not there.
     """
+    _keep_memory_flat()
     directory = run_directory(run_id)
     if not directory.is_dir():
         raise UsageError(f"there is no run {run_id}", hint="`prodigy status` lists the runs.")

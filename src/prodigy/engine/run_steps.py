@@ -10,10 +10,10 @@ from pathlib import Path
 from prodigy.engine import refs
 from prodigy.engine.attempt import end_step
 from prodigy.engine.captures import Scope
-from prodigy.engine.execution import Outcome, Site
 from prodigy.engine.furnish import furnish
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
+from prodigy.engine.site import Outcome, Site
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import RUN_SLOT, Snapshot, Workspace
 from prodigy.git.repo import ANY, RefChange

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from prodigy.engine.captures import captured
 from prodigy.engine.control import Control
-from prodigy.engine.execution import Execution, Executions, Outcome, Site
+from prodigy.engine.execution import Execution, Executions
+from prodigy.engine.site import Outcome, Site
 from prodigy.engine.summary import Counters
 from prodigy.executors.base import Snapshot
 from prodigy.state import events as ev

@@ -10,7 +10,6 @@ from prodigy.agents.base import Verdict, read_transcript
 from prodigy.engine.captures import CaptureError, formed, output_of
 from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, Exit, Snapshot
 from prodigy.state.dead_letter import Failure
-from prodigy.store.rows import StepRow
 from prodigy.workflow.model import Agent, Step
 
 TAIL_BYTES = 4096
@@ -33,7 +32,7 @@ def judge_execution(
     since: the boundary before the step's first try.
     """
     told = _agent_verdict(step, directory, exit_)
-    verdict = _judge(step, since, after, exit_, told) or _bad_capture(step, execution, directory, exit_)
+    verdict = _judge(step, since, after, exit_, told) or _bad_capture(step, directory, exit_)
     if verdict is None:
         return Judged(None, told)
     kind, message = verdict
@@ -82,15 +81,13 @@ def _judge(step: Step, since: Snapshot, after: Snapshot, exit_: Exit, told: Verd
     return None
 
 
-def _bad_capture(step: Step, execution: str, directory: Path, exit_: Exit) -> tuple[str, str] | None:
+def _bad_capture(step: Step, directory: Path, exit_: Exit) -> tuple[str, str] | None:
     """A step whose output has not the form it promises has failed."""
     capture = step.capture
     if capture is None or capture.format not in ("json", "number"):
         return None
-    path, _, number = execution.rpartition("/t")
-    row = StepRow(path, int(number), "finished", None, None, exit_.code, exit_.duration_s, None, None)
     try:
-        formed(capture, output_of(step, row, directory), succeeded=True)
+        formed(capture, output_of(step, directory, exit_.code), succeeded=True)
     except CaptureError as error:
         return "validation_failed", error.what
     return None

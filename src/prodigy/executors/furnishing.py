@@ -26,12 +26,13 @@ class Furnishing:
     include: Sequence[str] = ()
     keep_ignored: Sequence[str] = ()
 
-    def make_fresh(self, tree: PrivateTree, commit: str, *, looked_at: bool = False) -> None:
-        """Make the worktree `commit` and nothing else but what is kept and included. Raises EnvironmentProblem.
+    def tidy(self, tree: PrivateTree, likely: str) -> bool:
+        """`PrivateTree.tidy`, of a worktree that gets nothing but its commit."""
+        return not self.include and tree.tidy(likely, [files.exact_pattern(path) for path in self.keep_ignored])
 
-        looked_at: nobody has worked in it since its last snapshot.
-        """
-        tree.fresh(commit, [files.exact_pattern(path) for path in self.keep_ignored], looked_at=looked_at)
+    def make_fresh(self, tree: PrivateTree, commit: str) -> None:
+        """Make the worktree `commit` and nothing else but what is kept and included. Raises EnvironmentProblem."""
+        tree.fresh(commit, [files.exact_pattern(path) for path in self.keep_ignored])
         for path in self.include:
             try:
                 _copy(self.source / path, tree.work_tree, path)

@@ -12,7 +12,7 @@ from prodigy.errors import EnvironmentProblem
 from prodigy.executors.base import DEFAULT_GRACE_S, RUN_SLOT, Exit, ProcessSpec, ProcessState, Snapshot
 from prodigy.executors.furnishing import FURNISHED, NOTHING_MORE, Furnishing
 from prodigy.executors.processes import Processes
-from prodigy.git import worktrees
+from prodigy.git import files, worktrees
 from prodigy.git.command import GitError
 from prodigy.git.obstacles import PathsInTheWay
 from prodigy.git.private import PrivateGit
@@ -54,6 +54,9 @@ class LocalWorkspace:
 
     async def fresh(self, commit: str) -> None:
         await asyncio.to_thread(self.furnishing.make_fresh, self.tree, commit)
+
+    async def write(self, path: str, data: bytes) -> None:
+        await asyncio.to_thread(files.write_below, self.path, path, data)
 
     def is_furnished(self) -> bool:
         return (self.tree.directory / FURNISHED).exists()
@@ -117,6 +120,7 @@ class LocalExecutor:
         self._known: dict[str, PrivateTree] = self._existing()
         self._wanted = 1
         self._fresh_at: dict[str, str] = {}
+        self._tidy: set[str] = set()  # slots that only lack the commit they are opened at
         self._making_fresh: dict[str, asyncio.Task[None]] = {}
 
     def _existing(self) -> dict[str, PrivateTree]:
@@ -138,7 +142,7 @@ class LocalExecutor:
     def reserve(self) -> str:
         slots = [slot for slot in self._known if slot != RUN_SLOT]
         free = sorted(slot for slot in slots if slot not in self._taken)
-        ready = [slot for slot in free if slot in self._fresh_at]
+        ready = [slot for slot in free if slot in self._fresh_at or slot in self._tidy]
         may_grow = len(slots) < self._wanted
         slot = (ready or (not may_grow and free) or [self._new_slot()])[0]
         self._taken.add(slot)
@@ -156,9 +160,13 @@ class LocalExecutor:
             await task
         fresh_at = self._fresh_at.pop(slot, None)
         tree = self._known.get(slot)
+        tidy = slot in self._tidy
+        self._tidy.discard(slot)
         if tree is not None and fresh_at != base:
             try:
-                if fresh_at is None:
+                if tidy and await asyncio.to_thread(tree.catch_up, base):
+                    pass
+                elif fresh_at is None:
                     await asyncio.to_thread(self._furnishing.make_fresh, tree, base)
                 else:
                     await asyncio.to_thread(tree.step_forward, fresh_at, base)
@@ -193,8 +201,12 @@ class LocalExecutor:
         self._making_fresh[slot] = asyncio.create_task(self._make_fresh(slot, next_base))
 
     async def _make_fresh(self, slot: str, base: str) -> None:
+        tree = self._known[slot]
         try:
-            await asyncio.to_thread(self._furnishing.make_fresh, self._known[slot], base, looked_at=True)
+            if await asyncio.to_thread(self._furnishing.tidy, tree, base):
+                self._tidy.add(slot)
+                return
+            await asyncio.to_thread(self._furnishing.make_fresh, tree, base)
         except (GitError, OSError):
             return  # whoever opens the slot next will see what is wrong
         self._fresh_at[slot] = base

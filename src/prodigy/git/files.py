@@ -97,6 +97,25 @@ def lexists(path: Path) -> bool:
     return os.path.lexists(path)
 
 
+def write_below(root: Path, path: str, data: bytes) -> None:
+    """Write the file `path` below `root`, making its directories. Raises OSError when a link stands in the way: what
+    is written never lands outside."""
+    *parents, name = [part for part in path.split("/") if part not in ("", ".")]
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parents:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=directory)
+            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            os.close(directory)
+            directory = below
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(name, flags, 0o666, dir_fd=directory), "wb") as file:
+            file.write(data)
+    finally:
+        os.close(directory)
+
+
 def exact_pattern(path: str) -> str:
     """A pattern of .gitignore that matches exactly `path`, counted from the root of the work tree."""
     return "/" + "".join(f"\\{character}" if character in "\\*?[ !#" else character for character in path)

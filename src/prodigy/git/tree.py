@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prodigy.git import contents, files, index, refs, worktrees
+from prodigy.git import contents, files, refs, worktrees
 from prodigy.git.command import TREE_TIMEOUT_S, Completed, GitError, GitTimeout
 from prodigy.git.obstacles import PathsInTheWay, untracked_in_the_way
 from prodigy.git.private import NO_HEAD, PrivateGit
+from prodigy.git.sweep import sweep
 
 # Larger leftovers are named to the user instead of kept. Bytes.
 MAX_FILE_BYTES = 10_000_000
@@ -99,17 +99,46 @@ class PrivateTree:
             raise GitError(f"HEAD names {head.ref}, which has no commits", where=str(self.work_tree))
         return head.oid
 
-    def fresh(self, commit: str, keep_ignored: Sequence[str] = (), *, looked_at: bool = False) -> None:
+    def fresh(self, commit: str, keep_ignored: Sequence[str] = ()) -> None:
         """Make the worktree exactly `commit`, detached, with nothing left of what was there before.
 
-        keep_ignored: patterns as in .gitignore of what may stay, e.g. a build cache. looked_at: nobody has worked
-        in it since the last `snapshot`, so that not every file has to be looked at again.
+        keep_ignored: patterns as in .gitignore of what may stay, e.g. a build cache.
         """
         _require_oid(commit)
         clean = ("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep_ignored))
-        if not (looked_at and self._refresh(commit, clean)):
-            self._populate(commit, clean, purge=True)
+        self._populate(commit, clean, purge=True)
         self._publish(commit, _NEEDED)
+
+    def tidy(self, likely: str, keep_ignored: Sequence[str] = ()) -> bool:
+        """What `fresh` can do before its commit is known, when nobody has worked here since the last `snapshot`.
+
+        Takes away what is not tracked. False when `catch_up` could not do the rest, and `fresh` is needed; likely: a
+        commit that is contained in the one to come.
+        """
+        found = self.last_look.differing
+        if found is None or not self._superseded(likely):
+            return False
+        self._prepare()
+        self.last_look.differing = None
+        self._run("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep_ignored))
+        if not self._sweep(purge=True):
+            return False
+        self.last_look.differing = {path: state for path, state in found.items() if state != "??"}
+        return True
+
+    def catch_up(self, commit: str) -> bool:
+        """Make the worktree exactly `commit`; nobody has used it since `tidy`. False when `fresh` is needed."""
+        standing = self._standing()
+        if standing is None or not self._superseded(commit):
+            return False
+        try:
+            if standing != commit:
+                with self._standing_at(commit):
+                    self._run("read-tree", "--reset", "-u", standing, commit)
+        except GitError:
+            return False
+        self._publish(commit, _NEEDED)
+        return True
 
     def step_forward(self, old: str, new: str) -> None:
         """Make the worktree exactly `new`. Nobody has used it since `fresh` made it exactly `old`.
@@ -221,28 +250,15 @@ class PrivateTree:
             self.work_tree.mkdir(parents=True)
         worktrees.repair_links(self.work_tree, self.git_dir)
 
-    def _refresh(self, commit: str, clean: Sequence[str]) -> bool:
-        """`fresh` for files that were looked at since somebody worked on them: only what differed is written.
-
-        Otherwise, or when something is unusual, False, and nothing has been achieved.
+    def _superseded(self, commit: str) -> bool:
+        """Whether the files were looked at since somebody worked on them, and whatever was edited is another one in
+        `commit` than in what the index stands at: then writing what these two disagree on is enough.
         """
         found, standing = self.last_look.differing, self._standing()
-        if found is None or standing is None:
-            return False
-        changes = self.private.few_changes(standing, commit)
-        edited = {path for path, state in found.items() if state != "??"}
-        if changes is None or not edited <= changes.keys():
-            return False
-        self._prepare()
-        try:
-            if changes:
-                with self._standing_at(commit):
-                    self._run("read-tree", "--reset", "-u", standing, commit)
-            self.last_look.differing = None
-            self._run(*clean)
-            return self._sweep(purge=True)
-        except GitError:
-            return False
+        changes = None if found is None or standing is None else self.private.few_changes(standing, commit)
+        return (
+            changes is not None and {path for path, state in (found or {}).items() if state != "??"} <= changes.keys()
+        )
 
     def _populate(self, commit: str, clean: Sequence[str], *, purge: bool) -> None:
         """Make the files those of `commit`, and run `clean`. purge: see `_sweep`."""
@@ -266,31 +282,7 @@ class PrivateTree:
                 self._run("read-tree", "--reset", "-u", commit)
 
     def _sweep(self, *, purge: bool) -> bool:
-        """Whether every tracked directory is there.
-
-        A tracked directory that was moved away, with a link left in its place, looks unchanged to
-        `read-tree`; then `clean` removes the link. purge: remove what `clean` leaves, repositories inside
-        tracked directories and the contents of submodules.
-        """
-        data = self.index.read_bytes()
-        complete = True
-        for name in index.directories(data, self.private.oid_length):
-            path = self.work_tree / name
-            try:
-                mode = path.lstat().st_mode
-            except (FileNotFoundError, NotADirectoryError):
-                complete = False
-                continue
-            if not stat.S_ISDIR(mode):
-                files.remove(path)
-                complete = False
-            elif purge and files.lexists(path / ".git"):
-                files.remove(path / ".git")
-        for name in index.gitlinks(data, self.private.oid_length) if purge else ():
-            files.remove(self.work_tree / name)
-            if complete:
-                (self.work_tree / name).mkdir()
-        return complete
+        return sweep(self.work_tree, self.index.read_bytes(), self.private.oid_length, purge=purge)
 
     def _publish(self, commit: str, keep: Collection[str]) -> None:
         """Give the worktree's own git the index and the detached HEAD that fit its files."""

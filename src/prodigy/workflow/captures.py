@@ -58,21 +58,21 @@ class CaptureReader:
             self._ids.setdefault(name, node.at)
         return name
 
-    def capture(self, entries: dict[str, Entry], step_id: str | None) -> Capture | None:
-        """The step's capture; None when nothing of it gets a name."""
+    def capture(self, entries: dict[str, Entry], step_id: str | None, file: str | None) -> Capture | None:
+        """The step's capture; None when nothing of it is kept. file: its `output_file`."""
         names = {step_id} if step_id else set()
         for key in ("capture", "capture_output"):
             if key in entries and (name := self._variable(entries[key].value, key)):
                 names.add(name)
         form = self._choice(entries, "capture_format", _FORMATS)
         stream = self._stream(entries)
-        if not names:
+        if not names and file is None:
             for key in ("capture_format", "capture_streams"):
                 if key in entries:
                     hint = "give the step a `capture` or an `id`"
                     self._findings.problem(entries[key].key.at, f"`{key}` without a name for what is captured", hint)
             return None
-        return Capture(names=tuple(sorted(names)), format=form or "string", stream=stream)
+        return Capture(names=tuple(sorted(names)), format=form or "string", stream=stream, file=file)
 
     def _choice(self, entries: dict[str, Entry], key: str, choices: tuple[CaptureFormat, ...]) -> CaptureFormat | None:
         return read_choice(entries[key].value, key, choices, self._findings) if key in entries else None

@@ -142,11 +142,15 @@ class Handler(_Value):
 
 
 class Capture(_Value):
-    """The names under which later steps see this step's result, and the form it has there."""
+    """What is kept of this step's output: the names under which later steps see it, and the form it has there.
 
-    names: tuple[str, ...]
+    file: a path below the worktree that it is written to as well; it may hold placeholders.
+    """
+
+    names: tuple[str, ...] = ()
     format: CaptureFormat = "string"
     stream: CaptureStream = "stdout"
+    file: str | None = None
 
 
 class Step(_Value):

@@ -190,11 +190,9 @@ class StepReader:
         action = self._action(entries, phase)
         policy, fallback = self._policy(entries, phase)
         step_id, name = self.captures.id(entries), self.label(entries)
-        capture = self.captures.capture(entries, step_id)
+        capture = self.captures.capture(entries, step_id, self._inner_path(entries, "output_file", phase))
         if capture:
             self._names |= frozenset(capture.names)
-        if "output_file" in entries:
-            self.findings.problem(entries["output_file"].key.at, later("output_file"), "redirect: `... > FILE`")
         checks = self._checks(entries, phase)
         handlers = (*read_handlers(self, entries, phase), *fallback)
         if action is None:
@@ -298,7 +296,7 @@ class StepReader:
             if key in entries
         }
         env = self._env(entries["env"].value, phase) if "env" in entries else ()
-        working_dir = self._working_dir(entries, phase)
+        working_dir = self._inner_path(entries, "working_dir", phase)
         retry, handler = self.retry(entries["retry"].value, phase) if "retry" in entries else (None, None)
         policy = Policy(**limits, env=env, working_dir=working_dir, retry=retry)
         return policy, (handler,) if handler else ()
@@ -334,16 +332,17 @@ class StepReader:
                 self.findings.problem(value.at, message, hint)
         return tuple((name, "" if value.kind == "null" else value.value) for name, value in variables)
 
-    def _working_dir(self, entries: dict[str, Entry], phase: Phase) -> str | None:
-        if "working_dir" not in entries:
+    def _inner_path(self, entries: dict[str, Entry], key: str, phase: Phase) -> str | None:
+        """A path below the worktree, which may hold placeholders."""
+        if key not in entries:
             return None
-        node = entries["working_dir"].value
-        text = read_text(node, "working_dir", self.findings)
+        node = entries[key].value
+        text = read_text(node, key, self.findings)
         if text is None or not isinstance(node, Scalar):
             return None
         check_plain_text(node, self.names(phase), self.text, self.findings)
         if problem := outside(text):
-            self.findings.problem(node.at, f"`working_dir`: {problem}", "name a directory below the worktree")
+            self.findings.problem(node.at, f"`{key}`: {problem}", "name a path below the worktree")
         return text
 
     def _checks(self, entries: dict[str, Entry], phase: Phase) -> tuple[Check, ...]:
