@@ -214,13 +214,14 @@ def test_limits_are_told_in_agents() -> None:
     assert checks.descriptors(1024).what == "1024 allowed: enough for 103 agents at a time"
     assert checks.descriptors(256).level == "warning"
     assert checks.descriptors(200).level == "problem"
-    assert checks.processes(None, 5).level == "ok"
-    assert checks.processes(4096, 100).level == "ok"
-    assert checks.processes(300, 100).level == "warning"
-    assert checks.processes(100, 110).level == "problem"
-    assert checks.memory(32 << 30).level == "ok"
-    assert checks.memory(2 << 30).hint == "Set max_parallel to 4 or less, or free some."
-    assert checks.memory(100 << 20).level == "problem"
+    assert checks.processes(None).level == "ok"
+    assert checks.processes(4000).level == "ok"
+    assert checks.processes(200).level == "warning"
+    assert checks.processes(-10).level == "problem"
+    assert checks.memory(32 << 10).level == "ok"
+    assert checks.memory(2 << 10).hint == "Set max_parallel to 4 or less, or free some."
+    assert checks.memory(100).level == "problem"
+    assert checks.memory(None).level == "warning"
 
 
 @pytest.mark.parametrize(

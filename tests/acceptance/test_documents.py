@@ -1,62 +1,294 @@
-"""What the documents show works, and names things that exist."""
+"""What the documents show works, and names things that exist. `docs_support` says how a page is read."""
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
+import click
 import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
 
+import docs_support as docs
+from agent_support import stand_in_path
+from docs_support import DOCS, ROOT, Block, Page
+from prodigy.cli import reference
+from prodigy.cli.group import command_group
+from prodigy.cli.validate import validate_command
+from prodigy.errors import ProdigyError
+from prodigy.state import dead_letter
+from prodigy.workflow import keys
 from support import Project, git
 
-ROOT = Path(__file__).parents[2]
+PAGES = docs.pages()
+BLOCKS = [block for page in PAGES for block in page.blocks]
+HOSTS = re.compile(r"https?://([^/\s)>]+)")
+# Places that a reader may be sent to; no page may need the network to be understood.
+KNOWN_HOSTS = {"www.rfc-editor.org", "docs.claude.com"}
 
 
-def test_the_workflow_of_the_readme_is_valid(project: Project) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    done = project.prodigy("validate", project.workflow(block))
-    assert done.code == 0, done.err
+def named(blocks: list[Block]) -> Sequence[object]:
+    return [pytest.param(block, id=str(block)) for block in blocks]
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md", "CONTRIBUTING.md", "docs/guide.md"])
-def test_links_and_paths_lead_somewhere(document: str) -> None:
-    text = (ROOT / document).read_text()
-    folder = (ROOT / document).parent
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (folder / target).exists(), target
-    for path in re.findall(r"`((?:tests|src|docs|benchmarks)/[\w./-]+\.\w+)", text):
-        assert (ROOT / path).exists(), path
+def validated(project: Project, text: str) -> tuple[int, str]:
+    """(exit code, what it said) of `prodigy validate`, called in this process because there are many blocks."""
+    done = CliRunner().invoke(validate_command, [str(project.workflow(text))])
+    if isinstance(done.exception, ProdigyError):
+        return done.exception.exit_code, str(done.exception)
+    assert done.exception is None, done.output
+    return done.exit_code, done.output
 
 
-def test_the_commands_of_the_readme_exist(project: Project) -> None:
-    commands = set(
-        re.findall(r"^\$ prodigy (\w+(?: (?:list|retry|ls))?)", (ROOT / "README.md").read_text(), re.MULTILINE)
-    )
-    assert {"run", "resume", "validate", "dlq list", "dlq retry"} <= commands
-    for command in commands:
-        assert project.prodigy(*command.split(), "--help").code == 0, command
+# Workflows -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["a repository", "nowhere", "an empty repository"])
-def test_the_demo_runs_wherever_one_stands(project: Project, tmp_path: Path, place: str) -> None:
-    inside = place == "a repository"
-    if place == "an empty repository":
-        git(tmp_path, "init", "-q")
-    if inside:
-        for number in range(6):
-            project.write(f"src/file {number}.txt", "some words\n" * number)
-        project.commit("sources")
-    done = project.prodigy("demo", where=project.repo if inside else tmp_path)
-    assert done.code == 0, done.out + done.err
-    assert "simulated: the service is not reachable" in done.out
-    assert re.search(r"items: \d+ \(\d+ successful\)", done.out), "after the retry everything succeeded"
-    if inside:
-        assert git(project.repo, "status", "--porcelain") == ""
-        assert git(project.repo, "branch", "--list", "prodigy/*") == ""
+@pytest.mark.parametrize("block", named([block for block in BLOCKS if block.language == "yaml"]))
+def test_every_workflow_shown_is_what_the_page_says_it_is(project: Project, block: Block) -> None:
+    code, said = validated(project, docs.workflow_text(block))
+    refused = [words.removeprefix("refused ") for words in block.checks if words.startswith("refused ")]
+    warned = [words.removeprefix("warns ") for words in block.checks if words.startswith("warns ")]
+    assert code == (2 if refused else 0), said
+    for words in refused + warned:
+        assert words in said
+    assert refused or warned or "arning" not in said, said
+
+
+def test_every_check_is_one_that_is_made() -> None:
+    for block in BLOCKS:
+        for words in block.checks:
+            assert words.split()[0] in ("fragment", "warns", "refused"), f"{block}: {words}"
+            assert block.language == "yaml", block
+
+
+# Consoles --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page)) for page in PAGES if page.runs])
+def test_every_command_of_a_page_does_and_prints_what_is_shown(project: Project, page: Page) -> None:
+    environment = project.environment({"HOME": str(project.folder), "TERM": "dumb"})
+    # The stand-in is what `claude` is; `prodigy` and `python3` are those that the tests run with.
+    environment["PATH"] = f"{stand_in_path(project.folder)}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    git(project.repo, "config", "user.name", "Ada")
+    git(project.repo, "config", "user.email", "ada@example.org")
+    shell = docs.Shell(project.repo, environment)
+    for block in page.blocks:
+        if block.title:
+            path = shell.directory / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
+        elif block.language == "console" and block.skipped is None:
+            _play(shell, block)
+
+
+def _play(shell: docs.Shell, block: Block) -> None:
+    for command in docs.commands(block):
+        code, printed = shell.run(docs.with_run_id(command.text, Path(shell.env["PRODIGY_HOME"])))
+        assert code == command.code, f"{block}: {command.text}\n{printed}"
+        if command.shown:
+            assert docs.matches(command.shown, printed), f"{block}: {command.text}\n{printed}"
+
+
+def test_getting_started_is_run_whole_but_for_the_installation() -> None:
+    page = next(page for page in PAGES if page.path.name == "getting-started.md")
+    assert page.runs
+    consoles = [block for block in page.blocks if block.language == "console"]
+    skipped = [block for block in consoles if block.skipped]
+    assert len(consoles) - len(skipped) >= 6
+    assert all("install" in block.text or "make setup" in block.text for block in skipped)
+
+
+def test_what_is_not_run_says_why() -> None:
+    for block in BLOCKS:
+        assert block.skipped != "", block
+
+
+def _shown_calls() -> Sequence[object]:
+    calls = []
+    for page in PAGES:
+        if page.path.name == "commands.md":
+            continue  # written from the commands
+        consoles = [c.text for block in page.blocks if block.language == "console" for c in docs.commands(block)]
+        prose = re.sub(r"```.*?```", "", page.path.read_text(), flags=re.DOTALL)
+        for text in [*consoles, *re.findall(r"`(prodigy [^`]+)`", prose)]:
+            calls += [pytest.param(words, id=f"{page}: {' '.join(words)}") for words in docs.prodigy_calls(text)]
+    return calls
+
+
+@pytest.mark.parametrize("words", _shown_calls())
+def test_every_command_and_option_shown_exists(words: list[str]) -> None:
+    command: click.Command = command_group(reference.COMMANDS)
+    words = [word for word in words if word not in ("...", "COMMAND")]
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.get_command(click.Context(command), words[0])
+        assert found is not None, words[0]
+        command, words = found, words[1:]
+    known = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    assert used <= known | {"--help", "--version"}, f"{command.name} has no {used - known}"
+
+
+# Pages -----------------------------------------------------------------------------------------------------
+
+
+def _anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as both mkdocs and code hosts make them."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+@pytest.mark.parametrize("path", [*(page.path for page in PAGES), ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_links_and_paths_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", text):
+        there = (path.parent / unquote(target)) if target else path
+        assert there.exists(), target
+        assert not anchor or anchor in _anchors(there), f"{target}#{anchor}"
+        assert DOCS not in path.parents or DOCS in there.resolve().parents, f"{target} is not part of the site"
+    for shown in re.findall(r"`((?:tests|src|docs|benchmarks)/[\w./-]+\.\w+)", text):
+        if path.name not in ("getting-started.md", "workflows.md", "migrating.md"):  # whose examples have a src/
+            assert (ROOT / shown).exists(), shown
+
+
+def test_the_site_has_every_page_once() -> None:
+    def leaves(entry: Any) -> list[str]:
+        if isinstance(entry, str):
+            return [entry]
+        return [leaf for child in (entry.values() if isinstance(entry, dict) else entry) for leaf in leaves(child)]
+
+    nav = leaves(YAML(typ="safe").load((ROOT / "mkdocs.yml").read_text())["nav"])
+    assert sorted(nav) == sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page)) for page in PAGES])
+def test_a_page_holds_for_every_machine(page: Page) -> None:
+    text = page.path.read_text()
+    assert not re.search(r"(?<![\w~.])/(?:work|home/\w+|Users/\w+|root)/", text)
+    assert set(HOSTS.findall(text)) <= KNOWN_HOSTS
+    assert not re.search(r"(?<!\w)#\d+\b", text), "numbers of issues mean nothing to a reader"
+
+
+# The reference ---------------------------------------------------------------------------------------------
+
+
+def test_the_generated_reference_is_up_to_date() -> None:
+    assert (DOCS / "reference/commands.md").read_text() == reference.commands_page(), "run `make docs`"
+    for path in DOCS.rglob("*.md"):
+        assert path.read_text() == reference.with_generated_parts(path.read_text()), f"{path}: run `make docs`"
+
+
+def _rows(heading: str) -> dict[str, list[str]]:
+    """key -> the cells of its row, in the table below a heading of the workflow reference."""
+    text = (DOCS / "reference/workflow.md").read_text()
+    section = re.split(rf"^## {re.escape(heading)}$", text, flags=re.MULTILINE)[1].split("\n## ")[0]
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in section.splitlines() if line.startswith("| `")]
+    return {cells[0].strip().strip("`"): [cell.strip() for cell in cells[1:]] for cells in rows}
+
+
+# Known to the table so that the refusal can say what to write instead.
+REFUSED_ALL_THE_SAME = {"output_file"}
+
+TABLES = [
+    ("Workflow", keys.WORKFLOW, "top"),
+    ("Map", keys.MAP, "map keys"),
+    ("Workspace", keys.WORKSPACE, "workspace"),
+    ("Steps", keys.STEP, "step"),
+    ("Retry", keys.RETRY, None),
+    ("On failure", keys.ON_FAILURE, None),
+    ("Agents", keys.AGENT, None),
+]
+
+
+@pytest.mark.parametrize(("heading", "table", "_place"), TABLES, ids=[heading for heading, _, _ in TABLES])
+def test_the_reference_has_every_key_that_runs_and_no_other(heading: str, table: keys.KeyTable, _place: str) -> None:
+    rows = _rows(heading)
+    assert rows.keys() == table.runs - REFUSED_ALL_THE_SAME
+    assert all(len(cells) == 4 and all(cells) for cells in rows.values()), "type, default, example, meaning"
+
+
+def _examples() -> Sequence[object]:
+    found = []
+    for heading, _, place in TABLES:
+        for key, (_, _, example, _) in _rows(heading).items():
+            text = example.strip("`").replace("\\|", "|")
+            found.append(pytest.param(heading, key, text, place, id=f"{heading}: {key}"))
+    return found
+
+
+@pytest.mark.parametrize(("heading", "key", "example", "place"), _examples())
+def test_the_examples_of_the_reference_are_valid(
+    project: Project, heading: str, key: str, example: str, place: str | None
+) -> None:
+    assert example.startswith(f"{key}:")
+    if heading == "Agents":
+        text = docs.wrapped("top", f"agents: {{claude: {{{example}}}}}")
+    elif place is None:
+        outer = {"Retry": "retry", "On failure": "on_failure"}[heading]
+        body = f"{example}, shell: make clean" if heading == "On failure" and key != "commands" else example
+        text = docs.wrapped("step", f"{outer}: {{{body}}}")
+    elif key in keys.ACTIONS_RUN:
+        text = f"- {example}\n"
+    elif heading == "Map" and key in ("input", "agent_template"):
+        other = "agent_template: [{shell: make}]" if key == "input" else "input: ls"
+        text = f"map:\n  {other}\n  {example}\n"
+    elif heading == "Map":
+        text = docs.wrapped("map keys", example)
+    elif heading == "Workflow" and key in ("setup", "reduce"):
+        text = f"map: {{input: ls, agent_template: [{{shell: make}}]}}\n{example}\n"
+    elif heading == "Steps" and key in ("capture_format", "capture_streams"):
+        text = docs.wrapped("step", f"capture: x\n{example}")
+    else:
+        assert place is not None
+        text = docs.wrapped(place, example)
+    code, said = validated(project, text)
+    assert code == 0, f"{text}\n{said}"
+
+
+def test_every_variable_is_in_the_reference() -> None:
+    text = (DOCS / "reference/workflow.md").read_text()
+    for namespace, names in keys.VARIABLES.items():
+        assert {name for name in names.runs if f"${{{namespace}.{name}}}" not in text} == set()
+    assert {name for name in keys.PLAIN_VARIABLES if f"${{{name}}}" not in text} == set()
+
+
+def test_the_kinds_of_errors_are_those_of_the_code() -> None:
+    section = (DOCS / "failures.md").read_text().split("## Kinds of errors")[1]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    shown = {kind for row in rows for kind in re.findall(r"`(\w+)`", row)}
+    sources = "".join(path.read_text() for path in (ROOT / "src/prodigy").rglob("*.py"))
+    assert {kind for kind in shown if f'"{kind}"' not in sources} == set()
+    assert {kind for _, kind in dead_letter._TEXT_KINDS} <= shown
+
+
+# README ----------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_is_one_screen() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 80
 
 
 def test_make_test_and_the_readme_agree() -> None:
-    """The two commands of the first screen are targets of the Makefile."""
+    """The commands of the first screen are targets of the Makefile."""
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     shown = set(re.findall(r"^\$ make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     assert {"demo", "test"} <= shown <= targets
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["a repository", "an empty repository"])
+def test_the_demo_runs_wherever_one_stands_and_touches_nothing(project: Project, tmp_path: Path, commits: bool) -> None:
+    where = project.repo if commits else tmp_path / "empty"
+    if not commits:
+        where.mkdir()
+        git(where, "init", "-q")
+    before = git(where, "for-each-ref"), sorted(where.iterdir())
+    done = project.prodigy("demo", where=where)
+    assert done.code == 0, done.out + done.err
+    assert (git(where, "for-each-ref"), sorted(where.iterdir())) == before
+    assert git(where, "status", "--porcelain") == ""

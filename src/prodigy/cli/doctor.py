@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from prodigy.cli import doctor_checks as checks
 from prodigy.cli.doctor_checks import Finding
 from prodigy.cli.progress import printable
 from prodigy.errors import EnvironmentProblem, ProdigyError
+from prodigy.executors import capacity
 from prodigy.git.command import GitError, run_git
 from prodigy.git.context import MINIMUM_VERSION, common_dir_around, discover
 from prodigy.store.paths import home
@@ -73,7 +73,7 @@ def _findings(where: Path) -> Iterator[Finding]:
         ("file system", lambda: checks.file_system(_mounts(), _existing(home()))),
         ("disk", lambda: _space("disk (home)", home())),
         *([("disk", lambda: _space("disk (repo)", root))] if root is not None else []),
-        ("open files", lambda: checks.descriptors(_limit(resource.RLIMIT_NOFILE))),
+        ("open files", lambda: checks.descriptors(capacity.open_files_limit())),
         ("processes", _processes),
         ("memory", _memory),
         ("sandbox", _sandbox),
@@ -207,45 +207,12 @@ def _mounts() -> str:
 # Limits ----------------------------------------------------------------------------------------------------
 
 
-def _limit(which: int) -> int | None:
-    soft, _ = resource.getrlimit(which)
-    return None if soft == resource.RLIM_INFINITY else soft
-
-
 def _processes() -> Finding:
-    import psutil
-
-    limit = _limit(resource.RLIMIT_NPROC)
-    group = _number(Path("/sys/fs/cgroup/pids.max"))
-    user = os.getuid()
-    if group is not None and (limit is None or group < limit):
-        return checks.processes(group, _number(Path("/sys/fs/cgroup/pids.current")) or 0)
-    if user == 0:
-        limit = None  # the limit does not hold for root
-    mine = 0
-    for process in psutil.process_iter(["uids", "num_threads"]):
-        uids = process.info["uids"]
-        mine += (process.info["num_threads"] or 1) if uids is not None and uids.real == user else 0
-    return checks.processes(limit, mine)
+    return checks.processes(capacity.available_processes())
 
 
 def _memory() -> Finding:
-    import psutil
-
-    available = int(psutil.virtual_memory().available)
-    limit, used = (_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current"))
-    if limit is not None and used is not None:
-        available = min(available, max(0, limit - used))
-    return checks.memory(available)
-
-
-def _number(path: Path) -> int | None:
-    """The number in a file of the kernel; None when there is none (`max`)."""
-    try:
-        text = path.read_text().strip()
-    except OSError:
-        return None
-    return int(text) if text.isdigit() else None
+    return checks.memory(capacity.available_memory_mb())
 
 
 # Processes and sandboxes -----------------------------------------------------------------------------------

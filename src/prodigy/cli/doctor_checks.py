@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from prodigy.executors.capacity import AGENT_STEP_MB, FILES_OF_OURS, FILES_PER_SLOT, slots_for
+
 Level = Literal["ok", "warning", "problem"]
 
-DESCRIPTORS_PER_AGENT = 8  # pipes, databases and directories that the coordinator holds for one running step
-DESCRIPTORS_AT_ALL = 200
 USUAL_AGENTS = 10  # at a time, when a workflow does not say
 PROCESSES_PER_AGENT = 40  # an agent, its tools, a build, a test run
-MEMORY_PER_AGENT = 500 << 20  # bytes; what a coding agent takes by itself, without what it builds
 
 # Below these a run would stop soon, or fail in the middle.
 SPACE_NEEDED, SPACE_WANTED = 200 << 20, 5 << 30  # bytes
@@ -204,7 +203,7 @@ def descriptors(limit: int | None) -> Finding:
     """limit: on open files of one process (`ulimit -n`), None for no limit."""
     if limit is None:
         return Finding("open files", "ok", "no limit")
-    agents_at_once = max(0, (limit - DESCRIPTORS_AT_ALL) // DESCRIPTORS_PER_AGENT)
+    agents_at_once = max(0, (limit - FILES_OF_OURS) // FILES_PER_SLOT)
     text = f"{limit} allowed: enough for {agents_at_once} agents at a time"
     hint = "Raise it before a run: ulimit -n 4096"
     if agents_at_once < 1:
@@ -216,12 +215,12 @@ def descriptors(limit: int | None) -> Finding:
     )
 
 
-def processes(limit: int | None, used: int) -> Finding:
-    """limit: on processes and threads of the user or container, None for no limit. used: that are there now."""
-    if limit is None:
+def processes(available: int | None) -> Finding:
+    """available: how many more processes and threads the user or container may have, None for no limit."""
+    if available is None:
         return Finding("processes", "ok", "no limit")
-    left = max(0, limit - used)
-    text = f"{left} more allowed ({used} of {limit} in use)"
+    left = max(0, available)
+    text = f"{left} more allowed"
     hint = "Raise it (ulimit -u, or the container's pids limit), or lower max_parallel."
     if left < PROCESSES_PER_AGENT:
         return Finding("processes", "problem", f"{text}: not enough for a single agent", hint)
@@ -230,12 +229,15 @@ def processes(limit: int | None, used: int) -> Finding:
     return Finding("processes", "ok", text)
 
 
-def memory(available: int) -> Finding:
-    """available: bytes that new processes can get without swapping."""
-    count = available // MEMORY_PER_AGENT
-    text = f"{human(available)} available: room for about {count} agents at a time, without what they build"
-    if count < 1:
-        return Finding("memory", "problem", f"{human(available)} available: not enough for one agent", "Free some.")
+def memory(available_mb: int | None) -> Finding:
+    """available_mb: what new processes can get without swapping, None where that can't be known."""
+    if available_mb is None:
+        return Finding("memory", "warning", "how much is free can't be told here", "Choose max_parallel yourself.")
+    free = human(available_mb << 20)
+    count, _ = slots_for(10_000, AGENT_STEP_MB, available_mb)
+    text = f"{free} available: room for about {count} agents at a time, without what they build"
+    if available_mb < AGENT_STEP_MB:
+        return Finding("memory", "problem", f"{free} available: not enough for one agent", "Free some.")
     if count < USUAL_AGENTS:
         return Finding("memory", "warning", text, f"Set max_parallel to {count} or less, or free some.")
     return Finding("memory", "ok", text)
