@@ -139,3 +139,41 @@ steps: [{{claude: hello}}]
     (call,) = [json.loads(line) for line in (project.folder / "calls").read_text().splitlines()]
     assert call["argv"][-4:] == ["--model", "opus", "--append-system-prompt", "be brief"] or "be brief" in call["argv"]
     assert "opus" in call["argv"]
+
+
+def test_a_failure_is_decided_the_same_after_a_crash(project: Project) -> None:
+    """What an agent said decides about its retry; a resume must read it again."""
+    lazy = {"text": "please try again", "unless_file": str(project.folder / "tried")}
+    touch = {"sh": '[ -e "$SHARED/tried" ] && echo x > x.txt && git add . && git commit -qm x; touch "$SHARED/tried"'}
+    text = f"""
+map:
+  input: echo '{{"id":"a"}}'
+  agent_template:
+    - claude: {json.dumps(script(touch, lazy, {"text": "please try again"}))}
+      commit_required: true
+      retry: {{attempts: 2, initial_delay: 0, retry_on: ["try again"]}}
+    - shell: echo done
+"""
+    workflow = project.workflow(text)
+    killed = project.prodigy("run", workflow, "--yes", env={"PRODIGY_FAULT": "after:step_finished#2"})
+    assert killed.code == -9, killed.err
+    done = project.prodigy("resume", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert len((project.folder / "calls").read_text().splitlines()) == 2
+    assert done.json["cost_usd"] == pytest.approx(0.025)
+
+
+def test_what_an_agent_used_before_it_was_ended_is_counted(project: Project) -> None:
+    gate = {"sleep_until_file": str(project.folder / "gate"), "unless_file": str(project.folder / "gate")}
+    text = workflow(project, {"id": "a", "script": script({"sh": 'touch "$SHARED/at-work"'}, gate, {"text": "ok"})})
+    running = project.start("run", project.workflow(text), "--yes")
+    wait_until(lambda: (project.folder / "at-work").exists(), "the agent works")
+    project.prodigy("cancel", "latest")
+    running.communicate(timeout=60)
+    assert running.returncode == 130
+    before = project.prodigy("status", "latest", "--json").json
+    assert before["tokens"] > 0
+    (project.folder / "gate").touch()
+    done = project.prodigy("resume", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert done.json["tokens"] > before["tokens"]

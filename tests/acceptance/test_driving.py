@@ -171,3 +171,17 @@ def _events(project: Project) -> str:
     with closing(Store.open(runs[0])) as store:
         kinds = [json.dumps(record["event"]) for record in store.events()]
     return "again" if any("step_retrying" in kind for kind in kinds) else ""
+
+
+def test_resume_says_that_the_workflow_file_has_changed_and_goes_on_with_the_stored_one(project: Project) -> None:
+    text = '- shell: test -e "$SHARED/go"\n'
+    workflow = project.workflow(text)
+    assert project.prodigy("run", workflow).code == 1
+    (project.folder / "go").touch()
+    workflow.write_text(text + '- shell: echo new >> "$TALLY"\n')
+    done = project.prodigy("resume")
+    assert done.code == 0, done.err
+    assert "flow.yml has changed; the run goes on with the workflow it was started with" in done.err
+    assert project.tally() == {}
+    workflow.write_text("- shel: x\n")
+    assert project.prodigy("resume").code == 0

@@ -418,6 +418,18 @@ map:
     assert "leaves the worktree" in letter["failure_history"][0]["error_message"]
 
 
+def test_an_item_whose_value_does_not_fit_is_invalid_and_not_worth_a_retry(project: Project) -> None:
+    text = """
+map:
+  input: printf '{"id":"a","n":"x"}'
+  agent_template: [{shell: "echo $(( ${item.n} + 1 ))"}]
+"""
+    run(project, text, code=3)
+    (letter,) = project.prodigy("dlq", "list", "--json").json
+    assert letter["failure_history"][0]["error_type"] == "invalid_item"
+    assert letter["reprocess_eligible"] is False
+
+
 def test_shell_options_replace_the_dialect(project: Project) -> None:
     run(
         project,

@@ -93,6 +93,9 @@ def show_summary(summary: dict[str, object]) -> None:
             f"  steps: {summary['steps_run']} run, {summary['steps_reused']} taken from before,"
             f" in {summary['duration_s']} s"
         )
+    if summary["tokens"] or summary["cost_usd"]:
+        cost = "cost unknown" if summary["cost_usd"] is None else f"${summary['cost_usd']:.2f}"
+        click.echo(f"  agents: {cost}, {summary['tokens']:,} tokens in all")
     click.echo(f"  branch: {summary['branch']}{_merged(summary)}")
     for line in _next_steps(summary):
         click.echo(f"  {line}")
@@ -115,6 +118,6 @@ def _next_steps(summary: dict[str, object]) -> list[str]:
         lines.append(f"  retry them:   prodigy dlq retry {run_id}")
     if status in ("interrupted", "cancelled", "paused", "failed"):
         lines.append(f"go on with: prodigy resume {run_id}")
-    elif status.startswith("completed") and not summary["merged"] and summary["target"]:
+    elif status.startswith("completed") and not summary["merged"] and summary["target"] and summary["changed"]:
         lines.append(f"merge it with: prodigy resume {run_id} --yes")
     return lines

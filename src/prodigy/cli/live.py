@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from prodigy.cli.progress import counted
 from prodigy.cli.tail import Describe, last_line, signature
 from prodigy.cli.view import RunView, StepNow
 from prodigy.state import events as ev
@@ -187,7 +188,7 @@ def announcement(event: ev.Event) -> Message | None:
         case ev.PhaseStarted(phase=phase):
             return phase, "bold"
         case ev.ItemsPlanned(total=total, duplicates=duplicates):
-            return f"{total} items" + (f", {duplicates} duplicates left out" if duplicates else ""), ""
+            return counted(total, "item") + (f", {counted(duplicates, 'duplicate')} left out" if duplicates else ""), ""
         case ev.AgentFailed(label=label, error=error):
             return f"FAILED {label}: {error}", "red"
         case ev.AgentInterrupted(label=label):

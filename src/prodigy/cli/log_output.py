@@ -8,12 +8,15 @@ import os
 import stat
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from prodigy.agents.base import Lines
+from prodigy.cli.display import describers
 from prodigy.cli.log_steps import Log, event_of
 from prodigy.cli.progress import printable
+from prodigy.cli.tail import Describe
 from prodigy.errors import EnvironmentProblem
 from prodigy.executors.base import ProcessState
 from prodigy.state.items import ItemState
@@ -39,14 +42,20 @@ class _Source:
     stream: str
     path: Path
     decoder: codecs.IncrementalDecoder
+    describe: Describe | None = None  # what a line of an agent's stream says
+    lines: Lines = field(default_factory=Lines)
     offset: int = 0
 
 
 class Printer:
-    """Writes output to stdout: raw into a file or pipe, made safe on a terminal. headers: say whose it is."""
+    """Writes output to stdout: raw into a file or pipe; on a terminal made safe, and an agent's stream in words.
 
-    def __init__(self, streams: tuple[str, ...], *, headers: bool) -> None:
+    headers: say whose it is. raw: an agent's stream as it came, also on a terminal.
+    """
+
+    def __init__(self, streams: tuple[str, ...], *, headers: bool, raw: bool = False) -> None:
         self._streams = streams
+        self._raw = raw
         self._headers = headers
         self._safe = sys.stdout.isatty()
         self._out = sys.stdout.buffer
@@ -55,7 +64,12 @@ class Printer:
 
     def sources(self, log: Log, execution: str) -> list[_Source]:
         directory = log.directory(execution)
-        return [_Source(execution, stream, directory / stream, _decoder()) for stream in self._streams]
+        row = log.row(execution)
+        describe = describers().get(row.agent) if row and row.agent and self._safe and not self._raw else None
+        return [
+            _Source(execution, stream, directory / stream, _decoder(), describe if stream == "stdout" else None)
+            for stream in self._streams
+        ]
 
     def show(self, log: Log, executions: list[str], tail: int | None) -> None:
         """What these executions have printed so far."""
@@ -79,6 +93,8 @@ class Printer:
             while source.offset < end and (data := file.read(min(CHUNK, end - source.offset))):
                 source.offset += len(data)
                 self._switch_to(source)
+                if source.describe is not None:
+                    data = _in_words(source.lines.feed(data), source.describe)
                 self._write(self._made_safe(source, data) if self._safe else data)
 
     def _switch_to(self, source: _Source) -> None:
@@ -95,6 +111,11 @@ class Printer:
         self._out.flush()
         if data:
             self._line_begun = not data.endswith(b"\n")
+
+
+def _in_words(lines: list[bytes], describe: Describe) -> bytes:
+    said = (describe(line) for line in lines)
+    return "".join(f"{text}\n" for text in said if text).encode(errors="backslashreplace")
 
 
 def safe(text: str) -> str:

@@ -30,6 +30,7 @@ from prodigy.store.store import Store
 @click.option("--step", metavar="PATH", help="The output of one step; of its newest try unless PATH names one.")
 @click.option("--stdout", "only_stdout", is_flag=True, help="Only standard output.")
 @click.option("--stderr", "only_stderr", is_flag=True, help="Only standard error.")
+@click.option("--raw", is_flag=True, help="An agent's stream as it came, also on a terminal.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is printed until the step, item or run ends.")
 @common.json_option
 def logs_command(
@@ -43,6 +44,7 @@ def logs_command(
     step: str | None,
     only_stdout: bool,
     only_stderr: bool,
+    raw: bool,
     follow: bool,
     as_json: bool,
 ) -> None:
@@ -70,7 +72,7 @@ def logs_command(
             executions = log.executions(_chosen(log, item_id, path), tail)
             _print_json(executions) if as_json else _list(executions)
             return
-        printer = Printer(streams, headers=path is None or len(streams) > 1)
+        printer = Printer(streams, headers=path is None or len(streams) > 1, raw=raw)
         if follow:
             _follow(Follower(log, printer, item_id, path, tail))
         elif paths := _chosen(log, item_id, path):

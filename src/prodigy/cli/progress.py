@@ -59,7 +59,7 @@ class Progress:
                 return f"{phase}"
             case ev.ItemsPlanned(total=total, duplicates=duplicates):
                 self._total = total
-                return f"{total} items" + (f", {duplicates} duplicates left out" if duplicates else "")
+                return counted(total, "item") + (f", {counted(duplicates, 'duplicate')} left out" if duplicates else "")
             case ev.AgentStarted(label=item, attempt=attempt):
                 again = f" (attempt {attempt})" if attempt > 1 else ""
                 return f"start  {item}{again}"
@@ -89,6 +89,11 @@ class Progress:
 
     def _count(self) -> str:
         return f"  [{self._done}/{self._total}]" if self._total else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 item`, `2 items`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def printable(text: str) -> str:

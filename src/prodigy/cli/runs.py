@@ -12,7 +12,7 @@ from prodigy.cli import common
 from prodigy.cli.driving import POLL_S, START_PATIENCE_S, drive, drive_in_background
 from prodigy.engine.run import Options
 from prodigy.engine.session import FINISHED, Choices, cancel, resume, run
-from prodigy.engine.start import create_run, files_matching
+from prodigy.engine.start import changed_since, create_run, files_matching
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.store.lock import holder, is_held
 from prodigy.store.paths import run_directory
@@ -78,6 +78,10 @@ def resume_command(
     """
     run_id = common.resolve(run_reference)
     choices = Choices(common.merge_choice(yes=yes, no_merge=no_merge), max_parallel)
+    with closing(Store.open(run_directory(run_id))) as store:
+        warning = changed_since(store) if store.run().status not in FINISHED or store.run().status == "failed" else None
+    if warning:
+        click.echo(f"Warning: {warning}", err=True)
     if detach:
         drive_in_background(run_id, ("resume", run_id, *common.flags(choices)), as_json=as_json)
     else:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from prodigy.cli.progress import counted
 from prodigy.errors import WorkflowError
 from prodigy.workflow.load import load, problem_text
 
@@ -35,7 +36,7 @@ def validate_command(workflow: Path, *, strict: bool, as_json: bool) -> None:
         for warning in warnings:
             click.echo(f"Warning: {problem_text(loaded.workflow.source, warning)}", err=True)
         if not refused:
-            count = len(loaded.workflow.steps)
-            click.echo(f"{loaded.workflow.source} is valid: {loaded.workflow.name}, {count} steps")
+            steps = counted(len(loaded.workflow.steps), "step")
+            click.echo(f"{loaded.workflow.source} is valid: {loaded.workflow.name}, {steps}")
     if refused:
         raise click.exceptions.Exit(WorkflowError.exit_code)

@@ -16,6 +16,7 @@ from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
 from prodigy.engine.site import Outcome, Site
 from prodigy.engine.tamper import TamperCheck
+from prodigy.engine.verdict import lost
 from prodigy.executors.base import ProcessState, Snapshot, Workspace
 from prodigy.git.merge import Conflict
 from prodigy.git.repo import ANY, RefChange
@@ -73,12 +74,16 @@ class AttemptKey:
 
 @dataclass(frozen=True)
 class FanoutPlace:
-    """What all attempts of a fan-out share: its path and action, the names and the environment of its steps."""
+    """What all attempts of a fan-out share: its path and action, the names and the environment of its steps.
+
+    inputs: what the iteration adds to the environment of every step.
+    """
 
     path: str
     mapping: MapReduce
     names: Mapping[str, object]
     env: Mapping[str, str]
+    inputs: Mapping[str, str]
 
 
 class Attempt:
@@ -163,7 +168,7 @@ class Attempt:
         events: list[ev.Event] = [ev.WorkspaceLost(path=key.path, worktree=slot)]
         for row in run.store.started_steps_of(key.path):
             await end_step(workspace, row.execution)
-            events.append(ev.StepLost(path=row.execution, reason="lost"))
+            events.append(lost(row.execution, "lost", row.agent, workspace.directory(row.execution)))
         run.store.record(*events)
         return workspace
 

@@ -13,6 +13,7 @@ from prodigy.agents.base import read_transcript
 from prodigy.errors import ProdigyError
 from prodigy.plan.strict_json import NotJsonError, UnusableJsonError, parse_json
 from prodigy.store.rows import StepRow
+from prodigy.workflow.expression import MISSING, scope_finder
 from prodigy.workflow.model import Agent, Capture, Step
 
 MAX_CAPTURE_BYTES = 64 * 1024 * 1024
@@ -42,6 +43,13 @@ class Scope(dict[str, object]):
     def __getitem__(self, name: str) -> object:
         value = super().__getitem__(name)
         return value() if isinstance(value, Deferred) else value
+
+    def find(self, path: str) -> object:
+        """What a condition sees at `path`: what can't be had (an output that is too large) is missing."""
+        try:
+            return scope_finder(self)(path)
+        except (ProdigyError, OSError):
+            return MISSING
 
     def with_names(self, names: Mapping[str, object]) -> Scope:
         """This scope and `names`, which win."""
@@ -125,6 +133,8 @@ def _number(text: str) -> object:
 
 
 def _text(path: Path, *, strip: bool = True) -> str:
+    if not path.is_file():
+        return ""  # a step that could not be started has printed nothing
     if path.stat().st_size > MAX_CAPTURE_BYTES:
         raise CaptureError(f"{path} is larger than {MAX_CAPTURE_BYTES >> 20} MiB, which is too much for a variable")
     text = path.read_bytes().decode("utf-8", "surrogateescape")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from prodigy.engine.control import Control, Interrupted
 from prodigy.engine.site import Site
 from prodigy.engine.spec import path_below, spec_of
 from prodigy.engine.summary import Counters
-from prodigy.engine.verdict import judge_execution, output_tail
+from prodigy.engine.verdict import NEVER_STARTED, agent_verdict, judge, last_output, lost
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import (
     Exit,
+    ExitReason,
     ProcessState,
     Snapshot,
 )
@@ -30,6 +32,7 @@ from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import execution_path
 from prodigy.store.rows import StepRow
 from prodigy.store.store import Store
+from prodigy.workflow.interpolate import Unresolved
 from prodigy.workflow.model import (
     Agent,
     Handler,
@@ -37,6 +40,7 @@ from prodigy.workflow.model import (
     Workflow,
     fingerprint,
 )
+from prodigy.workflow.shell_words import BindError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -74,8 +78,8 @@ class Executions:
         last = counted[number] if number < len(counted) else None
         if last is not None and last.state == "finished":
             self.counters.steps_reused += 1
-            return self._recorded(last, before)
-        execution, exit_ = await self._resumed(last, site, before) if last else (None, None)
+            return self._recorded(step, last, before)
+        execution, exit_ = await self._resumed(step, last, site, before) if last else (None, None)
         if execution is None:
             self.control.check()
             execution = execution_path(path, self.store.next_try(path))
@@ -87,7 +91,7 @@ class Executions:
             exit_ = await self._start_and_wait(step, execution, site, before)
         return await self._finish(step, execution, site, since, before, exit_)
 
-    async def _resumed(self, last: StepRow, site: Site, before: Snapshot) -> tuple[str | None, Exit | None]:
+    async def _resumed(self, step: Step, last: StepRow, site: Site, before: Snapshot) -> tuple[str | None, Exit | None]:
         """(execution, exit) of a step that an earlier coordinator started; (None, None): run it anew."""
         workspace, execution = site.workspace, last.execution
         match workspace.state(execution):
@@ -95,10 +99,10 @@ class Executions:
                 return execution, None
             case ProcessState.RUNNING:
                 self.store.record(ev.StepAdopted(path=execution))
-        exit_ = await self._wait(execution, site, before)
+        exit_ = await self._wait(step, execution, site, before)
         if exit_ is not None:
             return execution, exit_
-        await self._undo(execution, site, before, "lost")
+        await self._undo(step, execution, site, before, "lost")
         return None, None
 
     async def _start_and_wait(self, step: Step, execution: str, site: Site, before: Snapshot) -> Exit:
@@ -106,16 +110,17 @@ class Executions:
             spec = spec_of(step, execution, site, self.shell, self.workflow)
         except ProdigyError as error:  # values that do not fit their places
             hint = f" ({error.hint})" if error.hint else ""
-            return Exit(None, "not_started", 0.0, 0.0, f"{error.what}{hint}")
+            reason: ExitReason = "unfit" if _blames_the_item(error) else "not_started"
+            return Exit(None, reason, 0.0, 0.0, f"{error.what}{hint}")
         self.counters.steps_run += 1
         await site.workspace.start(execution, spec)
-        exit_ = await self._wait(execution, site, before)
+        exit_ = await self._wait(step, execution, site, before)
         if exit_ is None:
             await site.workspace.kill_leftovers(execution)
             return Exit(None, "lost", 0.0, 0.0)
         return exit_
 
-    async def _wait(self, execution: str, site: Site, before: Snapshot) -> Exit | None:
+    async def _wait(self, step: Step, execution: str, site: Site, before: Snapshot) -> Exit | None:
         """Wait for the step's end; when the user wants it ended, end it and take it back. None: it was lost."""
         waiting = asyncio.ensure_future(site.workspace.wait(execution))
         ending = asyncio.ensure_future(self.control.wait_for_end())
@@ -131,40 +136,40 @@ class Executions:
             return exit_
         if not self.control.ending:
             return None  # ended for a coordinator that did not live to record it
-        await self._undo(execution, site, before, "interrupted")
+        await self._undo(step, execution, site, before, "interrupted")
         raise Interrupted
 
-    async def _undo(self, execution: str, site: Site, before: Snapshot, reason: str) -> None:
+    async def _undo(self, step: Step, execution: str, site: Site, before: Snapshot, reason: str) -> None:
         """The step will run again: nothing it started may live on, and its half-done work is set aside."""
         await site.workspace.kill_leftovers(execution)
         with contextlib.suppress(GitError, OSError):  # where nothing can be read, nothing is left to keep
             await site.keep(await site.workspace.snapshot(), False)
         await site.workspace.restore(before)
-        self.store.record(ev.StepLost(path=execution, reason=reason))
+        uses = step.action.use if isinstance(step.action, Agent) else None
+        self.store.record(await asyncio.to_thread(lost, execution, reason, uses, site.workspace.directory(execution)))
 
     # Ending ------------------------------------------------------------------------------------------------
 
     async def _finish(
         self, step: Step, execution: str, site: Site, since: Snapshot, before: Snapshot, exit_: Exit
     ) -> Execution:
-        boundary, failure = before, None
+        boundary = before
         directory = site.workspace.directory(execution)
-        told = None
+        told = await asyncio.to_thread(agent_verdict, step, directory, exit_.code)
         try:
-            if exit_.reason != "not_started" and step.capture and step.capture.file:
+            if exit_.reason not in NEVER_STARTED and step.capture and step.capture.file:
                 await _write_output(step, step.capture.file, directory, site, exit_)
             boundary = await site.workspace.snapshot()
         except (GitError, OSError, OutputError) as error:
             if isinstance(error, OSError) and error.errno in _DISK_FULL:
                 raise
             what = str(error) if isinstance(error, OutputError) else f"its worktree can't be read: {error}"
-            failure = Failure(f"the step has ended, but {what}", kind="worktree_error", step=execution)
+            failure: tuple[str, str] | None = "worktree_error", f"the step has ended, but {what}"
         else:
-            judged = await asyncio.to_thread(judge_execution, step, execution, directory, since, boundary, exit_)
-            failure, told = judged.failure, judged.agent
+            failure = await asyncio.to_thread(judge, step, directory, since, boundary, exit_, told)
         settles = not any(check.run for check in step.checks) and all(on_failure(handler) for handler in step.handlers)
         if objection := await site.keep(boundary, failure is None and settles and not site.inner):
-            failure = replace(objection, step=execution, log=f"steps/{execution}", duration_s=exit_.duration_s)
+            failure = objection.kind or "unknown", objection.message
         warnings = [ev.Warned(message=_left_out(execution, boundary.left_out))] if boundary.left_out else []
         if told is not None and told.kind is None and told.message:
             warnings.append(ev.Warned(message=f"{execution}: {told.message}"))
@@ -172,8 +177,8 @@ class Executions:
             *warnings,
             ev.StepFinished(
                 path=execution,
-                kind=failure.kind if failure else None,
-                message=failure.message if failure else None,
+                kind=failure[0] if failure else None,
+                message=failure[1] if failure else None,
                 exit_code=exit_.code,
                 duration_s=exit_.duration_s,
                 head=boundary.head,
@@ -186,9 +191,10 @@ class Executions:
                 session=told.session if told else None,
             ),
         )
-        return Execution(self.store.execution(execution), boundary, failure)
+        return replace(self._recorded(step, self.store.execution(execution), before), boundary=boundary)
 
-    def _recorded(self, row: StepRow, before: Snapshot) -> Execution:
+    def _recorded(self, step: Step, row: StepRow, before: Snapshot) -> Execution:
+        """An execution that has ended, from what is on record: today's and a later process's are the same."""
         if row.skipped:
             return Execution(row, before, None)
         boundary = Snapshot(row.head or "", row.snapshot)
@@ -199,11 +205,19 @@ class Executions:
             kind=row.kind,
             exit_code=row.exit_code,
             step=row.execution,
-            last_output=output_tail(self.store.directory / "steps" / row.log, stdout=row.agent is None),
+            last_output=last_output(step, self.store.directory / "steps" / row.log, row.exit_code),
             log=f"steps/{row.log}",
             duration_s=row.duration_s or 0.0,
         )
         return Execution(row, boundary, failure)
+
+
+def _blames_the_item(error: ProdigyError) -> bool:
+    """Whether it is a value of the item itself that does not fit, which no retry changes."""
+    path = error.path if isinstance(error, Unresolved) else ""
+    if isinstance(error, BindError):
+        path = error.placeholder.removeprefix("${")
+    return re.match(r"item\b(?!_)", path) is not None
 
 
 def on_failure(handler: Handler) -> bool:

@@ -13,15 +13,22 @@ from prodigy.engine.control import Interrupted, Stopped
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import RunWorkspace, StepFailed
 from prodigy.engine.tamper import TamperCheck
+from prodigy.errors import UsageError
 from prodigy.executors.capacity import AGENT_STEP_MB, SHELL_STEP_MB, capacity
-from prodigy.plan.identity import identify, label
-from prodigy.plan.sources import Found, items_of_file, items_of_glob, items_of_output, locate
+from prodigy.plan.identity import InvalidItemsError, identify, label
+from prodigy.plan.sources import Found, InputError, items_of_file, items_of_glob, items_of_output, locate
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
 from prodigy.workflow.model import Agent, Policy, Shell, Step
 
 # The number of a fan-out's input command among its steps.
 INPUT = 0
+
+
+class InputUnusable(StepFailed):
+    """The items of a fan-out can't be had. On resume its input is taken anew."""
+
+    exit_code = UsageError.exit_code
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,11 @@ class Tally:
 
 async def plan(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> None:
     """Find the fan-out's items and store them, once: a resume works on the same list whatever the input becomes."""
-    values = await _values(run, here, step, place)
     path = here.path
-    found = identify(values)
+    try:
+        found = identify(await _values(run, here, step, place))
+    except (InputError, InvalidItemsError) as error:
+        raise InputUnusable(str(error), path=f"{path}/{INPUT}") from error
     for warning in found.warnings:
         run.store.record(ev.Warned(message=warning))
     rows = [(item.ordinal, item.id, label(item), json.dumps(item.data, ensure_ascii=False)) for item in found.items]
@@ -63,8 +72,9 @@ async def _values(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) 
         user_dir = Path(run.options.started_in)
         file = locate(mapping.input.text, place.path, user_dir)
         return _told(run, items_of_file(file, mapping.json_path))
-    command = Step(action=Shell(text=mapping.input.text), policy=Policy(), line=step.line)
-    outcome = await place.run_steps((command,), path, here.names, {}, first=INPUT)
+    action = Shell(text=mapping.input.text, options=mapping.input.options)
+    command = Step(action=action, policy=Policy(), line=step.line)
+    outcome = await place.run_steps((command,), path, here.names, here.inputs, first=INPUT)
     if outcome.failure is not None:
         raise StepFailed(
             f"the input command failed: {outcome.failure.message}", where=mapping.input.text,

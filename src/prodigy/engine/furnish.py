@@ -8,33 +8,44 @@ from prodigy.engine.site import Site
 from prodigy.executors.base import Snapshot, Workspace
 from prodigy.state.dead_letter import Failure
 
+READY = "ready"
 
-async def furnish(run: Run, workspace: Workspace, prefix: str, boundary: Snapshot) -> Failure | None:
+
+async def furnish(run: Run, workspace: Workspace, owner: str, boundary: Snapshot) -> Failure | None:
     """Run the workflow's `workspace.setup` in a worktree that has not seen it; None when it is ready.
 
-    prefix: the path of what it is needed for. boundary: the state in which the worktree is handed over: of what the
-    steps leave, only files that git ignores stay. They run again in every worktree that is made anew.
+    owner: the path of what it is needed for. boundary: the state in which the worktree is handed over: of what the
+    steps leave, only files that git ignores stay. The worktree's mark names the path of its setup, so that a resume
+    goes on with it, and a worktree that was made anew begins its own.
     """
     steps = run.workflow.workspace.setup
-    if not steps or workspace.is_furnished():
+    if not steps or workspace.mark() == READY:
         return None
-    generation = 1  # of the worktree: what ran in one before has nothing to say about this one
-    while run.store.is_done(f"{prefix}/workspace{generation}/{len(steps)}"):
-        generation += 1
+    prefix = workspace.mark() or _unused(run, owner)
+    workspace.set_mark(prefix)
 
     async def keep(_now: Snapshot, _succeeded: bool) -> None:
         """Nothing that these steps commit is part of a result."""
 
     site = Site(
         workspace=workspace,
-        prefix=f"{prefix}/workspace{generation}",
+        prefix=prefix,
         scope=Scope(run.names(1, {})),
         env={**run.env, "PRODIGY_WORKTREE": str(workspace.path)},
         keep=keep,
         inner=True,
     )
     outcome = await run.steps.run_list(steps, site, boundary)
-    if outcome.failure is None:
-        await workspace.restore(boundary)
-        workspace.mark_furnished()
-    return outcome.failure
+    if outcome.failure is not None:
+        workspace.set_mark("")  # whoever comes next tries all of it again
+        return outcome.failure
+    await workspace.restore(boundary)
+    workspace.set_mark(READY)
+    return None
+
+
+def _unused(run: Run, owner: str) -> str:
+    number = 1
+    while run.store.has_steps_below(f"{owner}/workspace{number}"):
+        number += 1
+    return f"{owner}/workspace{number}"

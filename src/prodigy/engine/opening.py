@@ -66,11 +66,12 @@ async def opened_run(
         raise UsageError(f"there is no run {run_id}", hint="`prodigy status` lists the runs.")
     with ExitStack() as stack:
         stack.enter_context(RunLock(directory))
-        helpers = take_helpers_lock(directory)
-        stack.callback(close_descriptor, helpers)
         store = Store.open(directory)
         stack.callback(store.close)
         store.migrate()
+        store.take_requests()  # they were for the process before us; from now on they are for us
+        helpers = take_helpers_lock(directory)
+        stack.callback(close_descriptor, helpers)
         store.listener = listener
         row = store.run()
         repo = _repository(row, helpers).with_ref_writer()

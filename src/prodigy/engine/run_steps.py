@@ -14,6 +14,7 @@ from prodigy.engine.furnish import furnish
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
 from prodigy.engine.site import Outcome, Site
+from prodigy.engine.verdict import lost
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import RUN_SLOT, Snapshot, Workspace
 from prodigy.git.repo import ANY, RefChange
@@ -60,23 +61,27 @@ class RunWorkspace:
             if workspace is not None:
                 if past.failed_step:
                     await workspace.restore(boundary)
+                    run.store.record(ev.WorktreeCreated(worktree=row.slot))
                 return cls(run, workspace)
             run.store.record(ev.WorkspaceLost(path="run", worktree=None))
+        undecided = run.store.unsettled_boundary()
+        if undecided is not None:
+            boundary = Snapshot(*undecided)
         workspace = await run.executor.open(RUN_SLOT, boundary.head)
         place = cls(run, workspace)
         if boundary.commit is not None:
             await workspace.restore(boundary)
-        if run.merges.tip() != boundary.head:
+        if undecided is None and run.merges.tip() != boundary.head:
             await place._follow()  # everything tracked was committed before others moved the branch
-        lost: list[ev.Event] = []
+        gone: list[ev.Event] = []
         for step in run.store.started_steps():
             if not is_in_an_item(step.path):  # its work was in the worktree that is gone
                 await end_step(workspace, step.execution)
-                lost.append(ev.StepLost(path=step.execution, reason="lost"))
-        run.store.record(ev.WorktreeCreated(worktree=RUN_SLOT), *lost)
+                gone.append(lost(step.execution, "lost", step.agent, workspace.directory(step.execution)))
+        run.store.record(ev.WorktreeCreated(worktree=RUN_SLOT), *gone)
         return place
 
-    async def furnish(self) -> None:
+    async def _furnish(self) -> None:
         """Prepare the worktree, if it is new. Raises StepFailed."""
         failure = await furnish(self._run, self._workspace, "run", self._boundary())
         if failure is not None:
@@ -100,9 +105,12 @@ class RunWorkspace:
     ) -> Outcome:
         """Run steps of the path `prefix/<number>`; their commits are in the run branch when this returns.
 
-        names: what they may name. env: what their environment has beside the run's.
+        names: what they may name. env: what their environment has beside the run's. Raises StepFailed when the
+        worktree can't be prepared for them.
         """
         run = self._run
+        if not all(run.store.is_done(f"{prefix}/{number}") for number, _ in enumerate(steps, first)):
+            await self._furnish()
 
         async def keep(now: Snapshot, succeeded: bool) -> Failure | None:
             return await self._keep(prefix, now, succeeded)

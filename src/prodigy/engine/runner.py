@@ -13,7 +13,7 @@ from prodigy.engine.run import Run
 from prodigy.engine.run_steps import Past, RunWorkspace, StepFailed
 from prodigy.state import events as ev
 from prodigy.state.step_path import execution_path, iteration_path
-from prodigy.workflow.expression import compile_expression, scope_finder
+from prodigy.workflow.expression import compile_expression
 from prodigy.workflow.model import MapReduce, Step, fingerprint
 
 
@@ -25,7 +25,6 @@ async def drive(run: Run, confirm: Confirm, past: Past) -> None:
     """
     await recover_final_merge(run)
     place = await RunWorkspace.open(run, past)
-    await place.furnish()
     last = ""
     for number, inputs in enumerate(run.options.iterations(), 1):
         last = await _Iteration(run, place, number, inputs).run()
@@ -52,31 +51,33 @@ class _Iteration:
         behind = ""  # the fan-out that the next step stands behind
         for number, step in enumerate(self._run.workflow.steps, 1):
             path = f"{self._path}/{number}"
+            if number == 1:
+                await self._begin(step)
             if isinstance(step.action, MapReduce):
                 await self._fan_out(path, step, step.action, leave_untracked=not behind)
                 behind = path
                 continue
-            if number == 1:
-                await self._begin(step)
-            elif behind and not self._run.store.is_done(path):
+            if behind and not self._run.store.is_done(path):
                 await self._place.begin_phase("steps", behind)
             await self._steps((step,), self._path, first=number)
         return self._path
 
     async def _begin(self, step: Step) -> None:
-        phase = step.phase or "steps"
-        if self._number > 1 and not self._run.store.is_done(f"{self._path}/1"):
+        store, phase, first = self._run.store, step.phase or "steps", f"{self._path}/1"
+        if self._number > 1 and not store.is_done(first) and store.fanout(first) is None:
             await self._place.begin_phase(phase, self._path)
-        elif not self._run.store.phase_was_started(self._path, phase):
-            self._run.store.record(ev.PhaseStarted(phase=phase, path=self._path))
+        elif not isinstance(step.action, MapReduce) and not store.phase_was_started(self._path, phase):
+            store.record(ev.PhaseStarted(phase=phase, path=self._path))
 
     async def _fan_out(self, path: str, step: Step, mapping: MapReduce, *, leave_untracked: bool) -> None:
         """leave_untracked: whether the steps before are setup, whose untracked files are not part of the result."""
         if self._skips(path, step):
+            if leave_untracked and not self._run.store.phase_was_started(path, "map"):
+                await self._place.begin_phase("map", path, leave_untracked=True)
             self._names |= {"map": None} | ({step.id: None} if step.id else {})
             return
         run = self._run
-        here = FanoutPlace(path, mapping, self._names, {**run.env, **self._env})
+        here = FanoutPlace(path, mapping, self._names, {**run.env, **self._env}, self._env)
         if run.store.fanout(path) is None:
             await self._place.begin_phase("map", path, leave_untracked=leave_untracked)
             await fanout.plan(run, here, step, self._place)
@@ -101,7 +102,7 @@ class _Iteration:
             return False
         if store.executions(path):
             return True
-        if compile_expression(step.when).holds(scope_finder(Scope(self._names))):
+        if compile_expression(step.when).holds(Scope(self._names).find):
             return False
         self._run.control.check()
         skipped = ev.StepSkipped(path=execution_path(path, 1), fingerprint=fingerprint(step), reason=step.when)

@@ -17,8 +17,6 @@ from prodigy.engine.run_steps import Past, StepFailed
 from prodigy.engine.runner import drive
 from prodigy.engine.summary import summarise
 from prodigy.errors import EnvironmentProblem, ProdigyError, UsageError
-from prodigy.plan.identity import InvalidItemsError
-from prodigy.plan.sources import InputError
 from prodigy.state import events as ev
 from prodigy.state.items import ItemState
 from prodigy.store import index
@@ -172,10 +170,9 @@ async def _drive(run_id: str, caller: Caller, choices: Choices, before: Callable
             if caller.control.ending:  # also what an earlier coordinator left and no slot has watched yet
                 await opened.executor.end([step.execution for step in store.started_steps()])
             store.record(ev.JobPaused(status=caller.control.status, stop_reason="user"))
-        except (StepFailed, InputError, InvalidItemsError) as failed:
+        except StepFailed as failed:
             error = failed
-            path = failed.path if isinstance(failed, StepFailed) else None
-            store.record(ev.JobFailed(error=str(failed), path=path))
+            store.record(ev.JobFailed(error=str(failed), path=failed.path))
         except (ProdigyError, OSError, sqlite3.Error) as trouble:
             error = _as_prodigy_error(trouble)
             store.record(ev.JobPaused(status="interrupted", stop_reason=None, error=str(error)))

@@ -66,7 +66,8 @@ def spec_of(step: Step, execution: str, site: Site, shell: str, workflow: Workfl
 def path_below(text: str, site: Site) -> str:
     """A path that the workflow names, filled in; raises ProdigyError when it is not one below the worktree."""
     path = interpolate_text(text, site.scope, INPUT_NAMES)
-    problem = outside(path)
+    reason = unusable(path)
+    problem = f"the path {path!r} {reason}" if reason else outside(path)
     root = site.workspace.path
     if problem is None and not (root / path).resolve().is_relative_to(root.resolve()):
         problem = f"{path} leads out of the worktree"

@@ -21,7 +21,7 @@ from prodigy.store.database import now
 from prodigy.store.paths import ensure_home, run_directory
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
-from prodigy.workflow.load import Loaded, problem_text
+from prodigy.workflow.load import Loaded, load, problem_text
 from prodigy.workflow.model import Agent, MapReduce, Workflow, agent_settings, every_step
 
 # Files that git ignores, so that no worktree has them, and that steps often need.
@@ -95,6 +95,22 @@ def create_run(loaded: Loaded, file: Path | None, where: Path, options: Options)
     return Created(run_id, checked.warnings)
 
 
+def changed_since(store: Store) -> str | None:
+    """What to tell when the workflow file is not any more what the run was made of; None when it is, or is gone."""
+    file = store.run().file
+    if file is None or not Path(file).is_file():
+        return None
+    try:
+        now_there = load(Path(file)).workflow
+    except UsageError:
+        return f"{file} has problems now; the run goes on with the workflow it was started with"
+    _, stored = store.workflow()
+    same = now_there.model_copy(update={"source": ""}) == Workflow.model_validate_json(stored).model_copy(
+        update={"source": ""}
+    )
+    return None if same else f"{file} has changed; the run goes on with the workflow it was started with"
+
+
 def files_matching(pattern: str, where: Path) -> tuple[str, ...]:
     """The files below `where` that match, sorted. Raises UsageError when none does."""
     found = sorted(name for name in glob(pattern, root_dir=where, recursive=True) if (where / name).is_file())  # noqa: PTH207
@@ -120,10 +136,10 @@ def _first_input(workflow: Workflow, context: Context, user_dir: Path) -> Found 
 def _warnings(context: Context, workflow: Workflow) -> list[str]:
     warnings = []
     if context.dirty:
-        files = "file" if context.dirty == 1 else "files"
+        files = "file in your checkout is" if context.dirty == 1 else "files in your checkout are"
         warnings.append(
-            f"{context.dirty} changed or untracked {files} in your checkout are not part of the run: it starts"
-            f" from the commit {context.head[:12]}"
+            f"{context.dirty} changed or untracked {files} not part of the run: it starts from the commit"
+            f" {context.head[:12]}"
         )
     if missing := _ignored_and_needed(context, workflow):
         warnings.append(

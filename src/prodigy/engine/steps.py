@@ -23,7 +23,7 @@ from prodigy.state.retry import Again, decide
 from prodigy.state.step_path import execution_path
 from prodigy.store.database import now
 from prodigy.store.store import Store
-from prodigy.workflow.expression import compile_expression, scope_finder
+from prodigy.workflow.expression import compile_expression
 from prodigy.workflow.model import Handler, Step, Workflow, fingerprint
 
 
@@ -87,7 +87,7 @@ class StepRunner:
         rows = self.store.executions(path)
         if rows:
             return rows[-1].skipped
-        if compile_expression(step.when).holds(scope_finder(site.scope)):
+        if compile_expression(step.when).holds(site.scope.find):
             return False
         self.control.check()
         execution = execution_path(path, self.store.next_try(path))
@@ -195,7 +195,9 @@ class StepRunner:
 def _handler_for(step: Step, failure: Failure | None, progress: _Progress) -> Handler | None:
     """The first handler that this end of the action concerns."""
     assert progress.last is not None
-    code = progress.last.row.exit_code
+    # The exit status speaks for the action alone, not for a check or for a commit that is missing.
+    by_exit = failure is None or (failure.kind == "command_failed" and progress.last.failure is not None)
+    code = progress.last.row.exit_code if by_exit else None
     for handler in step.handlers:
         concerns = handler.on == "failure" if failure else handler.on == "success"
         if concerns or (isinstance(handler.on, int) and handler.on == code):

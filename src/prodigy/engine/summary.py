@@ -29,7 +29,7 @@ def summarise(
 ) -> dict[str, object]:
     """Items and cost are the whole run's; duration_s, steps_run and steps_reused those of this call.
 
-    cost_usd: dollars, None when agents ran and none of them could tell.
+    cost_usd: dollars, None when agents ran and none of them could tell. changed: whether there is anything to merge.
 
     The five parts of `items` add up to its total; `failed` counts dead items too.
     """
@@ -61,6 +61,7 @@ def summarise(
         "duration_s": round(duration_s, 3) if duration_s is not None else None,
         "branch": branch,
         "target": row.target.removeprefix("refs/heads/") if row.target else None,
+        "changed": row.tip != row.base,
         "merged": row.merged is not None,
         "merge_problem": row.merge_problem,
         "steps_run": counters.steps_run if counters else None,

@@ -2,62 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from prodigy.agents import agent
 from prodigy.agents.base import Verdict, read_transcript
 from prodigy.engine.captures import CaptureError, formed, output_of
 from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, Exit, Snapshot
-from prodigy.state.dead_letter import Failure
+from prodigy.state import events as ev
 from prodigy.workflow.model import Agent, Step
 
 TAIL_BYTES = 4096
+NEVER_STARTED = ("not_started", "unfit")
 TAIL_LINES = 20
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The failure of an execution, None for success, and what its agent reported, None without one."""
+def agent_verdict(step: Step, directory: Path, exit_code: int | None) -> Verdict | None:
+    """What the step's agent says of itself; None without an agent, or before it has said anything."""
+    if not isinstance(step.action, Agent) or not (directory / "stdout").is_file():
+        return None
+    stderr = output_tail(directory, stdout=False)
+    return read_transcript(agent(step.action.use), directory / "stdout", exit_code, stderr=stderr)
 
-    failure: Failure | None
-    agent: Verdict | None = None
+
+def lost(execution: str, reason: str, uses: str | None, directory: Path) -> ev.StepLost:
+    """The event of an execution that has no result of its own. uses: its agent, whose work until then is paid for."""
+    if uses is None or not (directory / "stdout").is_file():
+        return ev.StepLost(path=execution, reason=reason)
+    told = read_transcript(agent(uses), directory / "stdout", None)
+    return ev.StepLost(path=execution, reason=reason, cost_usd=told.cost_usd, tokens=told.tokens)
 
 
-def judge_execution(
-    step: Step, execution: str, directory: Path, since: Snapshot, after: Snapshot, exit_: Exit
-) -> Judged:
-    """Judge by how the process ended, then by what the agent says, then by what the step must have done.
+def judge(
+    step: Step, directory: Path, since: Snapshot, after: Snapshot, exit_: Exit, told: Verdict | None
+) -> tuple[str, str] | None:
+    """(error kind, message) of a step that failed, None for success: by how the process ended, then by what its agent
+    says (`told`), then by what the step must have done.
 
     since: the boundary before the step's first try.
     """
-    told = _agent_verdict(step, directory, exit_)
     verdict = _judge(step, since, after, exit_, told) or _bad_capture(step, directory, exit_)
-    if verdict is None:
-        return Judged(None, told)
-    kind, message = verdict
-    started = exit_.reason != "not_started"
-    tail = output_tail(directory, stdout=told is None) if started else ""
-    if told is not None and told.text and not tail:
-        tail = told.text[-TAIL_BYTES:]
-    last_line = tail.splitlines()[-1] if tail and kind == "command_failed" and told is None else ""
-    failure = Failure(
-        message=f"{message}: {last_line}" if last_line else message,
-        kind=kind,
-        exit_code=exit_.code,
-        step=execution,
-        last_output=tail,
-        log=f"steps/{execution}",
-        duration_s=exit_.duration_s,
-    )
-    return Judged(failure, told)
+    if verdict is None or verdict[0] != "command_failed" or told is not None or exit_.reason in NEVER_STARTED:
+        return verdict
+    statement = _last_statement(output_tail(directory))
+    return (verdict[0], f"{verdict[1]}: {statement}") if statement else verdict
 
 
-def _agent_verdict(step: Step, directory: Path, exit_: Exit) -> Verdict | None:
-    if not isinstance(step.action, Agent) or exit_.reason == "not_started":
-        return None
-    stderr = output_tail(directory, stdout=False)
-    return read_transcript(agent(step.action.use), directory / "stdout", exit_.code, stderr=stderr)
+def last_output(step: Step, directory: Path, exit_code: int | None) -> str:
+    """The end of what a step printed, for people and for `retry_on`; of an agent, its last answer."""
+    told = agent_verdict(step, directory, exit_code)
+    if told is None:
+        return output_tail(directory)
+    return output_tail(directory, stdout=False) or told.text[-TAIL_BYTES:]
 
 
 def _judge(step: Step, since: Snapshot, after: Snapshot, exit_: Exit, told: Verdict | None) -> tuple[str, str] | None:
@@ -70,6 +65,8 @@ def _judge(step: Step, since: Snapshot, after: Snapshot, exit_: Exit, told: Verd
             return "agent_hung", f"the step printed nothing for {limit:g} s"
         case "not_started":
             return "command_failed", f"the step could not be started: {exit_.message}"
+        case "unfit":
+            return "invalid_item", f"the step could not be started: {exit_.message}"
         case "lost":
             return "lost", "the process that looks after the step was killed"
     if told is not None and told.kind is not None:
@@ -91,6 +88,13 @@ def _bad_capture(step: Step, directory: Path, exit_: Exit) -> tuple[str, str] | 
     except CaptureError as error:
         return "validation_failed", error.what
     return None
+
+
+def _last_statement(text: str) -> str:
+    """The last line that says something of its own: programs put hints and details behind white space."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    own = [line for line in lines if not line[0].isspace()]
+    return (own or lines or [""])[-1].strip()
 
 
 def output_tail(directory: Path, *, stdout: bool = True) -> str:

@@ -51,7 +51,7 @@ class ProcessState(StrEnum):
 # The slot of the run's own workspace, which is not part of the pool.
 RUN_SLOT = "run"
 
-ExitReason = Literal["exited", "timeout", "idle", "stopped", "not_started", "lost"]
+ExitReason = Literal["exited", "timeout", "idle", "stopped", "not_started", "unfit", "lost"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class Exit:
     """How a process ended.
 
     code: exit status, or 128 + the signal's number as shells report it; None when it could not be started.
-    reason: exited by itself, ended by us (timeout, idle, stopped), not_started (`message` says why), or lost
-        (its warden was killed).
+    reason: exited by itself, ended by us (timeout, idle, stopped), not_started (`message` says why), unfit (the
+        item's own values do not fit the step, so it was never started; `message` says why), or lost (its warden was
+        killed).
     started_at: UNIX time, seconds. duration_s: measured with a monotonic clock.
     """
 
@@ -111,11 +112,11 @@ class Workspace(Protocol):
         """Make the directory exactly `commit`, with nothing left of what was there before."""
         ...
 
-    def is_furnished(self) -> bool:
-        """Whether the steps that prepare a new worktree have run in this one."""
+    def mark(self) -> str | None:
+        """What was noted last about this worktree since it was made; None for a new one."""
         ...
 
-    def mark_furnished(self) -> None: ...
+    def set_mark(self, text: str) -> None: ...
     async def write(self, path: str, data: bytes) -> None:
         """Write a file below the worktree, making its directories; raises OSError when it would land elsewhere."""
         ...
@@ -183,6 +184,7 @@ __all__ = [
     "RUN_SLOT",
     "Executor",
     "Exit",
+    "ExitReason",
     "ProcessSpec",
     "ProcessState",
     "Snapshot",

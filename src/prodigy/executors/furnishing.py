@@ -11,8 +11,8 @@ from prodigy.errors import EnvironmentProblem
 from prodigy.git import files
 from prodigy.git.tree import PrivateTree
 
-# The mark, beside a slot's index, of a worktree whose setup steps have run.
-FURNISHED = "furnished"
+# A note about a worktree, beside its index; gone when the worktree is made anew.
+MARK = "mark"
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,14 @@ class Furnishing:
 
     def tidy(self, tree: PrivateTree, likely: str) -> bool:
         """`PrivateTree.tidy`, of a worktree that gets nothing but its commit."""
-        return not self.include and tree.tidy(likely, [files.exact_pattern(path) for path in self.keep_ignored])
+        done = not self.include and tree.tidy(likely, [files.exact_pattern(path) for path in self.keep_ignored])
+        if done:
+            self._forget_setup(tree)
+        return done
 
     def make_fresh(self, tree: PrivateTree, commit: str) -> None:
         """Make the worktree `commit` and nothing else but what is kept and included. Raises EnvironmentProblem."""
+        self._forget_setup(tree)
         tree.fresh(commit, [files.exact_pattern(path) for path in self.keep_ignored])
         for path in self.include:
             try:
@@ -40,6 +44,11 @@ class Furnishing:
                 raise EnvironmentProblem(
                     f"`workspace.include`: {path} can't be copied into a worktree: {error}", where=str(self.source)
                 ) from error
+
+    def _forget_setup(self, tree: PrivateTree) -> None:
+        """When nothing of what setup made is kept, or the worktree was gone, it runs again."""
+        if not self.keep_ignored or not tree.work_tree.is_dir():
+            (tree.directory / MARK).unlink(missing_ok=True)
 
 
 NOTHING_MORE = Furnishing(Path())

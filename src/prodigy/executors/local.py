@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prodigy.errors import EnvironmentProblem
 from prodigy.executors.base import DEFAULT_GRACE_S, RUN_SLOT, Exit, ProcessSpec, ProcessState, Snapshot
-from prodigy.executors.furnishing import FURNISHED, NOTHING_MORE, Furnishing
+from prodigy.executors.furnishing import MARK, NOTHING_MORE, Furnishing
 from prodigy.executors.processes import Processes
 from prodigy.git import files, worktrees
 from prodigy.git.command import GitError
@@ -58,11 +58,12 @@ class LocalWorkspace:
     async def write(self, path: str, data: bytes) -> None:
         await asyncio.to_thread(files.write_below, self.path, path, data)
 
-    def is_furnished(self) -> bool:
-        return (self.tree.directory / FURNISHED).exists()
+    def mark(self) -> str | None:
+        data = files.read_small(self.tree.directory / MARK)
+        return data.decode() if data else None
 
-    def mark_furnished(self) -> None:
-        (self.tree.directory / FURNISHED).touch()
+    def set_mark(self, text: str) -> None:
+        files.replace(self.tree.directory / MARK, text.encode())
 
     async def restore(self, boundary: Snapshot) -> None:
         await asyncio.to_thread(self.tree.restore, boundary)
@@ -184,7 +185,7 @@ class LocalExecutor:
             worktrees.remove(self._repo, root)
             root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             tree = self._tree(root, worktrees.add(self._repo, root, base))
-            (tree.directory / FURNISHED).unlink(missing_ok=True)
+            (tree.directory / MARK).unlink(missing_ok=True)
         except OSError as error:
             raise EnvironmentProblem(f"a worktree can't be made: {error}", where=str(root)) from error
         return tree

@@ -251,9 +251,7 @@ class PrivateTree:
         worktrees.repair_links(self.work_tree, self.git_dir)
 
     def _superseded(self, commit: str) -> bool:
-        """Whether the files were looked at since somebody worked on them, and whatever was edited is another one in
-        `commit` than in what the index stands at: then writing what these two disagree on is enough.
-        """
+        """Whether nobody has worked here since the last look, and `commit` rewrites every tracked file that differs."""
         found, standing = self.last_look.differing, self._standing()
         changes = None if found is None or standing is None else self.private.few_changes(standing, commit)
         return (

@@ -142,11 +142,14 @@ class StepAdopted(Event):
 class StepLost(Event):
     """The step ended without a result of its own; it runs again as the next try.
 
-    reason: `lost` (warden or host went down) or `interrupted` (the user ended it).
+    reason: `lost` (warden or host went down) or `interrupted` (the user ended it). cost_usd, tokens: what its agent
+    had used until then, as far as it can be told.
     """
 
     path: str
     reason: str
+    cost_usd: float | None = None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +218,7 @@ class StepSettled(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WorktreeCreated(Event):
-    """The run's own worktree stands at its last boundary, in the slot `worktree`."""
+    """The run's own worktree stands at its last boundary, in the slot `worktree`; what a failed step left is gone."""
 
     worktree: str
 

@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 _ATTEMPT = re.compile(r"(?P<fanout>.+)/i(?P<ordinal>\d+)/a(?P<attempt>\d+)")
+_OUTERMOST = re.compile(r"it\d+/\d+(?:/\d+)?(?=/|$)")
 _IN_AN_ITEM = re.compile(r"/i\d+/")
 
 
@@ -39,6 +40,12 @@ def parse_attempt(path: str) -> AttemptOf | None:
 def is_in_an_item(path: str) -> bool:
     """Whether the step belongs to an item, not to the run itself."""
     return _IN_AN_ITEM.search(path) is not None
+
+
+def outermost(path: str) -> str | None:
+    """The step outside the items that `path` is, or belongs to as its check or handler; None for any other path."""
+    found = _OUTERMOST.match(path)
+    return found[0] if found else None
 
 
 def execution_path(step: str, number: int) -> str:

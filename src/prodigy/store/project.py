@@ -35,7 +35,7 @@ def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
         ):
             _step(db, event, at)
         case ev.WorktreeCreated(worktree=worktree):
-            db.execute("UPDATE run SET slot = ?", (worktree,))
+            db.execute("UPDATE run SET slot = ?, failed_path = NULL", (worktree,))
         case ev.WorkspaceLost(path=path, worktree=worktree):
             _move_attempt(db, path, worktree)
         case ev.Merging(path=path, old=old, new=new):
@@ -53,10 +53,10 @@ def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
             db.execute("DELETE FROM final_merge_intent")
             db.execute("UPDATE run SET merge_problem = ?", (problem,))
         case _:
-            _run(db, event, at)
+            _run(db, event)
 
 
-def _run(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
+def _run(db: sqlite3.Connection, event: ev.Event) -> None:
     match event:
         case ev.JobStarted():
             db.execute("UPDATE run SET status = 'running'")
@@ -65,11 +65,9 @@ def _run(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
             db.execute("UPDATE run SET slot = NULL WHERE status LIKE 'completed%'")
             db.execute(
                 "UPDATE run SET status = 'running', stop_reason = NULL, error = NULL, merge_problem = NULL,"
-                " failed_path = NULL, options = ?",
+                " options = ?",
                 (options,),
             )
-            # Nobody asked this process for anything yet.
-            db.execute("UPDATE request SET handled_at = ? WHERE handled_at IS NULL", (at,))
         case ev.PhaseStarted(phase=phase, path=path, head=head, snapshot=snapshot):
             db.execute("UPDATE run SET phase = ?", (phase,))
             db.execute("INSERT OR IGNORE INTO phase VALUES (?, ?)", (path, phase))
@@ -190,9 +188,13 @@ def _step(db: sqlite3.Connection, event: _StepEvent, at: str) -> None:
             db.execute("UPDATE step SET settled = 1 WHERE path = ? AND try = ?", (path, number))
             if moves_run:
                 _move_run(db, path, head, snapshot)
-        case ev.StepLost() | ev.StepRetired():
-            state = "lost" if isinstance(event, ev.StepLost) else "retired"
-            db.execute("UPDATE step SET state = ? WHERE path = ? AND try = ?", (state, path, number))
+        case ev.StepLost(cost_usd=cost_usd, tokens=tokens):
+            db.execute(
+                "UPDATE step SET state = 'lost', cost_usd = ?, tokens = ? WHERE path = ? AND try = ?",
+                (cost_usd, tokens, path, number),
+            )
+        case ev.StepRetired():
+            db.execute("UPDATE step SET state = 'retired' WHERE path = ? AND try = ?", (path, number))
 
 
 def _move_run(db: sqlite3.Connection, path: str, head: str, snapshot: str | None) -> None:

@@ -14,7 +14,7 @@ from prodigy.errors import CorruptState, EnvironmentProblem, ProdigyError, Usage
 from prodigy.state import events as ev
 from prodigy.state.events import storable
 from prodigy.state.items import ItemRow, ItemState
-from prodigy.state.step_path import split_try
+from prodigy.state.step_path import outermost, split_try
 from prodigy.store.database import SCHEMA_VERSION, connect, migrate, migrated_copy, now, transaction
 from prodigy.store.project import project
 from prodigy.store.rows import AttemptRow, FinalIntent, Intent, RunRow, StepRow
@@ -270,6 +270,16 @@ class Store:
         )
         return (row["head"], row["snapshot"]) if row else None
 
+    def unsettled_boundary(self) -> tuple[str, str | None] | None:
+        """(head, snapshot) after the newest execution outside the items, when its step has not been decided yet: the
+        run's own boundary does not move before."""
+        row = self._one(
+            "SELECT path, head, snapshot FROM step WHERE state = 'finished' AND head IS NOT NULL AND path GLOB 'it*'"
+            " AND path NOT GLOB '*/i[0-9]*' ORDER BY ended DESC LIMIT 1"
+        )
+        step = outermost(row["path"]) if row else None
+        return (row["head"], row["snapshot"]) if row and step and not self.is_done(step) else None
+
     def spent(self) -> tuple[float | None, int]:
         """(dollars, tokens) of all agents so far; None dollars when agents ran and none could tell."""
         row = self._one(
@@ -289,6 +299,12 @@ class Store:
                 f"{prefix}0",  # the character after the slash
             )
             is not None
+        )
+
+    def has_steps_below(self, prefix: str) -> bool:
+        """Whether any step below `prefix` is on record."""
+        return (
+            self._one("SELECT 1 FROM step WHERE path >= ? AND path < ? LIMIT 1", f"{prefix}/", f"{prefix}0") is not None
         )
 
     def phase_was_started(self, path: str, phase: str) -> bool:

@@ -116,6 +116,7 @@ def _input(reader: StepReader, node: Node) -> Input | None:
         reader.findings.problem(node.at, *refused)
     elif source.kind == "command":
         reader.check_script(node, "")
+        return source.model_copy(update={"options": reader.defaults.shell_options})
     return source
 
 

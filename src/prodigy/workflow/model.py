@@ -46,10 +46,14 @@ class Agent(_Value):
 
 
 class Input(_Value):
-    """Where work items come from: a file, the output of a shell command, or the files that match a pattern."""
+    """Where work items come from: a file, the output of a shell command, or the files that match a pattern.
+
+    options: of the command's bash, as in `Shell`.
+    """
 
     kind: Literal["file", "command", "glob"]
     text: str
+    options: tuple[str, ...] | None = None
 
 
 class Workspace(_Value):

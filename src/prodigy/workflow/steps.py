@@ -10,7 +10,18 @@ from difflib import get_close_matches
 from prodigy.workflow import fan_outs, keys
 from prodigy.workflow.captures import CaptureReader
 from prodigy.workflow.handlers import IGNORED, commands, read_handlers, read_validate
-from prodigy.workflow.model import Agent, Check, Handler, Phase, Policy, Retry, Shell, Step, Uncommitted
+from prodigy.workflow.model import (
+    Agent,
+    Check,
+    Handler,
+    MapReduce,
+    Phase,
+    Policy,
+    Retry,
+    Shell,
+    Step,
+    Uncommitted,
+)
 from prodigy.workflow.policies import outside, read_env, read_retry, read_shell_options, takes_no_data
 from prodigy.workflow.scripts import Names, ScriptChecks
 from prodigy.workflow.texts import check_condition, check_plain_text
@@ -125,6 +136,10 @@ class StepReader:
         entries = read_keys(node, keys.STEP, "in a step", self.findings)
         if not found:
             self.findings.problem(node.at, "this `on_failure` stands alone", "put it into the step that may fail")
+            return
+        if isinstance(found[-1].action, MapReduce):
+            message = "this `on_failure` would belong to a `mapreduce` step, which has none"
+            self.findings.problem(node.at, message, "failed items go to the dead letter queue; put it into a step")
             return
         handlers = read_handlers(self, entries, phase)
         found[-1] = found[-1].model_copy(update={"handlers": (*found[-1].handlers, *handlers)})

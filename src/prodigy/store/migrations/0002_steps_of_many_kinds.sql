@@ -10,3 +10,13 @@ ALTER TABLE step ADD COLUMN session TEXT;                       -- the agent's o
 ALTER TABLE run ADD COLUMN failed_path TEXT;                    -- the step that failed the run
 
 UPDATE step SET settled = 1 WHERE state = 'finished' AND kind IS NULL;
+
+UPDATE step SET ended = finished.seq
+FROM (SELECT json_extract(data, '$.path') AS path, max(seq) AS seq FROM event WHERE type = 'step_finished' GROUP BY 1)
+    AS finished
+WHERE step.state = 'finished' AND finished.path = coalesce(step.reused_from, step.path || '/t' || step.try);
+
+UPDATE run SET failed_path = (
+    SELECT path FROM step WHERE state = 'finished' AND kind IS NOT NULL AND path NOT GLOB '*/i[0-9]*'
+    ORDER BY finished_at DESC LIMIT 1
+) WHERE status = 'failed';
