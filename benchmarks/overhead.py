@@ -1,33 +1,19 @@
-"""What one item costs beside a bash loop that does the same git work.
+"""What one item costs beside a shell script that does the same git work.
 
-Both make one commit an item in two steps and merge it. The loop adds and removes a worktree for every item; Prodigy
-reuses worktrees, records every step, and could be killed at any moment. Rounds alternate, so that a noisy machine
-is noisy to both; the ratio is the median of the rounds' ratios.
-
-    python benchmarks/overhead.py [--items 200] [--files 1000 20000] [--rounds 3]
-
-Measured in memory (/dev/shm) where there is such a place: disks differ too much to compare programs by them.
+Both make one commit an item in two steps and merge it. The script adds and removes a worktree for every item;
+Prodigy reuses worktrees, records every step, and could be killed at any moment. Rounds alternate, so that a noisy
+machine is noisy to both; the ratio is the median of the rounds' ratios.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import os
-import shutil
-import statistics
+import resource
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prodigy.engine.control import Control
-from prodigy.engine.run import Options
-from prodigy.engine.session import Caller, run
-from prodigy.engine.start import create_run
+from benchmarks.common import Result, drive, ignore, make_repository, make_run, median, scratch
 from prodigy.git import command as git
 from prodigy.store import database
 
@@ -41,10 +27,11 @@ map:
     - shell: git add -A && git commit -qm work
 """
 
+# $1: where worktrees go, $2: how many items.
 LOOP = """
 set -e
 git switch -q -c loop
-for i in $(seq 1 {items}); do
+for i in $(seq 1 "$2"); do
   git worktree add -q --detach "$1/w$i"
   (cd "$1/w$i" && sh -c "echo $i > out-$i" && sh -c "git add -A && git commit -qm work")
   git merge -q --no-ff -m "merge $i" "$(git -C "$1/w$i" rev-parse HEAD)"
@@ -52,103 +39,102 @@ for i in $(seq 1 {items}); do
 done
 """
 
+# $3: how many at a time. Worktrees are added under the lock too: git fails at random when two are added at once.
+XARGS = """
+set -e
+git switch -q -c loop
+export W=$1
+item() {
+  set -e
+  flock "$W/lock" git worktree add -q --detach "$W/w$1"
+  (cd "$W/w$1" && sh -c "echo $1 > out-$1" && sh -c "git add -A && git commit -qm work")
+  head=$(git -C "$W/w$1" rev-parse HEAD)
+  flock "$W/lock" git merge -q --no-ff -m "merge $1" "$head"
+  git worktree remove --force "$W/w$1"
+}
+export -f item
+seq 1 "$2" | xargs -P "$3" -I{} bash -c 'item {}'
+"""
+
 
 @dataclass(frozen=True)
 class Cost:
-    """Per item: wall time in ms, git processes, other processes (wardens and shells), SQLite transactions."""
+    """Per item: wall time and processor time in ms; git processes, other processes (wardens and shells), SQLite
+    transactions, as far as we can count them.
+    """
 
     ms: float
-    git_calls: float
-    processes: float
-    transactions: float
+    cpu_ms: float
+    git_calls: float = 0.0
+    processes: float = 0.0
+    transactions: float = 0.0
 
 
-def make_repository(folder: Path, files: int) -> Path:
-    repo = folder / "repo"
-    repo.mkdir(parents=True)
-    for number in range(files):
-        path = repo / f"dir{number % 100}" / f"file{number}.txt"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"line {number}\n" * 20)
-    for args in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
-        subprocess.run(["git", *args], cwd=repo, check=True)
-    return repo
+def _cpu_s() -> float:
+    """Processor time of this process and of all that have ended below it, in seconds."""
+    used = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def bash_loop(folder: Path, files: int, items: int) -> float:
-    """ms an item."""
+def script(folder: Path, files: int, items: int, slots: int) -> Cost:
+    """The bash loop, or xargs when there are several slots."""
     repo = make_repository(folder, files)
-    (folder / "trees").mkdir()
-    started = time.perf_counter()
-    subprocess.run(["bash", "-c", LOOP.format(items=items), "loop", str(folder / "trees")], cwd=repo, check=True)
-    return (time.perf_counter() - started) / items * 1000
+    trees = folder / "trees"
+    trees.mkdir()
+    argv = ["bash", "-c", LOOP if slots == 1 else XARGS, "script", str(trees), str(items), str(slots)]
+    started, cpu = time.perf_counter(), _cpu_s()
+    subprocess.run(argv, cwd=repo, check=True)
+    return Cost((time.perf_counter() - started) / items * 1000, (_cpu_s() - cpu) / items * 1000)
 
 
 def prodigy(folder: Path, files: int, items: int, slots: int) -> Cost:
     repo = make_repository(folder, files)
-    os.environ["PRODIGY_HOME"] = str(folder / "home")
-    workflow = folder / "overhead.yml"
-    workflow.write_text(WORKFLOW.format(items=items, slots=slots))
-    created = create_run(workflow, repo, Options(merge="no", started_in=str(repo)))
+    run_id = make_run(folder, repo, WORKFLOW.format(items=items, slots=slots))
     calls, commits = git.calls(), database.commits()
-    started = time.perf_counter()
-    ended = asyncio.run(_drive(created.run_id))
+    started, cpu = time.perf_counter(), _cpu_s()
+    ended = drive(run_id, ignore)
     elapsed = time.perf_counter() - started
     assert ended["status"] == "completed", ended
     steps = int(str(ended["steps_run"]))
     return Cost(
         ms=elapsed / items * 1000,
+        cpu_ms=(_cpu_s() - cpu) / items * 1000,
         git_calls=(git.calls() - calls) / items,
         processes=2 * steps / items,
         transactions=(database.commits() - commits) / items,
     )
 
 
-async def _drive(run_id: str) -> dict[str, object]:
-    caller = Caller(lambda _: None, lambda _target, _stat: False, Control(), "benchmark")
-    return (await run(run_id, caller)).summary
+def compare(name: str, *, files: int, items: int, slots: int, rounds: int, limit: float) -> Result:
+    """Script and Prodigy in turn, the one that begins changing from round to round."""
+    scripts, costs = [], []
+    for round_ in range(rounds):
+        for ours in (False, True) if round_ % 2 else (True, False):
+            with scratch() as folder:
+                if ours:
+                    costs.append(prodigy(folder, files, items, slots))
+                else:
+                    scripts.append(script(folder, files, items, slots))
+    ratios = [ours.ms / theirs.ms for ours, theirs in zip(costs, scripts, strict=True)]
+    cpu_ratios = [ours.cpu_ms / theirs.cpu_ms for ours, theirs in zip(costs, scripts, strict=True)]
+    last = costs[-1]
+    ours_ms, theirs_ms = (median([cost.ms for cost in side]) for side in (costs, scripts))
+    details = (
+        f"{ours_ms:.1f} ms an item, the script {theirs_ms:.1f} ms;"
+        f" ratios {', '.join(f'{ratio:.2f}' for ratio in sorted(ratios))};"
+        f" of processor time {median(cpu_ratios):.2f};\n{'':<6}{last.git_calls:.1f} git calls,"
+        f" {last.processes:.1f} other processes, {last.transactions:.1f} transactions an item"
+    )
+    return Result(name, median(ratios), limit, "x the script", details)
 
 
-@contextmanager
-def scratch() -> Iterator[Path]:
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="prodigy-bench-", dir=memory if os.access(memory, os.W_OK) else None))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def one_slot(rounds: int, items: int = 200) -> Result:
+    return compare("1,000 files, 1 slot, bash loop", files=1000, items=items, slots=1, rounds=rounds, limit=0.6)
 
 
-def measure(files: int, items: int, rounds: int) -> None:
-    loops, ones, fours = [], [], []
-    for _ in range(rounds):
-        with scratch() as folder:
-            loops.append(bash_loop(folder / "loop", files, items))
-            ones.append(prodigy(folder / "one", files, items, 1))
-            fours.append(prodigy(folder / "four", files, items, 4))
-    print(f"\n{items} items, {files:,} files, median of {rounds} rounds")
-    print(f"  bash loop, one at a time   {statistics.median(loops):8.1f} ms an item")
-    for name, costs in (("prodigy, one slot  ", ones), ("prodigy, four slots", fours)):
-        ratio = statistics.median(loop / cost.ms for loop, cost in zip(loops, costs, strict=True))
-        last = costs[-1]
-        print(
-            f"  {name}        {statistics.median(cost.ms for cost in costs):8.1f} ms an item"
-            f"   {ratio:5.2f}x as fast   {last.git_calls:.1f} git calls, {last.processes:.1f} other processes,"
-            f" {last.transactions:.1f} transactions an item"
-        )
+def eight_slots(rounds: int, items: int = 200) -> Result:
+    return compare("1,000 files, 8 slots, xargs -P 8", files=1000, items=items, slots=8, rounds=rounds, limit=0.65)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--items", type=int, default=200)
-    parser.add_argument("--files", type=int, nargs="+", default=[1000, 20000])
-    parser.add_argument("--rounds", type=int, default=1)
-    arguments = parser.parse_args()
-    identity = {"NAME": "Bench", "EMAIL": "bench@localhost"}
-    os.environ |= {f"GIT_{role}_{part}": value for role in ("AUTHOR", "COMMITTER") for part, value in identity.items()}
-    for files in arguments.files:
-        measure(files, arguments.items, arguments.rounds)
-
-
-if __name__ == "__main__":
-    main()
+def many_files(rounds: int, items: int = 200) -> Result:
+    return compare("20,000 files, 1 slot, bash loop", files=20000, items=items, slots=1, rounds=rounds, limit=0.3)

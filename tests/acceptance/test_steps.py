@@ -370,6 +370,20 @@ map:
     assert letters[0]["failure_history"][0]["error_type"] == "validation_failed"
 
 
+def test_the_pause_before_a_retry_is_counted_from_the_end_of_the_check(project: Project) -> None:
+    """A check that takes longer than the pause must not use it up."""
+    run(
+        project,
+        """
+- shell: echo "step $(date +%s%N)" >> "$SHARED/times"
+  validate: sleep 0.5; echo "check $(date +%s%N)" >> "$SHARED/times"; test "$(grep -c step "$SHARED/times")" -ge 2
+  retry: {attempts: 2, backoff: fixed, initial_delay: 400ms}
+""",
+    )
+    times = [int(line.split()[1]) for line in (project.folder / "times").read_text().splitlines()]
+    assert times[2] - times[1] >= 400_000_000
+
+
 def test_a_retry_runs_the_step_and_its_check_again(project: Project) -> None:
     run(
         project,

@@ -19,11 +19,7 @@ from prodigy.state.items import ItemState
 from prodigy.store.store import Store
 from support import Done, Project, wait_until
 
-# The real entry point, whether or not it lists the command.
-ATTACH = (
-    "from prodigy.cli import main as entry;"
-    " entry._COMMANDS['attach'] = ('prodigy.cli.attach', 'attach_command'); entry.main()"
-)
+ATTACH = "from prodigy.cli.main import main; main()"
 GATED = """
 name: gated
 map:

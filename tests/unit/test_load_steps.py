@@ -202,3 +202,9 @@ def test_an_agent_may_be_another_program_with_a_model_and_arguments() -> None:
     assert parse(text, "w.yml").workflow.agents == (settings,)
     (problem,) = problems_of("agents: {codex: {model: x}}\nsteps: [{shell: a}]")
     assert (problem.column, problem.message) == (10, f"`agents: codex` {LATER}")
+
+
+def test_the_variables_of_a_failure_are_refused_outside_of_its_handlers() -> None:
+    (problem,) = problems_of("- shell: echo ${error.message}")
+    assert "has a value only in `on_failure`" in problem.message
+    assert [p.line for p in problems_of("- shell: a\n  retry: {on_failure: continue}\n  on_failure: true\n")] == [2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import secrets
 import shutil
 import sys
@@ -13,6 +14,8 @@ from dataclasses import replace
 from os import close as close_descriptor
 from pathlib import Path
 
+from prodigy.agents import agent
+from prodigy.agents.base import find_program
 from prodigy.engine.attempt import AttemptKey, completion
 from prodigy.engine.control import Control
 from prodigy.engine.merge_queue import MergeQueue, Recorded
@@ -33,7 +36,7 @@ from prodigy.store.lock import RunLock, take_helpers_lock
 from prodigy.store.paths import home, repo_key, run_directory
 from prodigy.store.rows import Intent, RunRow
 from prodigy.store.store import Store
-from prodigy.workflow.model import Workflow
+from prodigy.workflow.model import Agent, Workflow, agent_settings, every_step
 
 Listener = Callable[[ev.Event], None]
 
@@ -84,6 +87,8 @@ async def opened_run(
         worktrees = home() / "worktrees" / repo_key(Path(row.common_dir))
         version, text = store.workflow()
         workflow = Workflow.model_validate_json(text)
+        if not row.status.startswith("completed"):
+            find_agents(workflow)
         wanted = workflow.workspace
         ignored = [*wanted.include, *wanted.keep_ignored]
         private.exclude(ignored)
@@ -155,6 +160,12 @@ def find_shell() -> str:
     if shell is None:
         raise EnvironmentProblem("bash was not found", hint="Shell steps run in bash: install it.")
     return shell
+
+
+def find_agents(workflow: Workflow) -> None:
+    """Look for the programs of all agents; raises EnvironmentProblem when one is not there."""
+    for name in sorted({step.action.use for step in every_step(workflow) if isinstance(step.action, Agent)}):
+        find_program(agent(name), agent_settings(workflow, name).command, os.environ.get("PATH", os.defpath))
 
 
 def _step_environment(repo: Repo, run_id: str, excludes: Path | None) -> dict[str, str]:

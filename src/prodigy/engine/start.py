@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
-from prodigy.agents import agent
-from prodigy.agents.base import find_program
 from prodigy.engine import refs
-from prodigy.engine.opening import find_shell, new_run_id
+from prodigy.engine.opening import find_agents, find_shell, new_run_id
 from prodigy.engine.run import Options
 from prodigy.errors import UsageError
 from prodigy.git.context import Context, discover
@@ -22,7 +20,7 @@ from prodigy.store.paths import ensure_home, run_directory
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
 from prodigy.workflow.load import Loaded, load, problem_text
-from prodigy.workflow.model import Agent, MapReduce, Workflow, agent_settings, every_step
+from prodigy.workflow.model import MapReduce, Workflow
 
 # Files that git ignores, so that no worktree has them, and that steps often need.
 OFTEN_NEEDED = (".env", ".env.local", ".envrc", "node_modules", ".venv", "venv", ".claude/settings.local.json")
@@ -59,9 +57,7 @@ def check_run(loaded: Loaded, where: Path, options: Options) -> Checked:
         )
     find_shell()
     _check_included(loaded.workflow, context)
-    for name in sorted({step.action.use for step in every_step(loaded.workflow) if isinstance(step.action, Agent)}):
-        command = agent_settings(loaded.workflow, name).command
-        find_program(agent(name), command, os.environ.get("PATH", os.defpath))
+    find_agents(loaded.workflow)
     found = _first_input(loaded.workflow, context, Path(options.started_in))
     items = identify(found.values) if found else None
     remarks = [problem_text(loaded.workflow.source, problem) for problem in loaded.warnings]

@@ -131,7 +131,7 @@ class StepRunner:
         if len(counted) > progress.used:
             return  # the next try has begun before
         assert progress.last is not None
-        ended = progress.last.row.finished_at
+        ended = self.store.last_end(path)
         left_s = delay_s - (_seconds_between(ended, now()) if ended else 0.0)
         self.control.check()
         self.store.record(ev.StepRetrying(path=progress.last.row.execution, delay_s=delay_s, reason=failure.message))

@@ -59,9 +59,12 @@ def _copy(source: Path, root: Path, path: str) -> None:
     target = root / path
     if not source.exists() or files.lexists(target):
         return  # it was there when the run began; or the commit has it by now, or it was kept
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        return  # a merged item has put something else in its place
     if not target.parent.resolve().is_relative_to(root.resolve()):
-        raise EnvironmentProblem(f"`workspace.include`: {path} leads out of the worktree", where=str(root))
+        return  # or a link that leads out
     if source.is_dir():
         shutil.copytree(source, target, symlinks=True)
     else:

@@ -208,7 +208,7 @@ class LocalExecutor:
                 self._tidy.add(slot)
                 return
             await asyncio.to_thread(self._furnishing.make_fresh, tree, base)
-        except (GitError, OSError):
+        except (GitError, OSError, EnvironmentProblem):
             return  # whoever opens the slot next will see what is wrong
         self._fresh_at[slot] = base
 

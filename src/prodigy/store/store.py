@@ -307,6 +307,16 @@ class Store:
             self._one("SELECT 1 FROM step WHERE path >= ? AND path < ? LIMIT 1", f"{prefix}/", f"{prefix}0") is not None
         )
 
+    def last_end(self, path: str) -> str | None:
+        """When the newest execution of the step, its checks and handlers included, ended."""
+        row = self._one(
+            "SELECT max(finished_at) AS at FROM step WHERE path = ? OR (path >= ? AND path < ?)",
+            path,
+            f"{path}/",
+            f"{path}0",
+        )
+        return row["at"] if row else None
+
     def phase_was_started(self, path: str, phase: str) -> bool:
         return self._one("SELECT 1 FROM phase WHERE path = ? AND phase = ?", path, phase) is not None
 

@@ -87,6 +87,9 @@ def remarks(text: str, names: Names) -> Iterator[_Remark]:
         elif name not in names.declared:
             yield from _wrong_name(placeholder, name)
     for match in _LATER.finditer(text):
+        if match[1] == "error" and "error" not in names.available | names.declared:
+            message = f"`{match[0]}}}` has a value only in `on_failure` and `on_exit_code`"
+            yield _Remark(match.start(), message, _NOT_OURS)
         if match[1] is None or match[1] in keys.NAMESPACES_LATER - names.declared - names.available:
             yield _Remark(match.start(), later(match[0] + "}"), _NOT_OURS)
 

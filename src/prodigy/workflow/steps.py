@@ -209,6 +209,9 @@ class StepReader:
         if capture:
             self._names |= frozenset(capture.names)
         checks = self._checks(entries, phase)
+        if fallback and any(key in entries for key in ("on_failure", "allow_failure")):
+            message = "`on_failure` stands both in this step and under its `retry`"
+            self.findings.problem(entries["retry"].key.at, message, "write one of them")
         handlers = (*read_handlers(self, entries, phase), *fallback)
         if action is None:
             return None
