@@ -469,6 +469,20 @@ map:
     assert letter["failure_history"][0]["error_type"] == "timeout"
 
 
+def test_the_variables_of_a_skipped_fan_out_are_null(project: Project) -> None:
+    run(
+        project,
+        """
+steps:
+  - id: none
+    when: "1 == 2"
+    mapreduce: {map: {input: missing.json, agent_template: [{shell: a}]}}
+  - shell: echo ${none.failed} ${map.total} > out.txt
+""",
+    )
+    assert (project.repo / "out.txt").read_text() == "null null\n"
+
+
 # Several fan-outs -------------------------------------------------------------------------------------------
 
 

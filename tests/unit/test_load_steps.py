@@ -46,6 +46,11 @@ def shell(text: str, line: int = 1, **parts: Any) -> Step:
         ("{jitter: true}", Retry(jitter=0.3)),
         ("{jitter: true, jitter_factor: 0.5, retry_budget: 5m}", Retry(jitter=0.5, budget_s=300)),
         ("{jitter: false, jitter_factor: 0.5}", Retry()),
+        ("{initial_delay: 60s}", Retry(initial_delay_s=60, max_delay_s=60)),
+        (
+            "{backoff: {custom: {delays: [{secs: 1, nanos: 500000000}]}}}",
+            Retry(backoff="custom", delays_s=(1.5,)),
+        ),
         (
             "{retry_on: [Network, command_failed, {pattern: 'a.*b'}, 'x|y']}",
             Retry(retry_on=("network", "command_failed", "re:a.*b", "re:x|y")),
@@ -159,6 +164,10 @@ WRONG = [
     ("retry: {backoff: {linear: {step: 1}}}", 30, "unknown key `step` under `linear`"),
     ("retry: {initial_delay: soon}", 26, "`initial_delay` must be a time, got"),
     ("retry: {retry_on: ['a(']}", 22, "`retry_on` is no regular expression: missing )"),
+    ("retry: {retry_on: [netwrk]}", 22, "`netwrk` is no kind of error"),
+    ("on_failure: retry", 15, "`on_failure: retry` would run the command `retry`"),
+    ("on_failure: {commands: [b], strategy: bogus}", 41, "`strategy` must be one of recovery, fallback"),
+    ("env: {MAKEFLAGS: '${run.id}'}", 20, "`MAKEFLAGS` makes programs run code"),
     ("retry: {on_failure: explode}", 23, "`on_failure` under `retry` must be stop, continue or {fallback: ...}"),
     ("env: [A]", 8, "`env` must be a mapping of names and values, got a list"),
     ("env: {'A B': c}", 9, "`A B` is no name for an environment variable"),
@@ -208,3 +217,16 @@ def test_the_variables_of_a_failure_are_refused_outside_of_its_handlers() -> Non
     (problem,) = problems_of("- shell: echo ${error.message}")
     assert "has a value only in `on_failure`" in problem.message
     assert [p.line for p in problems_of("- shell: a\n  retry: {on_failure: continue}\n  on_failure: true\n")] == [2]
+
+
+def test_retry_defaults_do_not_reach_into_checks_and_handlers() -> None:
+    defaults = "retry_defaults: {attempts: 3, on_failure: continue}"
+    step = step_of(f"{defaults}\nsteps: [{{shell: a, validate: {{shell: b}}, on_success: {{shell: c}}}}]")
+    assert step.policy.retry == Retry(attempts=3)
+    assert step.checks[0].run[0].policy == Policy()
+    assert step.handlers[0].do[0].policy == Policy()
+
+
+def test_a_text_as_worktree_setup_is_a_shell_command() -> None:
+    (setup,) = parse("workspace: {setup: npm ci}\nsteps: [{shell: a}]", "w.yml").workflow.workspace.setup
+    assert setup.action == Shell(text="npm ci")

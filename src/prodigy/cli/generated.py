@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def batch_command(
     """Run one step for each file that matches PATTERN, each in a worktree of its own."""
     files_matching(pattern, where)
     step = {**_step(command, retry, timeout), "env": {"FILE": "${item}"}}
+    if "claude" in step:
+        step["claude"] = re.sub(r"\$(FILE\b|\{FILE\})", "${item}", step["claude"])
     template: dict[str, Any] = {"input": f"glob:{pattern}", "max_parallel": parallel, "agent_template": [step]}
     _run("batch", {"name": "batch", "map": template}, where=where, **how)
 

@@ -57,7 +57,8 @@ async def plan(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> 
     try:
         found = identify(await _values(run, here, step, place))
     except (InputError, InvalidItemsError) as error:
-        raise InputUnusable(str(error), path=f"{path}/{INPUT}") from error
+        taken_by = f"{path}/{INPUT}" if here.mapping.input.kind == "command" else None
+        raise InputUnusable(str(error), path=taken_by) from error
     for warning in found.warnings:
         run.store.record(ev.Warned(message=warning))
     rows = [(item.ordinal, item.id, label(item), json.dumps(item.data, ensure_ascii=False)) for item in found.items]

@@ -74,7 +74,8 @@ class _Iteration:
         if self._skips(path, step):
             if leave_untracked and not self._run.store.phase_was_started(path, "map"):
                 await self._place.begin_phase("map", path, leave_untracked=True)
-            self._names |= {"map": None} | ({step.id: None} if step.id else {})
+            nothing = dict.fromkeys(fanout.Tally(0, 0, 0).variables())
+            self._names |= {"map": nothing} | ({step.id: nothing} if step.id else {})
             return
         run = self._run
         here = FanoutPlace(path, mapping, self._names, {**run.env, **self._env}, self._env)

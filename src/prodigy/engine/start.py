@@ -118,7 +118,8 @@ def files_matching(pattern: str, where: Path) -> tuple[str, ...]:
 def _first_input(workflow: Workflow, context: Context, user_dir: Path) -> Found | None:
     """The first fan-out's input, if no step can still write it: then it can be refused before anything is made."""
     action = workflow.steps[0].action
-    if not isinstance(action, MapReduce) or action.input.kind == "command":
+    may_be_skipped = workflow.steps[0].when is not None
+    if not isinstance(action, MapReduce) or action.input.kind == "command" or may_be_skipped:
         return None
     name = action.input.text
     if action.input.kind == "glob":

@@ -39,7 +39,7 @@ class Furnishing:
         tree.fresh(commit, [files.exact_pattern(path) for path in self.keep_ignored])
         for path in self.include:
             try:
-                _copy(self.source / path, tree.work_tree, path)
+                _copy(self.source / path, tree.work_tree, path, tree.directory / "include.part")
             except OSError as error:
                 raise EnvironmentProblem(
                     f"`workspace.include`: {path} can't be copied into a worktree: {error}", where=str(self.source)
@@ -54,8 +54,11 @@ class Furnishing:
 NOTHING_MORE = Furnishing(Path())
 
 
-def _copy(source: Path, root: Path, path: str) -> None:
-    """Copy a file or a directory, links as links; a link in the worktree is never followed out of it."""
+def _copy(source: Path, root: Path, path: str, part: Path) -> None:
+    """Copy a file or a directory, links as links; a link in the worktree is never followed out of it.
+
+    part: a place outside of the worktree, from where the copy is moved when it is whole.
+    """
     target = root / path
     if not source.exists() or files.lexists(target):
         return  # it was there when the run began; or the commit has it by now, or it was kept
@@ -65,7 +68,9 @@ def _copy(source: Path, root: Path, path: str) -> None:
         return  # a merged item has put something else in its place
     if not target.parent.resolve().is_relative_to(root.resolve()):
         return  # or a link that leads out
+    files.remove(part)
     if source.is_dir():
-        shutil.copytree(source, target, symlinks=True)
+        shutil.copytree(source, part, symlinks=True)
     else:
-        shutil.copy2(source, target, follow_symlinks=True)
+        shutil.copy2(source, part, follow_symlinks=True)
+    shutil.move(part, target)

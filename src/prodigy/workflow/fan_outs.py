@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prodigy.workflow import keys
+from prodigy.workflow.handlers import commands
 from prodigy.workflow.inputs import classify, refusal
 from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
 from prodigy.workflow.model import Input, MapReduce, Phase, Step, Uncommitted, Workspace
@@ -167,5 +168,5 @@ def read_workspace(reader: StepReader, node: Node) -> Workspace:
     setup: tuple[Step, ...] = ()
     if "setup" in entries:
         with reader.inner(alone=True):
-            setup = reader.steps(entries["setup"].value, "setup", "setup")
+            setup = commands(reader, entries["setup"].value, "setup", "setup")
     return Workspace(include=paths["include"], setup=setup, keep_ignored=paths["keep_ignored"])

@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING
 
 from prodigy.workflow import keys
 from prodigy.workflow.model import Check, Handler, Phase, Step
-from prodigy.workflow.values import read_bool, read_duration, read_keys, read_whole_number, shown
+from prodigy.workflow.values import read_bool, read_choice, read_duration, read_keys, read_whole_number, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
 
 if TYPE_CHECKING:
     from prodigy.workflow.steps import StepReader
 
+_NO_COMMANDS = {
+    "retry": "to run the step again, write `retry: 3`",
+    "continue": "to go on all the same, write `on_failure: true`",
+    "ignore": "to go on all the same, write `on_failure: true`",
+    "skip": "to go on all the same, write `on_failure: true`",
+    "stop": "a failure stops by itself: remove `on_failure`",
+    "fail": "a failure stands by itself: remove `on_failure`",
+}
+_STRATEGIES = ("recovery", "fallback", "cleanup", "custom")
 ERROR = frozenset({"error"})  # the variables that only a handler of failures has
 IGNORED = Handler(on="failure")
 
@@ -28,7 +37,7 @@ def read_handlers(reader: StepReader, entries: dict[str, Entry], phase: Phase) -
             reader.findings.problem(entries["allow_failure"].key.at, "a step has `allow_failure` or `on_failure`")
         handlers.append(IGNORED)
     if "on_success" in entries:
-        with reader.inner():
+        with reader.inner(part=True):
             do = commands(reader, entries["on_success"].value, "on_success", phase)
         handlers.append(Handler(on="success", do=do))
     return tuple(handlers)
@@ -43,7 +52,7 @@ def _on_exit_code(reader: StepReader, node: Node, phase: Phase) -> list[Handler]
         if not (name.isdecimal() and int(name) < 256):
             reader.findings.problem(key.at, f"`{name}` is no exit code", "exit codes go from 0 to 255")
             continue
-        with reader.inner(ERROR):
+        with reader.inner(ERROR, part=True):
             handlers.append(Handler(on=int(name), do=commands(reader, value, f"on_exit_code {name}", phase)))
     return handlers
 
@@ -51,7 +60,11 @@ def _on_exit_code(reader: StepReader, node: Node, phase: Phase) -> list[Handler]
 def _on_failure(reader: StepReader, node: Node, phase: Phase) -> Handler | None:
     if isinstance(node, Scalar) and node.kind == "bool":
         return IGNORED if node.value.lower() == "true" else None
-    with reader.inner(ERROR):
+    if isinstance(node, Scalar) and node.value.strip().lower() in _NO_COMMANDS:
+        meant = _NO_COMMANDS[node.value.strip().lower()]
+        reader.findings.problem(node.at, f"`on_failure: {node.value}` would run the command `{node.value}`", meant)
+        return None
+    with reader.inner(ERROR, part=True):
         if isinstance(node, Mapping):
             return _mapping(reader, node, phase)
         return Handler(on="failure", do=commands(reader, node, "on_failure", phase))
@@ -101,6 +114,8 @@ def _mapping(reader: StepReader, node: Mapping, phase: Phase) -> Handler | None:
     entries = read_keys(own, keys.ON_FAILURE, "under `on_failure`", findings)
     fatal = _flag(reader, entries, "fail_workflow")
     _flag(reader, entries, "handler_failure_fatal")  # a handler that fails always fails its step
+    if "strategy" in entries:
+        read_choice(entries["strategy"].value, "strategy", _STRATEGIES, findings)
     body = _without(node, *_OWN)
     if "commands" in entries:
         do = commands(reader, entries["commands"].value, "commands", phase)
@@ -151,6 +166,6 @@ def read_validate(reader: StepReader, node: Node, phase: Phase) -> Check | None:
             return None
         renamed = {("shell" if name == "command" else name): entry for name, entry in node.entries.items()}
         node = Mapping(renamed, node.at)
-    with reader.inner():
+    with reader.inner(part=True):
         run = commands(reader, node, "validate", phase)
     return Check(expect="success", run=run) if run else None

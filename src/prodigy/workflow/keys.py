@@ -121,6 +121,15 @@ RETRY = KeyTable(
     synonyms={"max_attempts": "attempts"},
 )
 
+# What `retry_on` knows by name: kinds of errors, and conditions that texts show.
+RETRY_ON = _words(
+    """
+    command_failed timeout agent_hung commit_validation_failed validation_failed check_rejected worktree_error
+    merge_conflict resource_exhausted permission invalid_item lost unknown
+    network server_error rate_limit
+    """
+)
+
 # `setup: {commands: [...]}` and the like.
 NESTED_STEPS = KeyTable(runs=_words("commands"), later=_words("timeout capture_outputs"), synonyms={})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Any
 
 from prodigy.workflow import keys
@@ -26,7 +27,11 @@ DEFAULT_JITTER = 0.3
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # By these a shell or a program runs code or finds other programs; a value that is data may not go there.
 _CODE_VARIABLES = re.compile(
-    r"BASH_ENV|ENV|SHELLOPTS|BASHOPTS|PS4|IFS|PATH|PROMPT_COMMAND|BASH_FUNC_.*|(?:LD_|DYLD_|GIT_|PYTHON|PERL|NODE_).*"
+    r"BASH_ENV|ENV|SHELLOPTS|BASHOPTS|PS4|IFS|PATH|CDPATH|PROMPT_COMMAND|SHELL|HOME|ZDOTDIR|INPUTRC"
+    r"|EDITOR|VISUAL|PAGER|MANPAGER|LESSOPEN|LESSCLOSE|BROWSER|SSH_ASKPASS|SUDO_ASKPASS|GCONV_PATH|TERMINFO"
+    r"|MAKEFLAGS|MAKEFILES|GNUMAKEFLAGS|CC|CXX|GOFLAGS|RUSTC|RUSTFLAGS|RUSTC_WRAPPER|_?JAVA_.*|JDK_JAVA_OPTIONS"
+    r"|ANTHROPIC_BASE_URL|CLAUDE_CONFIG_DIR"
+    r"|(?i:npm_config_.*)|(?:BASH_FUNC_|LD_|DYLD_|GIT_|PYTHON|PERL|NODE_|RUBY|BUNDLE_|XDG_|CARGO_|PIP_).*"
 )
 # Options of bash itself that keep a script file a script file.
 _FLAG = re.compile(r"[-+][abefhkmnptuvxBCEHPT]+")
@@ -56,6 +61,8 @@ def read_retry(node: Node, findings: Findings) -> tuple[Retry, Entry | None] | N
     if "backoff" in entries:
         fields |= _backoff(entries["backoff"].value, findings)
     fields["jitter"] = _jitter(entries, findings)
+    if "max_delay_s" not in fields and (fields.get("initial_delay_s") or 0) > Retry().max_delay_s:
+        fields["max_delay_s"] = fields["initial_delay_s"]
     if "retry_on" in entries:
         fields["retry_on"] = _retry_on(entries["retry_on"].value, findings)
     if len(findings.problems) > before:
@@ -119,6 +126,9 @@ def _jitter(entries: dict[str, Entry], findings: Findings) -> float:
     if "jitter_factor" in entries:
         factor = read_number(entries["jitter_factor"].value, "jitter_factor", findings, least=0, most=2)
     if "jitter" not in entries:
+        if "jitter_factor" in entries:
+            at = entries["jitter_factor"].key.at
+            findings.warn(at, "`jitter_factor` does nothing alone", "add `jitter: true`")
         return 0.0
     wanted = read_bool(entries["jitter"].value, "jitter", findings)
     return (factor or 0.0) if wanted else 0.0
@@ -134,7 +144,13 @@ def _retry_on(node: Node, findings: Findings) -> tuple[str, ...]:
         if text is None:
             continue
         if pattern is None and _LONG.fullmatch(text.lower()):
-            found.append(text.lower())
+            if text.lower() in keys.RETRY_ON:
+                found.append(text.lower())
+                continue
+            nearest = get_close_matches(text.lower(), keys.RETRY_ON, 1)
+            meant = f"did you mean `{nearest[0]}`? " if nearest else ""
+            hint = f"{meant}known are {', '.join(sorted(keys.RETRY_ON))}; for a text, write {{pattern: {text}}}"
+            findings.problem(item.at, f"`{text}` is no kind of error", hint)
         elif problem := _regex_problem(text):
             findings.problem(item.at, f"`retry_on` is no regular expression: {problem}")
         else:

@@ -65,16 +65,21 @@ class StepReader:
         self._declared = declared
         self._names: frozenset[str] = frozenset()
         self._scripts = ScriptChecks()
+        self._part = False
 
     # Names -------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def inner(self, extra: frozenset[str] = frozenset(), *, alone: bool = False) -> Iterator[None]:
-        """A list of its own: the names that its steps set, and `extra`, are gone behind it. alone: it sees no other."""
-        before = self._names
-        self._names = extra if alone else before | extra
+    def inner(self, extra: frozenset[str] = frozenset(), *, alone: bool = False, part: bool = False) -> Iterator[None]:
+        """A list of its own: the names that its steps set, and `extra`, are gone behind it.
+
+        alone: it sees no others. part: it belongs to a step, as its checks and handlers do, whose retries are enough.
+        """
+        before = self._names, self._part
+        self._names = extra if alone else self._names | extra
+        self._part = self._part or part
         yield
-        self._names = before
+        self._names, self._part = before
 
     def after_fan_out(self, step_id: str | None) -> None:
         """From here on there are the `map` variables, also under the id of the step."""
@@ -230,7 +235,7 @@ class StepReader:
         return self._with_defaults(step)
 
     def _with_defaults(self, step: Step) -> Step:
-        if step.policy.retry is not None or self.defaults.retry is None:
+        if self._part or step.policy.retry is not None or self.defaults.retry is None:
             return step
         policy = step.policy.model_copy(update={"retry": self.defaults.retry})
         handler = self.defaults.retry_handler
@@ -334,7 +339,7 @@ class StepReader:
             inner = body.entries["fallback"].value
             if isinstance(inner, Mapping) and list(inner.entries) == ["command"]:
                 inner = inner.entries["command"].value
-            with self.inner(frozenset({"error"})):
+            with self.inner(frozenset({"error"}), part=True):
                 return retry, Handler(on="failure", do=commands(self, inner, "fallback", phase))
         message = f"`on_failure` under `retry` must be stop, continue or {{fallback: ...}}, got {shown(body)}"
         self.findings.problem(body.at, message)

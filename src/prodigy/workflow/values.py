@@ -136,7 +136,7 @@ def read_bool(node: Node, key: str, findings: Findings) -> bool | None:
 
 def read_duration(node: Node, key: str, findings: Findings, *, zero: bool = False) -> float | None:
     """Seconds, from a number of seconds or a text such as `30s`, `5m`, `1h30m`; or None. zero: whether 0 will do."""
-    seconds = _seconds(node) if isinstance(node, Scalar) else None
+    seconds = _seconds(node) if isinstance(node, Scalar) else _parts_of_seconds(node)
     if seconds is None or not math.isfinite(seconds) or seconds < 0 or (seconds == 0 and not zero):
         hint = "write seconds, or a time such as `30s`, `5m` or `1h30m`"
         more = "" if zero else " of more than 0"
@@ -146,6 +146,18 @@ def read_duration(node: Node, key: str, findings: Findings, *, zero: bool = Fals
         findings.problem(node.at, f"`{key}` must be at most 366 days, got {shown(node)}")
         return None
     return seconds
+
+
+def _parts_of_seconds(node: Node) -> float | None:
+    """The earlier system's `{secs: 1, nanos: 500000000}`."""
+    if not isinstance(node, Mapping) or not node.entries or not node.entries.keys() <= {"secs", "nanos"}:
+        return None
+    parts = [(name, entry.value) for name, entry in node.entries.items()]
+    if not all(isinstance(value, Scalar) and value.kind == "int" and value.value.isdecimal() for _, value in parts):
+        return None
+    return sum(
+        int(value.value) * (1.0 if name == "secs" else 1e-9) for name, value in parts if isinstance(value, Scalar)
+    )
 
 
 def _seconds(scalar: Scalar) -> float | None:
