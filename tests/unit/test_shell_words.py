@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import timeit
 from collections.abc import Iterator
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from prodigy.errors import EnvironmentProblem
 from prodigy.workflow import shell_words
@@ -101,12 +101,11 @@ def test_text_without_placeholders_is_the_authors_own_business(text: str) -> Non
     assert compile_script(text).bind({}) == (text.encode(), {}, {})
 
 
-def test_a_script_survives_json_and_is_frozen() -> None:
+def test_a_script_is_frozen() -> None:
     script = compile_script("echo $((${item.n})) ${item.x:-é} > out/${item.y}")
-    assert ShellScript.model_validate_json(script.model_dump_json()) == script
-    assert hash(script) == hash(ShellScript.model_validate_json(script.model_dump_json()))
-    with pytest.raises(ValidationError):
-        script.text = "no"
+    assert hash(script) == hash(compile_script("echo $((${item.n})) ${item.x:-é} > out/${item.y}"))
+    with pytest.raises(FrozenInstanceError):
+        script.text = "changed"  # type: ignore[misc]
 
 
 def test_bind_gives_the_script_and_its_environment() -> None:

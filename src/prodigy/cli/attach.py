@@ -16,8 +16,9 @@ import click
 from prodigy.cli import common
 from prodigy.cli.display import describers
 from prodigy.cli.live import LiveView, fits
-from prodigy.cli.progress import Progress, printable
+from prodigy.cli.progress import Progress
 from prodigy.cli.view import RunView
+from prodigy.cli.words import printable
 from prodigy.engine.summary import exit_code, summarise
 from prodigy.state import events as ev
 from prodigy.store.lock import is_held

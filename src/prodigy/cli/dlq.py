@@ -10,7 +10,7 @@ import click
 
 from prodigy.cli import common
 from prodigy.cli.driving import drive, drive_in_background
-from prodigy.cli.progress import printable
+from prodigy.cli.words import printable
 from prodigy.engine.session import Choices, retry
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store

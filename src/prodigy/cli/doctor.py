@@ -17,7 +17,7 @@ import prodigy
 from prodigy.cli import common
 from prodigy.cli import doctor_checks as checks
 from prodigy.cli.doctor_checks import Finding
-from prodigy.cli.progress import printable
+from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem, ProdigyError
 from prodigy.executors import capacity
 from prodigy.git.command import GitError, run_git

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from prodigy.cli.progress import printable
+from prodigy.cli.words import printable
 from prodigy.engine.run import Options
 from prodigy.engine.start import Checked, check_run
 from prodigy.plan.identity import label
+from prodigy.store.checked import CheckedScripts
 from prodigy.workflow.load import Loaded, load
 from prodigy.workflow.model import Agent, MapReduce, Step
 
@@ -20,7 +21,7 @@ SHOWN_ITEMS = 10
 
 def show_plan(workflow: Path, where: Path, options: Options, *, as_json: bool) -> None:
     """Print the steps of the workflow and, where they are known already, its items."""
-    loaded = load(workflow)
+    loaded = load(workflow, CheckedScripts())
     checked = check_run(loaded, where, options)
     if as_json:
         click.echo(json.dumps(_as_json(loaded, checked, options), indent=2))

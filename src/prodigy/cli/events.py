@@ -15,7 +15,7 @@ from difflib import get_close_matches
 import click
 
 from prodigy.cli import common
-from prodigy.cli.progress import printable
+from prodigy.cli.words import printable
 from prodigy.errors import UsageError
 from prodigy.state import events as ev
 from prodigy.store.lock import is_held

@@ -9,8 +9,8 @@ from itertools import islice
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from prodigy.cli.progress import printable
 from prodigy.cli.view import RUNNING, Batch, FailureNote, Line, RunView, StepNow
+from prodigy.cli.words import printable
 
 BAR_CELLS = 30
 MOST_FAILURES = 5

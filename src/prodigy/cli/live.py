@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from prodigy.cli.progress import counted
 from prodigy.cli.tail import Describe, last_line, signature
 from prodigy.cli.view import RunView, StepNow
+from prodigy.cli.words import counted
 from prodigy.state import events as ev
 from prodigy.state.step_path import is_in_an_item
 

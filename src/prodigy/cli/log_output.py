@@ -15,8 +15,8 @@ from typing import BinaryIO
 from prodigy.agents.base import Lines
 from prodigy.cli.display import describers
 from prodigy.cli.log_steps import Log, event_of
-from prodigy.cli.progress import printable
 from prodigy.cli.tail import Describe
+from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem
 from prodigy.executors.base import ProcessState
 from prodigy.state.items import ItemState

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
+from prodigy.cli.words import counted, printable
 from prodigy.state import events as ev
 from prodigy.state.step_path import is_in_an_item
 
@@ -89,13 +90,3 @@ class Progress:
 
     def _count(self) -> str:
         return f"  [{self._done}/{self._total}]" if self._total else ""
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 item`, `2 items`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def printable(text: str) -> str:
-    """Text for a terminal: what could move the cursor or forge a line is shown escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

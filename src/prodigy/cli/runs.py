@@ -14,6 +14,7 @@ from prodigy.engine.run import Options
 from prodigy.engine.session import FINISHED, Choices, cancel, resume, run
 from prodigy.engine.start import changed_since, create_run, files_matching
 from prodigy.errors import EnvironmentProblem, UsageError
+from prodigy.store.checked import CheckedScripts
 from prodigy.store.lock import holder, is_held
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
@@ -57,7 +58,7 @@ def run_command(
 
         show_plan(workflow, where, options, as_json=as_json)
         return
-    created = create_run(load(workflow), workflow, where, options)
+    created = create_run(load(workflow, CheckedScripts()), workflow, where, options)
     for warning in created.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if detach:

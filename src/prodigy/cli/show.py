@@ -9,7 +9,7 @@ from contextlib import closing
 import click
 
 from prodigy.cli import common
-from prodigy.cli.progress import printable
+from prodigy.cli.words import printable
 from prodigy.engine.summary import summarise
 from prodigy.errors import ProdigyError
 from prodigy.store import index

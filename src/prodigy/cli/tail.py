@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from prodigy.cli.progress import printable
+from prodigy.cli.words import printable
 from prodigy.executors.warden import STDERR, STDOUT
 
 # What one line of an agent's stream says, for people; None when it says nothing worth showing.

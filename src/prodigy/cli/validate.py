@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from prodigy.cli.progress import counted
+from prodigy.cli.words import counted
 from prodigy.errors import WorkflowError
+from prodigy.store.checked import CheckedScripts
 from prodigy.workflow.load import load, problem_text
 
 
@@ -19,7 +20,7 @@ from prodigy.workflow.load import load, problem_text
 def validate_command(workflow: Path, *, strict: bool, as_json: bool) -> None:
     """Check WORKFLOW and list every problem at its place. Exits with 2 when there is one."""
     try:
-        loaded = load(workflow)
+        loaded = load(workflow, CheckedScripts())
     except WorkflowError as error:
         if as_json:
             problems = [vars(problem) for problem in error.problems]

@@ -13,7 +13,7 @@ import click
 from prodigy.cli import common
 from prodigy.cli.driving import drive
 from prodigy.cli.events import add_synonym, duration
-from prodigy.cli.progress import printable
+from prodigy.cli.words import printable
 from prodigy.engine import cleaning
 from prodigy.engine.cleaning import Left, Verdict
 from prodigy.engine.session import Choices, resume

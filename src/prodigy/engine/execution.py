@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import errno
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prodigy.engine.captures import output_of
@@ -67,6 +67,8 @@ class Executions:
     shell: str
     workflow: Workflow
     counters: Counters
+    # By identity; the step is kept so that no other one can get its place in memory.
+    _fingerprints: dict[int, tuple[Step, str]] = field(default_factory=dict)
 
     async def run(self, step: Step, path: str, number: int, site: Site, since: Snapshot, before: Snapshot) -> Execution:
         """The execution number `number` (from 0) of those of the step that count.
@@ -85,7 +87,7 @@ class Executions:
             execution = execution_path(path, self.store.next_try(path))
             uses = step.action.use if isinstance(step.action, Agent) else None
             self.store.record(
-                ev.StepStarted(path=execution, fingerprint=fingerprint(step), label=step.label, agent=uses)
+                ev.StepStarted(path=execution, fingerprint=self._fingerprint(step), label=step.label, agent=uses)
             )
         if exit_ is None:
             exit_ = await self._start_and_wait(step, execution, site, before)
@@ -147,6 +149,11 @@ class Executions:
         await site.workspace.restore(before)
         uses = step.action.use if isinstance(step.action, Agent) else None
         self.store.record(await asyncio.to_thread(lost, execution, reason, uses, site.workspace.directory(execution)))
+
+    def _fingerprint(self, step: Step) -> str:
+        if id(step) not in self._fingerprints:
+            self._fingerprints[id(step)] = step, fingerprint(step)
+        return self._fingerprints[id(step)][1]
 
     # Ending ------------------------------------------------------------------------------------------------
 

@@ -45,25 +45,32 @@ class MergeQueue:
         self._private = private
         self._branch = branch
         self._turn = asyncio.Lock()
+        self._tip = store.run().tip
 
     def tip(self) -> str:
         """The run branch's commit, as we moved it last."""
-        return self._store.run().tip
+        return self._tip
 
     async def merge(self, request: MergeRequest, recorded: Recorded) -> Conflict | None:
         """Merge `request.head`; None when it is in the run branch and recorded, else what is in the way."""
         async with self._turn:
             old = self.tip()
-            if old == request.base:
-                tree = await asyncio.to_thread(self._private.tree_of, request.head)
-            else:
-                result = await asyncio.to_thread(merge, self._private, old, request.head)
-                if isinstance(result, Conflict):
-                    return result
-                tree = result.tree
-            new = await asyncio.to_thread(self._private.commit, tree, (old, request.head), request.message)
+            new = await asyncio.to_thread(self._merged, old, request)
+            if isinstance(new, Conflict):
+                return new
             await self._move(Intent(request.path, old, new), request.obsolete, recorded)
             return None
+
+    def _merged(self, old: str, request: MergeRequest) -> str | Conflict:
+        """The commit that merges the request into `old`; no ref moves."""
+        if old == request.base:
+            tree = self._private.tree_of(request.head)
+        else:
+            result = merge(self._private, old, request.head)
+            if isinstance(result, Conflict):
+                return result
+            tree = result.tree
+        return self._private.commit(tree, (old, request.head), request.message)
 
     async def advance(self, path: str, new: str, *, obsolete: tuple[str, ...] = ()) -> None:
         """Move the run branch forward to `new`, a descendant of it."""
@@ -117,3 +124,4 @@ class MergeQueue:
     def _record(self, intent: Intent, recorded: Recorded) -> None:
         done = ev.WorktreeMerged(path=intent.path, old=intent.old, new=intent.new)
         self._store.record(done, *recorded(intent.new))
+        self._tip = intent.new

@@ -15,6 +15,7 @@ from prodigy.git.context import Context, discover
 from prodigy.plan.identity import Plan, identify
 from prodigy.plan.sources import Found, items_of_file, items_of_glob, locate, read_items
 from prodigy.store import index
+from prodigy.store.checked import CheckedScripts
 from prodigy.store.database import now
 from prodigy.store.paths import ensure_home, run_directory
 from prodigy.store.rows import RunRow
@@ -97,7 +98,7 @@ def changed_since(store: Store) -> str | None:
     if file is None or not Path(file).is_file():
         return None
     try:
-        now_there = load(Path(file)).workflow
+        now_there = load(Path(file), CheckedScripts()).workflow
     except UsageError:
         return f"{file} has problems now; the run goes on with the workflow it was started with"
     _, stored = store.workflow()

@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 from prodigy.errors import Problem, UsageError, WorkflowError
 from prodigy.workflow.model import Workflow
 from prodigy.workflow.normalise import normalise
+from prodigy.workflow.scripts import KnownScripts, NothingKnown
 from prodigy.workflow.values import Findings
 from prodigy.workflow.yaml_compose import Document, compose
 from prodigy.workflow.yaml_errors import explain
@@ -29,21 +30,21 @@ class Loaded:
     remarks: tuple[Problem, ...] = ()
 
 
-def load(path: Path) -> Loaded:
-    """The workflow in the file `path`.
+def load(path: Path, known: KnownScripts | None = None) -> Loaded:
+    """The workflow in the file `path`. known: shell texts that need not be checked again; None: check all.
 
     Raises UsageError when the file cannot be read and WorkflowError when what is in it is wrong.
     """
     shown = _printable(str(path))
-    return parse(_decode(_read(path, shown), shown), shown)
+    return parse(_decode(_read(path, shown), shown), shown, known)
 
 
-def parse(text: str, file: str) -> Loaded:
-    """The workflow in `text`; `file` is its name for messages. Raises WorkflowError."""
+def parse(text: str, file: str, known: KnownScripts | None = None) -> Loaded:
+    """The workflow in `text`; `file` is its name for messages. known: as in `load`. Raises WorkflowError."""
     source = Text(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
     document = _compose(source, file)
     findings = Findings()
-    workflow = normalise(document, file, _default_name(file), findings)
+    workflow = normalise(document, file, _default_name(file), findings, known or NothingKnown())
     problems = document.problems + findings.problems
     if problems or workflow is None:
         raise WorkflowError(file, problems)

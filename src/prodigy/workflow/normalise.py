@@ -10,6 +10,7 @@ from prodigy.workflow.captures import declared_names
 from prodigy.workflow.fan_outs import check_default_policy, read_fan_out, read_uncommitted, read_workspace
 from prodigy.workflow.model import AgentSettings, Step, Workflow, Workspace
 from prodigy.workflow.policies import read_shell_options
+from prodigy.workflow.scripts import KnownScripts
 from prodigy.workflow.steps import Defaults, StepReader
 from prodigy.workflow.values import (
     Findings,
@@ -27,7 +28,9 @@ from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, 
 _EXAMPLE = "a workflow is a list of steps such as `- shell: make test`, or a mapping with `map:` or `steps:`"
 
 
-def normalise(document: Document, source: str, default_name: str, findings: Findings) -> Workflow | None:
+def normalise(
+    document: Document, source: str, default_name: str, findings: Findings, known: KnownScripts
+) -> Workflow | None:
     """The workflow in `document`; None when there is none. Mistakes go to `findings`."""
     root = document.root
     reader = StepReader(document.text, findings, declared_names(root))
@@ -43,7 +46,7 @@ def normalise(document: Document, source: str, default_name: str, findings: Find
     if isinstance(root, Mapping) and "agents" in root.entries:
         agents = read_agents(root.entries["agents"].value, findings)
     workspace = _workspace(reader, root)
-    reader.finish()
+    reader.finish(known)
     if findings.problems or document.problems:
         return None
     if not steps:

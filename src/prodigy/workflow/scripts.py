@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from prodigy import __version__
 from prodigy.workflow import keys
 from prodigy.workflow.interpolate import Placeholder, parse_placeholders, spell
 from prodigy.workflow.shell_words import ShellScript, ShellTextError, compile_scripts
@@ -31,6 +33,23 @@ _LATER = re.compile(r"(?<![$\\])\$\{(?:([a-z_]+)\.[\w.-]*|env:[A-Za-z_]\w*)")
 _NOT_OURS = "if another program is to read it, put a space behind the `{`"
 
 
+class KnownScripts(Protocol):
+    """Keys of shell texts that were found to be in order."""
+
+    def __contains__(self, key: str) -> bool: ...
+    def add(self, keys: Iterable[str]) -> None: ...
+
+
+class NothingKnown:
+    """Every text is checked."""
+
+    def __contains__(self, key: str) -> bool:
+        return False
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Remember nothing."""
+
+
 class _Remark(NamedTuple):
     """offset: the character of the text that it is about, from 0."""
 
@@ -48,20 +67,41 @@ class ScriptChecks:
     def add(self, node: Scalar, names: Names) -> None:
         self._scripts.append((node, names))
 
-    def finish(self, text: Text, findings: Findings) -> None:
-        """Note every problem of the collected texts, and warn of those that put values into their code."""
+    def finish(self, text: Text, findings: Findings, known: KnownScripts) -> None:
+        """Note every problem of the collected texts, and warn of those that put values into their code.
+
+        known: texts that were in order before; those of this file are added.
+        """
         # An aliased step is the same node in many places.
         scripts = list({(id(node), names): (node, names) for node, names in self._scripts}.values())
         # bash can't check extended patterns, which a script may switch on by itself.
         checked = [(node, names) for node, names in scripts if "extglob" not in node.value]
         others = [(node, names) for node, names in scripts if "extglob" in node.value]
         for group, check_plain in ((checked, True), (others, False)):
-            named = [(node.value, names.available) for node, names in group]
-            for (node, names), result in zip(group, compile_scripts(named, check_plain=check_plain), strict=True):
+            keys_ = [_key(node.value, names.available, check_plain) for node, names in group]
+            new = [(pair, key) for pair, key in zip(group, keys_, strict=True) if key not in known]
+            named = [(node.value, names.available) for (node, names), _ in new]
+            results = compile_scripts(named, check_plain=check_plain)
+            for (node, names), result in zip((pair for pair, _ in new), results, strict=True):
                 _note(node, names, result, text, findings)
+            for node, names in (pair for pair, key in zip(group, keys_, strict=True) if key in known):
+                _note(node, names, None, text, findings)
+            known.add(key for (_, key), result in zip(new, results, strict=True) if _is_fine(result))
 
 
-def _note(node: Scalar, names: Names, result: ShellScript | ShellTextError, text: Text, findings: Findings) -> None:
+def _key(text: str, names: frozenset[str], check_plain: bool) -> str:
+    parts = (__version__, str(check_plain), *sorted(names), "", text)
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _is_fine(result: ShellScript | ShellTextError) -> bool:
+    """Whether there is nothing to say of the text by itself."""
+    return isinstance(result, ShellScript) and not result.raw
+
+
+def _note(
+    node: Scalar, names: Names, result: ShellScript | ShellTextError | None, text: Text, findings: Findings
+) -> None:
     problems: dict[tuple[int, int], tuple[str, str | None]] = {}
     if isinstance(result, ShellTextError):
         problems = {(problem.line, problem.column): (problem.message, problem.cure) for problem in result.problems}

@@ -23,7 +23,7 @@ from prodigy.workflow.model import (
     Uncommitted,
 )
 from prodigy.workflow.policies import outside, read_env, read_retry, read_shell_options, takes_no_data
-from prodigy.workflow.scripts import Names, ScriptChecks
+from prodigy.workflow.scripts import KnownScripts, Names, ScriptChecks
 from prodigy.workflow.texts import check_condition, check_plain_text
 from prodigy.workflow.values import Findings, later, read_bool, read_duration, read_keys, read_label, read_text, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, Text
@@ -92,9 +92,9 @@ class StepReader:
     def check_script(self, node: Scalar, phase: Phase) -> None:
         self._scripts.add(node, self.names(phase))
 
-    def finish(self) -> None:
+    def finish(self, known: KnownScripts) -> None:
         """Check what was put off until all of the file was read."""
-        self._scripts.finish(self.text, self.findings)
+        self._scripts.finish(self.text, self.findings, known)
 
     # Lists -------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from prodigy.workflow.expression import ExpressionError, compile_expression
 from prodigy.workflow.interpolate import check_text
 from prodigy.workflow.scripts import Names, remarks
 from prodigy.workflow.values import Findings
@@ -24,6 +23,8 @@ def check_plain_text(node: Scalar, names: Names, text: Text, findings: Findings)
 
 def check_condition(node: Scalar, names: Names, text: Text, findings: Findings) -> str | None:
     """The condition in `node`, or None when it can't be read. A name that nothing defines is warned of."""
+    from prodigy.workflow.expression import ExpressionError, compile_expression  # few workflows have conditions
+
     try:
         condition = compile_expression(node.value)
     except ExpressionError as error:

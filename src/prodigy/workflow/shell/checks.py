@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
-
-from pydantic import BaseModel, ConfigDict
 
 PieceKind = Literal["text", "value", "shell", "split", "raw"]
 CheckKind = Literal["integer", "leading_dash", "leading_parenthesis", "write_target", "read_target", "perl_file"]
@@ -28,7 +27,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _NETWORK = ("/dev/tcp/", "/dev/udp/")
 
 
-class Piece(BaseModel):
+@dataclass(frozen=True)
+class Piece:
     """A part of a word.
 
     kind: literal `text`; a `value`; what the `shell` puts into quotes; what it may `split` into several words; `raw`
@@ -36,16 +36,13 @@ class Piece(BaseModel):
     text: the literal text, or the variable's name of a value, else empty.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: PieceKind
     text: str = ""
 
 
-class Check(BaseModel):
+@dataclass(frozen=True)
+class Check:
     """One rule for one word of the script."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: CheckKind
     pieces: tuple[Piece, ...]

@@ -47,6 +47,8 @@ def delimiter(redirect: Node) -> Delimiter | None:
 
 def misread(tree: Node, data: bytes) -> Iterator[int]:
     """Bytes at which here-documents begin that bash may read differently."""
+    if b"<<" not in data:
+        return
     redirects = _heredocs(tree)
     inside = {start(inner) for node in descendants(tree) if kind(node) in _SUBSTITUTIONS for inner in _heredocs(node)}
     # What is in backticks bash reads without knowing of here-documents, up to the next backtick.

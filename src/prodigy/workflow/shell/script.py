@@ -6,10 +6,9 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-
-from pydantic import BaseModel, ConfigDict
 
 from prodigy.errors import ProdigyError
 from prodigy.workflow.interpolate import Unresolved, resolve
@@ -52,14 +51,13 @@ class BindError(ProdigyError):
         super().__init__(what, hint=hint)
 
 
-class Variable(BaseModel):
+@dataclass(frozen=True)
+class Variable:
     """What carries the value of a placeholder into the script.
 
     name: of the environment variable, or the word of the text that raw text replaces.
     operator: `%.js` and its kin, `:file`, `raw:` or None.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     path: str
@@ -89,14 +87,13 @@ class Bound(NamedTuple):
     files: dict[str, bytes]
 
 
-class ShellScript(BaseModel):
-    """A shell text ready to be bound, frozen; it survives a round trip through JSON.
+@dataclass(frozen=True)
+class ShellScript:
+    """A shell text ready to be bound.
 
     text: what bash runs. variables: what must be in its environment. checks: what their values must pass.
     raw: what becomes part of the text without any protection; empty in nearly all scripts.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     text: str
     variables: tuple[Variable, ...] = ()

@@ -130,9 +130,11 @@ def children(node: Node) -> Iterator[tuple[str, Node]]:
 
 def descendants(node: Node) -> Iterator[Node]:
     """The node and everything below it."""
-    yield node
-    for _, child in children(node):
-        yield from descendants(child)
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += [child for _, child in children(node)][::-1]
 
 
 def parameter(node: Node) -> str:

@@ -1,0 +1,56 @@
+"""Shell texts that were in order are not checked again; whatever the file says, nothing else changes by it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prodigy.store.checked import MAX_KEYS, CheckedScripts
+from prodigy.workflow.load import parse
+from prodigy.workflow.shell_words import forget
+from support import Project
+
+TEXT = '- shell: echo ${run.id}\n- {shell: "echo hi", id: x}\n- shell: echo ${x} ${raw:run.id}\n'
+
+
+def test_a_second_look_at_a_file_starts_no_parser(tmp_path: Path) -> None:
+    known = CheckedScripts(tmp_path / "cache" / "scripts")
+    parse("- shell: echo ${run.id}\n- shell: ls\n", "w.yml", known)
+    forget()
+    again = CheckedScripts(tmp_path / "cache" / "scripts")
+    before = os.times().children_user, os.times().children_system
+    parse("- shell: echo ${run.id}\n- shell: ls\n", "w.yml", again)
+    assert (os.times().children_user, os.times().children_system) == before
+
+
+def test_what_is_wrong_or_raw_is_told_every_time(tmp_path: Path) -> None:
+    for _ in range(2):
+        known = CheckedScripts(tmp_path / "scripts")
+        assert len(parse(TEXT, "w.yml", known).remarks) == 1
+        forget()
+
+
+def test_the_file_never_grows_without_end_and_may_hold_anything(tmp_path: Path) -> None:
+    file = tmp_path / "scripts"
+    file.write_bytes(b"\xff\0 junk\n" + b"\n".join(b"%d" % number for number in range(MAX_KEYS)))
+    known = CheckedScripts(file)
+    known.add(["new"])
+    assert "new" in CheckedScripts(file)
+    assert len(file.read_text().split()) == 1
+
+
+def test_a_forged_entry_makes_nothing_run(project: Project) -> None:
+    """What runs is compiled anew: a text that is refused fails its step, whatever the file of known texts says."""
+    bad = "map: {input: \"echo '$(touch pwned)'\", agent_template: [{shell: 'eval ${item}'}]}\n"
+    good = "map: {input: \"echo '$(touch pwned)'\", agent_template: [{shell: 'echo ${item}'}]}\n"
+    assert project.prodigy("run", project.workflow(good)).code == 0
+    assert project.prodigy("run", project.workflow(bad)).code == 2
+    from prodigy.workflow.scripts import _key
+
+    names = frozenset({"item", "item_id", "item_index", "item_total", "run", "workflow"})
+    with (project.home / "cache" / "scripts").open("a") as file:
+        file.write(_key("eval ${item}", names, check_plain=True) + "\n")
+    done = project.prodigy("run", project.workflow(bad), "--yes")
+    assert done.code == 3
+    assert "eval" in done.err
+    assert not list(project.folder.rglob("pwned"))
