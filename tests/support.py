@@ -24,6 +24,7 @@ IDENTITY = {
 def clean_environment(home: Path) -> dict[str, str]:
     """An environment in which nothing of the developer's own git or Prodigy is visible."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "PRODIGY_"))}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of calls would compile everything anew
     return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "GIT_CONFIG_NOSYSTEM": "1"}
 
 

@@ -1,0 +1,359 @@
+"""What a run's database is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from prodigy.errors import CorruptState, EnvironmentProblem, ProdigyError
+from prodigy.state.items import ItemRow, ItemState
+from prodigy.state.step_path import outermost, split_try
+from prodigy.store.rows import AttemptRow, FinalIntent, Intent, RunRow, StepRow
+
+_EVENT_PAGE = 500  # rows read at a time
+
+
+class Questions:
+    """The database as its readers see it. directory: the run's. view: a connection whose schema is today's."""
+
+    def __init__(self, directory: Path, view: sqlite3.Connection) -> None:
+        self.directory = directory
+        self._view = view
+
+    def run(self) -> RunRow:
+        row = self._one("SELECT * FROM run")
+        if row is None:
+            raise CorruptState("the run's database has no run in it", where=str(self.directory))
+        return RunRow(**dict(row))
+
+    def workflow(self, version: int | None = None) -> tuple[int, str]:
+        """(version, normalised workflow as JSON); the newest unless a version is named."""
+        row = self._one(
+            "SELECT version, workflow FROM workflow_version WHERE version = coalesce(?,"
+            " (SELECT max(version) FROM workflow_version))",
+            version,
+        )
+        if row is None:
+            raise CorruptState(f"workflow version {version} is not in the run's database")
+        return int(row["version"]), str(row["workflow"])
+
+    def fanout(self, path: str) -> sqlite3.Row | None:
+        return self._one("SELECT * FROM fanout WHERE path = ?", path)
+
+    def fanouts(self) -> list[sqlite3.Row]:
+        return self._all("SELECT * FROM fanout ORDER BY path")
+
+    def items(self, fanout: str) -> list[ItemRow]:
+        return self._items("WHERE fanout = ? ORDER BY ordinal", fanout)
+
+    def item(self, fanout: str, ordinal: int) -> ItemRow:
+        rows = self._items("WHERE fanout = ? AND ordinal = ?", fanout, ordinal)
+        if not rows:
+            raise CorruptState(f"item {ordinal} of {fanout} is not in the database")
+        return rows[0]
+
+    def _items(self, where: str, *values: object) -> list[ItemRow]:
+        rows = self._all(f"SELECT ordinal, item_id, state, attempt, tries, label FROM item {where}", *values)  # noqa: S608
+        return [ItemRow(**{**dict(row), "state": ItemState(row["state"])}) for row in rows]
+
+    def item_data(self, fanout: str, ordinal: int) -> object:
+        row = self._one("SELECT data FROM item WHERE fanout = ? AND ordinal = ?", fanout, ordinal)
+        if row is None:
+            raise CorruptState(f"item {ordinal} of {fanout} is not in the database")
+        return json.loads(row["data"])
+
+    def counts(self, fanout: str | None = None) -> dict[ItemState, int]:
+        """How many items are in each state, in one fan-out or in all."""
+        rows = self._all(
+            "SELECT state, count(*) AS n FROM item WHERE fanout = coalesce(?, fanout) GROUP BY state", fanout
+        )
+        found = {row["state"]: int(row["n"]) for row in rows}
+        return {state: found.get(state, 0) for state in ItemState}
+
+    def duplicates(self) -> int:
+        row = self._one("SELECT coalesce(sum(duplicates), 0) AS n FROM fanout")
+        return int(row["n"]) if row else 0
+
+    def attempts(self, fanout: str, ordinal: int) -> list[AttemptRow]:
+        rows = self._all(
+            "SELECT number, state, base, worktree, workflow, started_at FROM attempt"
+            " WHERE fanout = ? AND ordinal = ? ORDER BY number",
+            fanout,
+            ordinal,
+        )
+        return [AttemptRow(**dict(row)) for row in rows]
+
+    def running_worktrees(self) -> set[str]:
+        """The slots that attempts in flight own."""
+        return {row["worktree"] for row in self._all("SELECT worktree FROM attempt WHERE state = 'running'")}
+
+    def executions(self, path: str) -> list[StepRow]:
+        """Every execution of the step `path`, oldest first."""
+        return self._steps("WHERE path = ? AND state != 'retired' ORDER BY try", path)
+
+    def execution(self, path: str) -> StepRow:
+        """One execution, by its path with its try."""
+        step, number = split_try(path)
+        rows = self._steps("WHERE path = ? AND try = ?", step, number)
+        if not rows:
+            raise CorruptState(f"the execution {path} is not in the database")
+        return rows[0]
+
+    def is_done(self, path: str) -> bool:
+        """Whether the step has succeeded, checks and handlers included, or was skipped."""
+        executions = self.executions(path)
+        return bool(executions) and executions[-1].settled
+
+    def next_try(self, path: str) -> int:
+        row = self._one("SELECT coalesce(max(try), 0) + 1 AS n FROM step WHERE path = ?", path)
+        return int(row["n"]) if row else 1
+
+    def started_steps_of(self, prefix: str) -> list[StepRow]:
+        """Executions below `prefix` that have no end on record."""
+        return self._steps("WHERE state = 'started' AND path >= ? AND path < ?", f"{prefix}/", f"{prefix}0")
+
+    def started_steps(self) -> list[StepRow]:
+        """Executions that may have a live process."""
+        return self._steps("WHERE state = 'started'")
+
+    def _steps(self, where: str, *values: object) -> list[StepRow]:
+        rows = self._all(
+            "SELECT path, try AS number, state, kind, message, exit_code, duration_s, head, snapshot, finished_at,"  # noqa: S608
+            f" skipped, settled, agent, reused_from FROM step {where}",
+            *values,
+        )
+        return [
+            StepRow(**{**dict(row), "skipped": bool(row["skipped"]), "settled": bool(row["settled"])}) for row in rows
+        ]
+
+    def last_boundary(self, prefix: str) -> tuple[str, str | None] | None:
+        """(head, snapshot) of the execution below `prefix` that ended last, not counting those that only prepared
+        the worktree; None before any has."""
+        row = self._one(
+            "SELECT head, snapshot FROM step WHERE path >= ? AND path < ? AND state = 'finished' AND head IS NOT NULL"
+            " AND path NOT GLOB ? ORDER BY ended DESC LIMIT 1",
+            f"{prefix}/",
+            f"{prefix}0",
+            f"{prefix}/workspace*",
+        )
+        return (row["head"], row["snapshot"]) if row else None
+
+    def unsettled_boundary(self) -> tuple[str, str | None] | None:
+        """(head, snapshot) after the newest execution outside the items, when its step has not been decided yet: the
+        run's own boundary does not move before."""
+        row = self._one(
+            "SELECT path, head, snapshot FROM step WHERE state = 'finished' AND head IS NOT NULL AND path GLOB 'it*'"
+            " AND path NOT GLOB '*/i[0-9]*' ORDER BY ended DESC LIMIT 1"
+        )
+        step = outermost(row["path"]) if row else None
+        return (row["head"], row["snapshot"]) if row and step and not self.is_done(step) else None
+
+    def spent(self) -> tuple[float | None, int]:
+        """(dollars, tokens) of all agents so far; None dollars when agents ran and none could tell."""
+        row = self._one(
+            "SELECT sum(cost_usd) AS cost, coalesce(sum(tokens), 0) AS tokens, count(agent) AS agents FROM step"
+            " WHERE reused_from IS NULL AND state != 'started'"
+        )
+        assert row is not None
+        cost = 0.0 if row["cost"] is None and not row["agents"] else row["cost"]
+        return (None if cost is None else round(cost, 6)), int(row["tokens"])
+
+    def step_was_started(self, prefix: str) -> bool:
+        """Whether any step below `prefix` began there (and was not taken over from another attempt)."""
+        return (
+            self._one(
+                "SELECT 1 FROM step WHERE path >= ? AND path < ? AND reused_from IS NULL LIMIT 1",
+                f"{prefix}/",
+                f"{prefix}0",  # the character after the slash
+            )
+            is not None
+        )
+
+    def has_steps_below(self, prefix: str) -> bool:
+        """Whether any step below `prefix` is on record."""
+        return (
+            self._one("SELECT 1 FROM step WHERE path >= ? AND path < ? LIMIT 1", f"{prefix}/", f"{prefix}0") is not None
+        )
+
+    def last_end(self, path: str) -> str | None:
+        """When the newest execution of the step, its checks and handlers included, ended."""
+        row = self._one(
+            "SELECT max(finished_at) AS at FROM step WHERE path = ? OR (path >= ? AND path < ?)",
+            path,
+            f"{path}/",
+            f"{path}0",
+        )
+        return row["at"] if row else None
+
+    def phase_was_started(self, path: str, phase: str) -> bool:
+        return self._one("SELECT 1 FROM phase WHERE path = ? AND phase = ?", path, phase) is not None
+
+    def finished_below(self, path: str) -> list[StepRow]:
+        """Executions of the step `path` itself and of what belongs to it that count."""
+        return self._steps(
+            "WHERE state = 'finished' AND (path = ? OR (path >= ? AND path < ?))", path, f"{path}/", f"{path}0"
+        )
+
+    def setup_leftovers(self) -> set[str]:
+        return {os.fsdecode(row["path"]) for row in self._all("SELECT path FROM setup_leftover")}
+
+    def merge_intent(self) -> Intent | None:
+        row = self._one("SELECT path, old, new FROM merge_intent")
+        return Intent(**dict(row)) if row else None
+
+    def final_merge_intent(self) -> FinalIntent | None:
+        row = self._one("SELECT target, old, new, checkout FROM final_merge_intent")
+        return FinalIntent(**dict(row)) if row else None
+
+    def dead_items(self, fanout: str, *, eligible_only: bool = True) -> list[ItemRow]:
+        """Dead items in order, by default only those that may succeed when run again."""
+        return self._items(
+            "WHERE fanout = ? AND state = 'dead' AND EXISTS (SELECT 1 FROM dead_letter AS letter WHERE"
+            " letter.fanout = item.fanout AND letter.ordinal = item.ordinal"
+            " AND (reprocess_eligible OR NOT ?)) ORDER BY ordinal",
+            fanout,
+            eligible_only,
+        )
+
+    def dead_letters(self) -> list[dict[str, object]]:
+        """Every dead letter with the item's data and its whole history, newest failure first."""
+        rows = self._all(
+            "SELECT item_id, label, data, dead_letter.* FROM dead_letter JOIN item USING (fanout, ordinal)"
+        )
+        letters = [_dead_letter(row, self._failures(row["fanout"], row["ordinal"])) for row in rows]
+        return sorted(letters, key=lambda letter: str(letter["last_attempt"]), reverse=True)
+
+    def has_dead_letter(self, fanout: str, ordinal: int) -> bool:
+        return self._one("SELECT 1 FROM dead_letter WHERE fanout = ? AND ordinal = ?", fanout, ordinal) is not None
+
+    def dead_letter_count(self) -> int:
+        row = self._one("SELECT count(*) AS n FROM dead_letter")
+        return int(row["n"]) if row else 0
+
+    def _failures(self, fanout: str, ordinal: int) -> list[sqlite3.Row]:
+        return self._all(
+            "SELECT * FROM attempt WHERE fanout = ? AND ordinal = ? AND state = 'failed' ORDER BY number",
+            fanout,
+            ordinal,
+        )
+
+    def events(
+        self,
+        after: int = 0,
+        *,
+        types: Collection[str] = (),
+        since: str | None = None,
+        item: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[dict[str, object]]:
+        """Event records in order: {seq, id, timestamp, correlation_id, event: {event_type, ...}}.
+
+        after: only younger ones than this seq. types: only these event types. since: RFC 3339 in UTC, not older.
+        item: only those of the item with this id, its steps included. limit: only the newest so many.
+        They are read a page at a time: memory stays flat, and no lock is held between two of them.
+        """
+        where, values = self._event_filter(types, since, item)
+        if limit is not None:
+            first = self._one(
+                f"SELECT min(seq) AS n FROM (SELECT seq FROM event WHERE seq > ? AND {where}"  # noqa: S608
+                " ORDER BY seq DESC LIMIT ?)",
+                *(after, *values, limit),
+            )
+            after = first["n"] - 1 if first and first["n"] is not None else after
+        while page := self._all(
+            f"SELECT * FROM event WHERE seq > ? AND {where} ORDER BY seq LIMIT ?",  # noqa: S608
+            *(after, *values, _EVENT_PAGE),
+        ):
+            yield from (_event_record(row, self.directory.name) for row in page)
+            after = page[-1]["seq"]
+
+    def _event_filter(self, types: Collection[str], since: str | None, item: str | None) -> tuple[str, list[object]]:
+        """(SQL condition, its values); what the condition is made of is ours, what the user said is a value."""
+        conditions, values = ["1"], list[object]()
+        if types:
+            conditions.append(f"type IN ({', '.join('?' * len(types))})")
+            values += types
+        if since is not None:
+            conditions.append("at >= ?")
+            values.append(since)
+        if item is not None:
+            own = ["json_extract(data, '$.item_id') = ?"]
+            values.append(item)
+            for row in self._all("SELECT fanout, ordinal FROM item WHERE item_id = ?", item):
+                prefix = f"{row['fanout']}/i{row['ordinal']:04d}/"
+                own.append("substr(json_extract(data, '$.path'), 1, ?) = ?")
+                values += [len(prefix), prefix]
+            conditions.append(f"({' OR '.join(own)})")
+        return " AND ".join(conditions), values
+
+    def _one(self, statement: str, *values: object) -> sqlite3.Row | None:
+        return next(iter(self._all(statement, *values)), None)
+
+    def _all(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        try:
+            return self._view.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise trouble(self.directory, "read", error) from error
+
+
+def trouble(directory: Path, verb: str, error: sqlite3.Error) -> ProdigyError:
+    """What to tell the user when SQLite fails: a full disk can be mended, a damaged file can't."""
+    where = str(directory / "run.db")
+    if isinstance(error, sqlite3.OperationalError):
+        first = "Make room" if "full" in str(error) else "Mend that"
+        return EnvironmentProblem(
+            f"the run's database can't be {verb}: {error}",
+            where=where,
+            hint=f"{first}, then: prodigy resume {directory.name}. Nothing is lost.",
+        )
+    return CorruptState(
+        f"the run's database can't be {verb}: {error}",
+        where=where,
+        hint="The commits of the run are safe in its branches: git branch --list 'prodigy/*'",
+    )
+
+
+def _event_record(row: sqlite3.Row, run_id: str) -> dict[str, object]:
+    return {
+        "seq": row["seq"],
+        "id": row["id"],
+        "timestamp": row["at"],
+        "correlation_id": run_id,
+        "event": {"event_type": row["type"], **json.loads(row["data"])},
+    }
+
+
+def _dead_letter(row: sqlite3.Row, failures: list[sqlite3.Row]) -> dict[str, object]:
+    history = [
+        {
+            "attempt_number": failure["number"],
+            "timestamp": failure["ended_at"],
+            "error_type": failure["kind"],
+            "error_message": failure["error"],
+            "error_context": [line for line in (failure["last_output"] or "").splitlines() if line.strip()],
+            "exit_code": failure["exit_code"],
+            "agent_id": f"agent-{row['item_id']}",
+            "step_failed": failure["step"],
+            "duration_ms": round((failure["duration_s"] or 0.0) * 1000),
+            "json_log_location": failure["log"],
+        }
+        for failure in failures
+    ]
+    return {
+        "item_id": row["item_id"],
+        "label": row["label"],
+        "item_data": json.loads(row["data"]),
+        "fanout": row["fanout"],
+        "ordinal": row["ordinal"],
+        "first_attempt": failures[0]["started_at"] if failures else None,
+        "last_attempt": failures[-1]["ended_at"] if failures else None,
+        "failure_count": len(failures),
+        "failure_history": history,
+        "error_signature": row["error_signature"],
+        "worktree_artifacts": {"worktree_path": row["worktree_path"], "branch_name": row["branch"]},
+        "reprocess_eligible": bool(row["reprocess_eligible"]),
+        "manual_review_required": bool(row["manual_review_required"]),
+    }
