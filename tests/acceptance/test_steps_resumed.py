@@ -242,3 +242,27 @@ def test_the_migrations_lead_from_nothing_to_today(project: Project) -> None:
         migrate(db)
     db.close()
     assert git(project.repo, "status", "--porcelain") == ""
+
+
+def test_setup_that_was_interrupted_begins_again_when_the_worktree_is_made_fresh(project: Project) -> None:
+    project.write(".gitignore", "cache/\nother/\n")
+    project.write("items.json", '["x"]')
+    project.commit()
+    text = """
+workspace:
+  keep_ignored: [cache]
+  setup:
+    - shell: mkdir -p cache other; echo one >> "$TALLY"
+    - shell: echo two >> "$TALLY"; until [ -e "$SHARED/go" ]; do sleep 0.05; done; test -d other; touch cache/ready
+map:
+  input: items.json
+  agent_template: [{shell: test -e cache/ready}]
+"""
+    running = project.start("run", project.workflow(text), "--yes")
+    wait_until(lambda: project.tally()["two"] == 1, "setup runs in the item's worktree")
+    assert project.prodigy("cancel", "latest").code == 0
+    running.communicate(timeout=60)
+    (project.folder / "go").touch()
+    done = project.prodigy("resume", "--yes")
+    assert done.code == 0, done.err
+    assert project.tally() == {"one": 2, "two": 2}

@@ -6,9 +6,8 @@ from prodigy.engine.captures import Scope
 from prodigy.engine.run import Run
 from prodigy.engine.site import Site
 from prodigy.executors.base import Snapshot, Workspace
+from prodigy.executors.furnishing import READY
 from prodigy.state.dead_letter import Failure
-
-READY = "ready"
 
 
 async def furnish(run: Run, workspace: Workspace, owner: str, boundary: Snapshot) -> Failure | None:

@@ -13,6 +13,7 @@ from prodigy.git.tree import PrivateTree
 
 # A note about a worktree, beside its index; gone when the worktree is made anew.
 MARK = "mark"
+READY = "ready"  # its setup has run
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class Furnishing:
                 ) from error
 
     def _forget_setup(self, tree: PrivateTree) -> None:
-        """When nothing of what setup made is kept, or the worktree was gone, it runs again."""
-        if not self.keep_ignored or not tree.work_tree.is_dir():
-            (tree.directory / MARK).unlink(missing_ok=True)
+        """When nothing of what setup made is kept, the worktree was gone, or setup was not over, it runs again."""
+        mark = tree.directory / MARK
+        if not (self.keep_ignored and tree.work_tree.is_dir() and files.read_small(mark) == READY.encode()):
+            mark.unlink(missing_ok=True)
 
 
 NOTHING_MORE = Furnishing(Path())

@@ -36,6 +36,8 @@ def read_handlers(reader: StepReader, entries: dict[str, Entry], phase: Phase) -
         if "on_failure" in entries:
             reader.findings.problem(entries["allow_failure"].key.at, "a step has `allow_failure` or `on_failure`")
         handlers.append(IGNORED)
+    if "on_success" in entries and any(handler.on == 0 for handler in handlers):
+        reader.findings.problem(entries["on_success"].key.at, "`on_success` and `on_exit_code: {0: ...}` are one thing")
     if "on_success" in entries:
         with reader.inner(part=True):
             do = commands(reader, entries["on_success"].value, "on_success", phase)
