@@ -103,6 +103,10 @@ def test_captures_in_their_forms(written: str, capture: Capture | None) -> None:
     assert step_of(f"- {{shell: a, {written}}}").capture == capture
 
 
+def test_a_time_may_be_a_number_in_quotes() -> None:
+    assert step_of("- {shell: a, timeout: '30'}").policy == Policy(timeout_s=30.0)
+
+
 def test_other_keys_of_a_step() -> None:
     step = step_of(
         "- {shell: a, when: '${x} > 1', env: {A: b, N: 5, E: ''}, cwd: sub, idle_timeout: 5m, description: d,"
@@ -165,6 +169,10 @@ WRONG = [
     ("retry: {initial_delay: soon}", 26, "`initial_delay` must be a time, got"),
     ("retry: {retry_on: ['a(']}", 22, "`retry_on` is no regular expression: missing )"),
     ("retry: {retry_on: [netwrk]}", 22, "`netwrk` is no kind of error"),
+    ("on_failure: {}", 15, "`on_failure` is empty"),
+    ("on_success: false", 15, "`on_success` must be a command or a list of steps, got false"),
+    ("capture: map", 12, "`map` cannot be a capture"),
+    ("allow_failure: yes", 18, "`allow_failure` must be true or false"),
     ("on_failure: retry", 15, "`on_failure: retry` would run the command `retry`"),
     ("on_failure: {commands: [b], strategy: bogus}", 41, "`strategy` must be one of recovery, fallback"),
     ("env: {MAKEFLAGS: '${run.id}'}", 20, "`MAKEFLAGS` makes programs run code"),

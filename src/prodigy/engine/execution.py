@@ -18,7 +18,7 @@ from prodigy.engine.control import Control, Interrupted
 from prodigy.engine.site import Site
 from prodigy.engine.spec import path_below, spec_of
 from prodigy.engine.summary import Counters
-from prodigy.engine.verdict import NEVER_STARTED, agent_verdict, judge, last_output, lost
+from prodigy.engine.verdict import MAX_STATEMENT, NEVER_STARTED, agent_verdict, judge, last_output, lost
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import (
     Exit,
@@ -113,7 +113,7 @@ class Executions:
         except ProdigyError as error:  # values that do not fit their places
             hint = f" ({error.hint})" if error.hint else ""
             reason: ExitReason = "unfit" if _blames_the_item(error) else "not_started"
-            return Exit(None, reason, 0.0, 0.0, f"{error.what}{hint}")
+            return Exit(None, reason, 0.0, 0.0, f"{error.what}{hint}"[:MAX_STATEMENT])
         self.counters.steps_run += 1
         await site.workspace.start(execution, spec)
         exit_ = await self._wait(step, execution, site, before)

@@ -14,6 +14,7 @@ from prodigy.workflow.model import Agent, Step
 TAIL_BYTES = 4096
 NEVER_STARTED = ("not_started", "unfit")
 TAIL_LINES = 20
+MAX_STATEMENT = 500  # characters of a message
 
 
 def agent_verdict(step: Step, directory: Path, exit_code: int | None) -> Verdict | None:
@@ -43,7 +44,7 @@ def judge(
     verdict = _judge(step, since, after, exit_, told) or _bad_capture(step, directory, exit_)
     if verdict is None or verdict[0] != "command_failed" or told is not None or exit_.reason in NEVER_STARTED:
         return verdict
-    statement = _last_statement(output_tail(directory))
+    statement = _last_statement(output_tail(directory))[:MAX_STATEMENT]
     return (verdict[0], f"{verdict[1]}: {statement}") if statement else verdict
 
 

@@ -93,7 +93,10 @@ class CaptureReader:
             )
             return None
         if text in RESERVED:
-            self._findings.problem(node.at, f"`{text}` cannot be an {key}: it is the name of built-in variables")
+            self._findings.problem(
+                node.at,
+                f"`{text}` cannot be {'an' if key == 'id' else 'a'} {key}: it is the name of built-in variables",
+            )
             return None
         return text
 

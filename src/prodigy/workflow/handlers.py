@@ -74,6 +74,9 @@ def _on_failure(reader: StepReader, node: Node, phase: Phase) -> Handler | None:
 
 def commands(reader: StepReader, node: Node, key: str, phase: Phase) -> tuple[Step, ...]:
     """Steps, of which a text is a Claude Code command when it begins with `/`, else a shell command."""
+    if isinstance(node, Scalar) and node.kind == "bool":
+        reader.findings.problem(node.at, f"`{key}` must be a command or a list of steps, got {shown(node)}")
+        return ()
     if isinstance(node, Scalar) and node.kind != "null":
         step = reader.bare_command(node, phase)
         return (step,) if step else ()
@@ -122,6 +125,8 @@ def _mapping(reader: StepReader, node: Mapping, phase: Phase) -> Handler | None:
     if "commands" in entries:
         do = commands(reader, entries["commands"].value, "commands", phase)
         return Handler(on="failure", do=_limited(reader, do, entries), again=_again(reader, entries, 0), fatal=fatal)
+    if not node.entries:
+        findings.problem(node.at, "`on_failure` is empty", "to go on all the same, write `on_failure: true`")
     if not body.entries:
         return Handler(on="failure", again=_again(reader, entries, 0), fatal=fatal)
     step = reader.step(body, phase)

@@ -17,6 +17,7 @@ LONGEST_DURATION_S = 366 * 24 * 3600.0
 _Choice = TypeVar("_Choice", bound=str)
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
@@ -130,7 +131,9 @@ def read_bool(node: Node, key: str, findings: Findings) -> bool | None:
     """True or false, or None."""
     if isinstance(node, Scalar) and node.kind == "bool":
         return node.value.lower() == "true"
-    findings.problem(node.at, f"`{key}` must be true or false, got {shown(node)}")
+    word = node.value.lower() if isinstance(node, Scalar) else ""
+    hint = {"yes": "write true", "on": "write true", "no": "write false", "off": "write false"}.get(word)
+    findings.problem(node.at, f"`{key}` must be true or false, got {shown(node)}", hint)
     return None
 
 
@@ -163,7 +166,7 @@ def _parts_of_seconds(node: Node) -> float | None:
 def _seconds(scalar: Scalar) -> float | None:
     if scalar.kind == "int" and scalar.value.startswith(("0x", "0o")):
         return float(int(scalar.value, 0)) if len(scalar.value) <= 12 else None
-    if scalar.kind in ("int", "float"):
+    if scalar.kind in ("int", "float") or _NUMBER.fullmatch(scalar.value):
         return _decimal(scalar.value)
     total, end = 0.0, 0
     for match in _DURATION.finditer(scalar.value):
