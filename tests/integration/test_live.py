@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
@@ -241,7 +242,8 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     monkeypatch.setattr(live_module, "REDRAW_S", 0.01)
     terminal = Terminal(80, 24)
     yield terminal
-    terminal.stream.close()
+    with contextlib.suppress(OSError):  # what is still in its buffer can't be written to a terminal that went away
+        terminal.stream.close()
 
 
 @pytest.mark.parametrize(
