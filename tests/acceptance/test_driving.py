@@ -8,7 +8,7 @@ from contextlib import closing
 
 from prodigy.store.lock import holder
 from prodigy.store.store import Store
-from support import Project, git, wait_until
+from support import Project, git, processes_of, wait_until
 
 GATED = """
 map:
@@ -121,6 +121,7 @@ def test_a_detached_run_goes_on_and_can_be_watched(project: Project) -> None:
     assert watched.code == 0, watched.err
     assert (project.repo / "c.txt").read_text() == "done\n"
     assert sum(project.tally().values()) == 3
+    wait_until(lambda: not processes_of(project.folder), "the process in the background has gone")
     project.assert_nothing_left()
 
 
@@ -138,6 +139,7 @@ def test_detach_moves_a_run_into_the_background_while_its_steps_go_on(project: P
     assert project.prodigy("attach").code == 0
     assert sum(project.tally().values()) == 3
     assert (project.repo / "c.txt").exists()
+    wait_until(lambda: not processes_of(project.folder), "the process in the background has gone")
     project.assert_nothing_left()
 
 
