@@ -128,7 +128,7 @@ map:
   agent_template:
     - shell: echo said ${item}
       output: reports/${item}/out.txt
-    - shell: if [ ${item} = b ]; then ln -s "$SHARED/outside" link; fi; mkdir -p link; echo x
+    - shell: if [ ${item} = b ]; then ln -s "$SHARED/outside" link; fi; mkdir -p link; echo x; echo work > ${item}.txt
       output_file: link/out.txt
 """
     assert run(project, text, code=3)["items"]["failed"] == 1
@@ -137,6 +137,7 @@ map:
     assert list(outside.iterdir()) == []
     (letter,) = project.prodigy("dlq", "list", "--json").json
     assert "`output_file` can't be written" in letter["failure_history"][0]["error_message"]
+    assert "b.txt" in project.files(letter["worktree_artifacts"]["branch_name"])  # the work itself is kept
 
 
 # Conditions -------------------------------------------------------------------------------------------------

@@ -45,10 +45,6 @@ from prodigy.workflow.shell_words import BindError
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class OutputError(ProdigyError):
-    """A step's output can't go where the workflow wants it."""
-
-
 @dataclass(frozen=True)
 class Execution:
     """One execution that has ended: its row, the boundary after it, its failure if it failed."""
@@ -163,17 +159,19 @@ class Executions:
         boundary = before
         directory = site.workspace.directory(execution)
         told = await asyncio.to_thread(agent_verdict, step, directory, exit_.code)
+        unwritten = None
+        if exit_.reason not in NEVER_STARTED and step.capture and step.capture.file:
+            unwritten = await _write_output(step, step.capture.file, directory, site, exit_)
         try:
-            if exit_.reason not in NEVER_STARTED and step.capture and step.capture.file:
-                await _write_output(step, step.capture.file, directory, site, exit_)
             boundary = await site.workspace.snapshot()
-        except (GitError, OSError, OutputError) as error:
+        except (GitError, OSError) as error:
             if isinstance(error, OSError) and error.errno in _DISK_FULL:
                 raise
-            what = str(error) if isinstance(error, OutputError) else f"its worktree can't be read: {error}"
-            failure: tuple[str, str] | None = "worktree_error", f"the step has ended, but {what}"
+            failure: tuple[str, str] | None = "worktree_error", f"the step left a worktree that can't be read: {error}"
         else:
             failure = await asyncio.to_thread(judge, step, directory, since, boundary, exit_, told)
+            if failure is None and unwritten is not None:
+                failure = "worktree_error", unwritten
         settles = not any(check.run for check in step.checks) and all(on_failure(handler) for handler in step.handlers)
         if objection := await site.keep(boundary, failure is None and settles and not site.inner):
             failure = objection.kind or "unknown", objection.message
@@ -240,11 +238,14 @@ def _left_out(execution: str, paths: tuple[str, ...]) -> str:
     )
 
 
-async def _write_output(step: Step, file: str, directory: Path, site: Site, exit_: Exit) -> None:
-    """Put the step's output where `output_file` says. Raises OutputError."""
+async def _write_output(step: Step, file: str, directory: Path, site: Site, exit_: Exit) -> str | None:
+    """Put the step's output where `output_file` says; why that can't be done, or None."""
     try:
         path = path_below(file, site)
         text = await asyncio.to_thread(output_of, step, directory, exit_.code)
         await site.workspace.write(path, f"{text}\n".encode("utf-8", "surrogateescape") if text else b"")
     except (ProdigyError, OSError) as error:
-        raise OutputError(f"`output_file` can't be written: {error}") from error
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise
+        return f"`output_file` can't be written: {error}"
+    return None
