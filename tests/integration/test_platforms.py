@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
-import functools
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import pytest
 
+from process_support import (
+    COORDINATOR,
+    PATH,
+    WAIT_FOR_GO,
+    asynchronous,
+    coordinator,
+    finished,
+    number_in,
+    until,
+)
 from prodigy.errors import EnvironmentProblem
 from prodigy.executors import launcher, system
-from prodigy.executors.base import Exit, ProcessSpec, ProcessState
-from prodigy.executors.processes import Processes
+from prodigy.executors.base import ProcessSpec, ProcessState
 
-P = ParamSpec("P")
-
-PATH = "it1/3/i0042/a2/1/t1"
-PATIENCE_S = 30.0  # for what must happen soon, on a machine that is busy
 PLATFORMS = [system.Portable(), *([] if system.HERE.name == system.PORTABLE else [system.HERE])]
-WAIT_FOR_GO = "until [ -e go ]; do sleep 0.02; done\n"
 # For a minute, only SIGKILL ends it. It says where it is before the file named by $1 appears.
 STUBBORN = "trap '' INT TERM HUP; echo $$ > $1.part; mv $1.part $1; for i in {1..600}; do sleep 0.1; done"
 # As the program setsid, which macOS does not have.
@@ -36,16 +37,6 @@ SETSID = f"{sys.executable} -I -S -c 'import os, sys; os.setsid(); os.execvp(sys
 
 needs_ps = pytest.mark.skipif(shutil.which("ps") is None, reason="ps is missing")
 each_platform = pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.name)
-
-
-def asynchronous(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Let pytest run a coroutine."""
-
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
 
 
 @pytest.fixture
@@ -57,39 +48,11 @@ def portable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system, "HERE", system.Portable())
 
 
-@contextlib.asynccontextmanager
-async def coordinator(tmp_path: Path) -> AsyncIterator[Processes]:
-    processes = Processes(tmp_path / "steps")
-    try:
-        yield processes
-    finally:
-        await processes.close()
-
-
 def script(cwd: Path, text: str, **settings: Any) -> ProcessSpec:
     """What to start; STUBBORN and SETSID are in its environment."""
     env = {"PATH": os.environ["PATH"], "STUBBORN": STUBBORN, "SETSID": SETSID}
     defaults: dict[str, Any] = {"env": env, "timeout_s": 60.0, "grace_s": 0.5}
     return ProcessSpec(argv=("bash", "-c", text), cwd=str(cwd), **{**defaults, **settings})
-
-
-async def finished(processes: Processes) -> Exit:
-    ended = await processes.wait(PATH)
-    assert ended is not None
-    return ended
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up, "what should happen soon did not"
-        await asyncio.sleep(0.01)
-
-
-async def number_in(file: Path) -> int:
-    """A process id that a script writes and moves into place."""
-    await until(file.exists)
-    return int(file.read_text())
 
 
 def living(pids: list[int]) -> list[int]:
@@ -318,22 +281,6 @@ async def test_a_step_that_ignores_signals_is_killed(tmp_path: Path, portable: N
 
 
 # Deaths without /proc and a subreaper
-
-COORDINATOR = """
-import asyncio, os, sys
-from pathlib import Path
-from prodigy.executors.base import ProcessSpec
-from prodigy.executors.processes import Processes
-
-async def main():
-    steps, path, cwd, script = sys.argv[1:]
-    spec = ProcessSpec(argv=("bash", "-c", script), env={"PATH": os.environ["PATH"]}, cwd=cwd, timeout_s=60)
-    await Processes(Path(steps)).start(path, spec)
-    print("started", flush=True)
-    await asyncio.sleep(60)
-
-asyncio.run(main())
-"""
 
 
 @asynchronous

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
-import functools
 import json
 import os
 import signal
@@ -13,44 +11,30 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import pytest
 
+from process_support import (
+    COORDINATOR,
+    PATH,
+    PATIENCE_S,
+    WAIT_FOR_GO,
+    asynchronous,
+    coordinator,
+    finished,
+    number_in,
+    until,
+)
 from prodigy.errors import CorruptState, EnvironmentProblem
 from prodigy.executors import processes as processes_module
 from prodigy.executors.base import Exit, ProcessSpec, ProcessState
 from prodigy.executors.processes import Processes
 from prodigy.executors.warden import parents
 
-P = ParamSpec("P")
-
-PATH = "it1/3/i0042/a2/1/t1"
-PATIENCE_S = 30.0  # for what must happen soon, on a machine that is busy
-WAIT_FOR_GO = "until [ -e go ]; do sleep 0.02; done\n"
 # A loop that only SIGKILL ends. It says where it is before the file named by $1 appears.
 STUBBORN = "trap '' INT TERM HUP; echo $$ > $1.part; mv $1.part $1; while :; do sleep 0.1; done"
-
-
-def asynchronous(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Let pytest run a coroutine."""
-
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        asyncio.run(test(*args, **kwargs))
-
-    return run
-
-
-@contextlib.asynccontextmanager
-async def coordinator(tmp_path: Path, helpers_fd: int | None = None) -> AsyncIterator[Processes]:
-    processes = Processes(tmp_path / "steps", helpers_fd)
-    try:
-        yield processes
-    finally:
-        await processes.close()
 
 
 def program(cwd: Path, *argv: str, **settings: Any) -> ProcessSpec:
@@ -63,12 +47,6 @@ def script(cwd: Path, text: str, *args: str, **settings: Any) -> ProcessSpec:
     return program(cwd, "bash", "-c", text, "script", *args, **settings)
 
 
-async def finished(processes: Processes, path: str = PATH) -> Exit:
-    ended = await processes.wait(path)
-    assert ended is not None
-    return ended
-
-
 async def run(processes: Processes, spec: ProcessSpec, path: str = PATH) -> Exit:
     assert await processes.start(path, spec)
     return await finished(processes, path)
@@ -76,19 +54,6 @@ async def run(processes: Processes, spec: ProcessSpec, path: str = PATH) -> Exit
 
 def output(processes: Processes, path: str = PATH) -> bytes:
     return processes.read_output(path, "stdout", 0, 1 << 20)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up, "what should happen soon did not"
-        await asyncio.sleep(0.01)
-
-
-async def number_in(file: Path) -> int:
-    """A process id that a script writes and moves into place."""
-    await until(file.exists)
-    return int(file.read_text())
 
 
 def lives(pid: int) -> bool:
@@ -579,22 +544,6 @@ async def test_looking_creates_nothing(tmp_path: Path) -> None:
 
 
 # Deaths
-
-COORDINATOR = """
-import asyncio, os, sys
-from pathlib import Path
-from prodigy.executors.base import ProcessSpec
-from prodigy.executors.processes import Processes
-
-async def main():
-    steps, path, cwd, script = sys.argv[1:]
-    spec = ProcessSpec(argv=("bash", "-c", script), env={"PATH": os.environ["PATH"]}, cwd=cwd, timeout_s=60)
-    await Processes(Path(steps)).start(path, spec)
-    print("started", flush=True)
-    await asyncio.sleep(60)
-
-asyncio.run(main())
-"""
 
 
 def start_and_die(tmp_path: Path, text: str) -> None:

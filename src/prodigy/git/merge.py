@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prodigy.git.command import GitError
 from prodigy.git.private import PrivateGit
-from prodigy.git.refs import is_oid
+from prodigy.git.refs import full_oid, is_oid
 
 _CLEAN, _CONFLICT = 0, 1
 
@@ -38,8 +38,7 @@ def merge(private: PrivateGit, ours: str, theirs: str, base: str | None = None) 
     base: their common ancestor, when the caller knows it; spares the merge when it is `ours`.
     """
     for oid in (ours, theirs):
-        if not is_oid(oid):
-            raise GitError(f"not a full object id: {oid!r}")
+        full_oid(oid)
     if ours in (base, theirs):
         return Merged(private.tree_of(theirs))
     done = private.run(

@@ -21,7 +21,7 @@ from prodigy.git.command import DEFAULT_TIMEOUT_S, Completed, GitError, run_git,
 from prodigy.git.config_text import parse
 from prodigy.git.identity import identity_env
 from prodigy.git.long_running import LongRunning, NoAnswer
-from prodigy.git.refs import is_oid
+from prodigy.git.refs import full_oid
 from prodigy.git.repo import Repo
 
 # A HEAD that git accepts and that names nothing.
@@ -183,7 +183,9 @@ class PrivateGit:
         if self.reader is None:
             return None
         try:
-            lines = self.reader.read_object(_full(commit)).partition(b"\n\n")[0].decode(errors="replace").splitlines()
+            lines = (
+                self.reader.read_object(full_oid(commit)).partition(b"\n\n")[0].decode(errors="replace").splitlines()
+            )
         except NoAnswer:
             return None
         facts = [line.split(" ", 1) for line in lines if line.startswith(("tree ", "parent "))]
@@ -208,7 +210,7 @@ class PrivateGit:
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether `descendant` is `ancestor` or contains it. Both are full object ids."""
-        if _full(ancestor) == _full(descendant) or self._chain(ancestor, descendant) is not None:
+        if full_oid(ancestor) == full_oid(descendant) or self._chain(ancestor, descendant) is not None:
             return True
         return self.run("merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1)).code == 0
 
@@ -216,18 +218,18 @@ class PrivateGit:
         """The tree of a commit."""
         if header := self._header(commit):
             return header.tree
-        return self.run("rev-parse", "--verify", "--quiet", f"{_full(commit)}^{{tree}}").line
+        return self.run("rev-parse", "--verify", "--quiet", f"{full_oid(commit)}^{{tree}}").line
 
     def commit(self, tree: str, parents: Sequence[str], message: str, identity: Mapping[str, str] | None = None) -> str:
         """Make a commit object and return its id; no ref moves and no hook runs."""
         text = message if message.endswith("\n") else f"{message}\n"
         if all(self._header(parent) for parent in parents):
             whose = {**self.identity, **(identity or {})}
-            content = loose.commit_content(_full(tree), tuple(parents), text, whose)
+            content = loose.commit_content(full_oid(tree), tuple(parents), text, whose)
             if content is not None:
                 return loose.write(self.objects, "commit", content, self.oid_length)
-        flags = [part for parent in parents for part in ("-p", _full(parent))]
-        return self.run("commit-tree", *flags, _full(tree), stdin=os.fsencode(text), env=identity).line
+        flags = [part for parent in parents for part in ("-p", full_oid(parent))]
+        return self.run("commit-tree", *flags, full_oid(tree), stdin=os.fsencode(text), env=identity).line
 
     def few_changes(self, old: str, new: str) -> dict[str, loose.Entry | None] | None:
         """What two commits disagree on: path -> entry in `new`, None where it has none. No process.
@@ -321,7 +323,7 @@ class PrivateGit:
                 "--no-ext-diff",
                 "--no-textconv",
             ),
-            *("--ignore-submodules=none", _full(old), _full(new)),
+            *("--ignore-submodules=none", full_oid(old), full_oid(new)),
         ).records()
         changes = []
         for facts, path in zip(records[::2], records[1::2], strict=True):
@@ -334,7 +336,7 @@ class PrivateGit:
 
         The first are none when `new` descends from `old`.
         """
-        spec = f"{_full(old)}...{_full(new)}"
+        spec = f"{full_oid(old)}...{full_oid(new)}"
         if (chain := self._chain(old, new)) is not None:
             return (), chain[::-1]
         marked = self.run("rev-list", "--left-right", "--topo-order", "--reverse", spec).line.split()
@@ -343,7 +345,7 @@ class PrivateGit:
 
     def diffstat(self, old: str, new: str) -> str:
         """What `git diff --stat` shows a person, possibly many lines."""
-        return self.run("diff-tree", "--stat", "--no-ext-diff", "--no-textconv", _full(old), _full(new)).text
+        return self.run("diff-tree", "--stat", "--no-ext-diff", "--no-textconv", full_oid(old), full_oid(new)).text
 
 
 def lay_out(directory: Path, repo: Repo, entries: Sequence[config.Entry]) -> None:
@@ -381,16 +383,10 @@ def _write_attributes(private: PrivateGit, base: str) -> None:
     """Write the base's .gitattributes files where merges look for them: git reads them from a work tree, not
     from a commit.
     """
-    names = private.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", _full(base)).records()
+    names = private.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", full_oid(base)).records()
     for name in names:
         *parents, last = name.split("/")
         if last == _ATTRIBUTES and not {"", ".", ".."} & set(parents):
             target = private.directory / "attributes" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(private.run("cat-file", "blob", f"{base}:{name}").stdout)
-
-
-def _full(oid: str) -> str:
-    if not is_oid(oid):
-        raise GitError(f"not a full object id: {oid!r}")
-    return oid

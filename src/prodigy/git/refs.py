@@ -35,6 +35,13 @@ def is_oid(text: str) -> bool:
     return _OID.fullmatch(text) is not None
 
 
+def full_oid(text: str, where: str | None = None) -> str:
+    """`text`, which must be a full object id; raises GitError naming `where` it was met."""
+    if not is_oid(text):
+        raise GitError(f"not a full object id: {text!r}", where=where)
+    return text
+
+
 def is_ref_name(name: str) -> bool:
     """Whether `name` is a full ref name that stays inside refs/."""
     return _REF.fullmatch(name) is not None and ".." not in name and "@{" not in name

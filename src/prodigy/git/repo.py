@@ -188,8 +188,8 @@ def _check(change: RefChange) -> None:
     if not refs.is_ref_name(change.name):
         raise GitError("not a full ref name", where=repr(change.name))
     for oid in (change.old, change.new):
-        if isinstance(oid, str) and not refs.is_oid(oid):
-            raise GitError(f"not a full object id: {oid!r}", where=change.name)
+        if isinstance(oid, str):
+            refs.full_oid(oid, change.name)
 
 
 def _expected(change: RefChange, now: str | None) -> str | None:

@@ -104,7 +104,7 @@ class PrivateTree:
 
         keep_ignored: patterns as in .gitignore of what may stay, e.g. a build cache.
         """
-        _require_oid(commit)
+        refs.full_oid(commit)
         clean = ("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep_ignored))
         self._populate(commit, clean, purge=True)
         self._publish(commit, _NEEDED)
@@ -145,7 +145,7 @@ class PrivateTree:
 
         So neither files nor leftovers have to be looked for, which is most of the work of `fresh`.
         """
-        _require_oid(new)
+        refs.full_oid(new)
         with self._standing_at(new):
             self._run("read-tree", "-m", "-u", old, new)
         self._publish(new, _NEEDED)
@@ -207,7 +207,7 @@ class PrivateTree:
 
         Raises PathsInTheWay, with nothing touched, when a file of `new` would overwrite something.
         """
-        _require_oid(new)
+        refs.full_oid(new)
         if self.head() != old:
             raise GitError(f"HEAD is not at {old}", where=str(self.work_tree))
         changes = self.private.changed_paths(old, new)
@@ -395,8 +395,3 @@ class PrivateTree:
                 names = b"".join(os.fsencode(path) + b"\0" for path in paths)
                 self._run("update-index", *how, "-z", "--stdin", scratch=scratch, stdin=names)
         return self._run("write-tree", scratch=scratch).line
-
-
-def _require_oid(commit: str) -> None:
-    if not refs.is_oid(commit):
-        raise GitError(f"not a full object id: {commit!r}")

@@ -33,8 +33,7 @@ def add(repo: Repo, path: Path, commit: str) -> Path:
 
     It is locked, so that `git worktree prune` leaves it alone. Raises GitError, e.g. when `path` is in use.
     """
-    if not refs.is_oid(commit):
-        raise GitError(f"not a full object id: {commit!r}", where=str(path))
+    refs.full_oid(commit, str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     path = real(path)
     with repo.lock() as descriptor:
