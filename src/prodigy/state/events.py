@@ -116,6 +116,30 @@ class JobPaused(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorkflowChanged(Event):
+    """The user gave an edited workflow: what has not begun runs by `version`, what has goes on by its own."""
+
+    version: int
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobExported(Event):
+    """The run was written to `file`, to go on elsewhere."""
+
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobImported(Event):
+    """The run came from another place, `host` by name, and belongs to this repository now."""
+
+    repo: str
+    common_dir: str
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Warned(Event):
     message: str
 
@@ -244,13 +268,16 @@ class ItemsPlanned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AgentStarted(ItemEvent):
-    """An attempt begins. `continues` is the interrupted attempt whose finished steps it takes over."""
+    """An attempt begins. `continues` is the earlier attempt whose finished steps it takes over; it then begins at
+    `head`, with the uncommitted edits of `snapshot`."""
 
     agent_id: str
     worktree: str
     base: str
     workflow: int  # version of the workflow it runs, to its end
     continues: int | None
+    head: str | None = None
+    snapshot: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,18 +311,36 @@ class AgentInterrupted(ItemEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AgentRetrying(ItemEvent):
+    """The attempt failed and has tries left: the item runs again after `delay_s` seconds."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentSkipped(ItemEvent):
+    """The attempt failed, and the workflow's rule is to leave such an item out. `branch` keeps its work."""
+
+    reason: str
+    branch: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DlqItemAdded(ItemEvent):
-    """`branch` holds the failed work, uncommitted edits included."""
+    """`branch` holds the failed work, uncommitted edits included; `snapshot` is the commit with those edits."""
 
     error_signature: str
     reprocess_eligible: bool
     manual_review_required: bool
     branch: str | None
     worktree_path: str | None
+    snapshot: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DlqItemRemoved(Event):
+    """A dead letter left the queue. reason: `succeeded`, or `purged` by the user; the item stays dead then."""
+
     fanout: str
     ordinal: int
     item_id: str

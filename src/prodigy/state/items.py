@@ -29,6 +29,8 @@ _MAY_FOLLOW: dict[str, tuple[frozenset[ItemState], ItemState]] = {
     ev.AgentCompleted.type: (frozenset({ItemState.RUNNING}), ItemState.SUCCEEDED),
     ev.AgentFailed.type: (frozenset({ItemState.RUNNING}), ItemState.FAILED),
     ev.AgentInterrupted.type: (frozenset({ItemState.RUNNING}), ItemState.PENDING),
+    ev.AgentRetrying.type: (frozenset({ItemState.FAILED}), ItemState.FAILED),
+    ev.AgentSkipped.type: (frozenset({ItemState.FAILED}), ItemState.SKIPPED),
     ev.DlqItemAdded.type: (frozenset({ItemState.FAILED}), ItemState.DEAD),
     ev.DlqItemsReprocessed.type: (frozenset({ItemState.DEAD}), ItemState.PENDING),
 }

@@ -79,7 +79,11 @@ def _run(db: sqlite3.Connection, event: ev.Event) -> None:
             db.execute("UPDATE run SET status = 'failed', error = ?, failed_path = ?", (error, path))
         case ev.JobPaused(status=status, stop_reason=reason, error=error):
             db.execute("UPDATE run SET status = ?, stop_reason = ?, error = ?", (status, reason, error))
-        case ev.Warned() | ev.StepAdopted() | ev.StepRetrying():
+        case ev.WorkflowChanged(file=file):
+            db.execute("UPDATE run SET file = ?", (file,))
+        case ev.JobImported(repo=repo, common_dir=common_dir):
+            db.execute("UPDATE run SET repo = ?, common_dir = ?, slot = NULL", (repo, common_dir))
+        case ev.Warned() | ev.StepAdopted() | ev.StepRetrying() | ev.JobExported():
             pass  # told in the event log only
 
 
@@ -90,9 +94,9 @@ def _item(db: sqlite3.Connection, event: ev.ItemEvent, at: str) -> None:
         case ev.AgentStarted():
             db.execute("UPDATE item SET attempt = ? WHERE fanout = ? AND ordinal = ?", (event.attempt, *key[:2]))
             db.execute(
-                "INSERT INTO attempt (fanout, ordinal, number, state, base, worktree, workflow, started_at)"
-                " VALUES (?, ?, ?, 'running', ?, ?, ?, ?)",
-                (*key, event.base, event.worktree, event.workflow, at),
+                "INSERT INTO attempt (fanout, ordinal, number, state, base, worktree, workflow, started_at,"
+                " start_head, start_snapshot) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?)",
+                (*key, event.base, event.worktree, event.workflow, at, event.head, event.snapshot),
             )
             if event.continues is not None:
                 _take_over_steps(db, event, event.continues)
@@ -111,9 +115,10 @@ def _item(db: sqlite3.Connection, event: ev.ItemEvent, at: str) -> None:
             _end_attempt(db, key, "interrupted", at)
         case ev.DlqItemAdded():
             db.execute(
-                "INSERT OR REPLACE INTO dead_letter VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO dead_letter (fanout, ordinal, error_signature, reprocess_eligible,"
+                " manual_review_required, branch, worktree_path, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*key[:2], event.error_signature, event.reprocess_eligible, event.manual_review_required,
-                 event.branch, event.worktree_path),
+                 event.branch, event.worktree_path, event.snapshot),
             )  # fmt: skip
 
 

@@ -1,0 +1,5 @@
+-- Items that are retried, skipped or continued from a failed step, edited workflows, runs that moved house.
+
+ALTER TABLE attempt ADD COLUMN start_head TEXT;                 -- where it began; NULL: at its base
+ALTER TABLE attempt ADD COLUMN start_snapshot TEXT;
+ALTER TABLE dead_letter ADD COLUMN snapshot TEXT;               -- commit with the uncommitted edits, NULL without any
