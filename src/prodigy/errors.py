@@ -47,6 +47,8 @@ class RunLocked(ProdigyError):
 class CorruptState(ProdigyError):
     """What is on disk contradicts itself; we stop instead of guessing."""
 
+    exit_code = 5
+
 
 @dataclass(frozen=True, order=True)
 class Problem:

@@ -63,6 +63,7 @@ class Exit:
         item's own values do not fit the step, so it was never started; `message` says why), or lost (its warden was
         killed).
     started_at: UNIX time, seconds. duration_s: measured with a monotonic clock.
+    message: also, of a process that ran, why its output may not be whole.
     """
 
     code: int | None
@@ -91,8 +92,9 @@ class Workspace(Protocol):
         """Where the files of a step execution are: script, output, exit record."""
         ...
 
-    async def start(self, execution: str, spec: ProcessSpec) -> bool:
-        """Start the process of a step; False when that execution was started before."""
+    async def start(self, execution: str, spec: ProcessSpec) -> None:
+        """Start the process of a step. Raises EnvironmentProblem without room for it, CorruptState when that
+        execution was started before."""
         ...
 
     def state(self, execution: str) -> ProcessState: ...
@@ -123,6 +125,10 @@ class Workspace(Protocol):
 
     async def restore(self, boundary: Snapshot) -> None:
         """Bring back the state of a step's end; ignored files stay as they are."""
+        ...
+
+    def unfinished(self) -> str | None:
+        """The git operation that was left half done here, e.g. `a merge`; None when there is none."""
         ...
 
     async def snapshot(self) -> Snapshot:

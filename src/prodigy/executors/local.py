@@ -8,16 +8,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from prodigy.errors import EnvironmentProblem
+from prodigy.errors import CorruptState, EnvironmentProblem
 from prodigy.executors.base import DEFAULT_GRACE_S, RUN_SLOT, Exit, ProcessSpec, ProcessState, Snapshot
 from prodigy.executors.furnishing import MARK, NOTHING_MORE, Furnishing
 from prodigy.executors.processes import Processes
+from prodigy.executors.room import blaming_full_disk
 from prodigy.git import files, worktrees
+from prodigy.git.checkout import operation_in_progress
 from prodigy.git.command import GitError
 from prodigy.git.obstacles import PathsInTheWay
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import Repo
 from prodigy.git.tree import PrivateTree
+from prodigy.store.room import check_room
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,25 @@ class LocalWorkspace:
     def path(self) -> Path:
         return self.tree.work_tree
 
+    @property
+    def _places(self) -> tuple[Path, Path]:
+        """Where the files are, and where the commits go."""
+        return self.path, self.tree.git_dir
+
     def directory(self, execution: str) -> Path:
         return self.processes.directory(execution)
 
-    async def start(self, execution: str, spec: ProcessSpec) -> bool:
+    async def start(self, execution: str, spec: ProcessSpec) -> None:
+        check_room(self.processes.steps_dir, *self._places)
         self.tree.last_look.differing = None  # somebody works in it from now on
-        return await self.processes.start(execution, spec)
+        if await self.processes.start(execution, spec):
+            return
+        # Nobody asks to start what is on record; and the worktree may not be the one that it was run in.
+        raise CorruptState(
+            "this step was run before, and the run's database does not know it",
+            where=str(self.directory(execution)),
+            hint="Was an older copy of the database put back? The commits are safe: git branch --list 'prodigy/*'",
+        )
 
     def state(self, execution: str) -> ProcessState:
         return self.processes.state(execution)
@@ -53,7 +69,8 @@ class LocalWorkspace:
         await self.processes.kill_leftovers(execution)
 
     async def fresh(self, commit: str) -> None:
-        await asyncio.to_thread(self.furnishing.make_fresh, self.tree, commit)
+        with blaming_full_disk(*self._places):
+            await asyncio.to_thread(self.furnishing.make_fresh, self.tree, commit)
 
     async def write(self, path: str, data: bytes) -> None:
         await asyncio.to_thread(files.write_below, self.path, path, data)
@@ -66,20 +83,28 @@ class LocalWorkspace:
         files.replace(self.tree.directory / MARK, text.encode())
 
     async def restore(self, boundary: Snapshot) -> None:
-        await asyncio.to_thread(self.tree.restore, boundary)
+        with blaming_full_disk(*self._places):
+            await asyncio.to_thread(self.tree.restore, boundary)
+
+    def unfinished(self) -> str | None:
+        return operation_in_progress(self.tree.git_dir)
 
     async def snapshot(self) -> Snapshot:
-        return await asyncio.to_thread(self.tree.snapshot)
+        with blaming_full_disk(*self._places):
+            return await asyncio.to_thread(self.tree.snapshot)
 
     async def untracked(self) -> frozenset[str]:
-        return frozenset(await asyncio.to_thread(self.tree.untracked))
+        with blaming_full_disk(*self._places):
+            return frozenset(await asyncio.to_thread(self.tree.untracked))
 
     async def commit_leftovers(self, message: str, *, leave: frozenset[str] = frozenset()) -> str:
-        commit = await asyncio.to_thread(self.tree.commit_all, message, leave=leave)
+        with blaming_full_disk(*self._places):
+            commit = await asyncio.to_thread(self.tree.commit_all, message, leave=leave)
         return commit or self.tree.head()
 
     async def advance(self, commit: str, displaced: Path) -> tuple[str, ...]:
-        return await asyncio.to_thread(self._advance, commit, displaced)
+        with blaming_full_disk(*self._places):
+            return await asyncio.to_thread(self._advance, commit, displaced)
 
     def _advance(self, commit: str, displaced: Path) -> tuple[str, ...]:
         try:
@@ -163,20 +188,23 @@ class LocalExecutor:
         tree = self._known.get(slot)
         tidy = slot in self._tidy
         self._tidy.discard(slot)
-        if tree is not None and fresh_at != base:
-            try:
-                if tidy and await asyncio.to_thread(tree.catch_up, base):
-                    pass
-                elif fresh_at is None:
-                    await asyncio.to_thread(self._furnishing.make_fresh, tree, base)
-                else:
-                    await asyncio.to_thread(tree.step_forward, fresh_at, base)
-            except (GitError, OSError):
-                tree = None  # past repair: an agent did this, and the next one gets a new worktree
-        if tree is None:
-            tree = await asyncio.to_thread(self._add, slot, base)
-            self._known[slot] = tree
-            await asyncio.to_thread(self._furnishing.make_fresh, tree, base)
+        places = (self._folder, self._repo.common_dir)
+        check_room(*places)
+        with blaming_full_disk(*places):
+            if tree is not None and fresh_at != base:
+                try:
+                    if tidy and await asyncio.to_thread(tree.catch_up, base):
+                        pass
+                    elif fresh_at is None:
+                        await asyncio.to_thread(self._furnishing.make_fresh, tree, base)
+                    else:
+                        await asyncio.to_thread(tree.step_forward, fresh_at, base)
+                except (GitError, OSError):
+                    tree = None  # past repair: an agent did this, and the next one gets a new worktree
+            if tree is None:
+                tree = await asyncio.to_thread(self._add, slot, base)
+                self._known[slot] = tree
+                await asyncio.to_thread(self._furnishing.make_fresh, tree, base)
         return LocalWorkspace(slot, tree, self._processes, self._furnishing)
 
     def _add(self, slot: str, base: str) -> PrivateTree:

@@ -34,6 +34,7 @@ LAUNCHER_LOG = ".launcher.log"
 FIRST_LOOK_S = 0.05
 LAST_LOOK_S = 0.25
 LEFTOVERS_LOOK_S = 0.02
+_AGAIN = "Mend that, then resume the run; nothing is lost."
 _PLATFORM_HINT = f"Unset {system.PLATFORM_VARIABLE}, or install `ps` (on many systems the package is named procps)."
 
 _OURS = {
@@ -117,7 +118,10 @@ class Processes:
             pause = min(pause * 1.5, LAST_LOOK_S)
         self._endings.pop(path, None)
         if state is ProcessState.ABSENT:
-            raise CorruptState("No process was started here", where=str(self.directory(path)))
+            raise CorruptState(
+                "No process was started here, or its directory was deleted", where=str(self.directory(path)),
+                hint="Resume the run: the step is started again.",
+            )  # fmt: skip
         return self._exit(path) if state is ProcessState.FINISHED else None
 
     async def stop(self, path: str, grace_s: float = DEFAULT_GRACE_S) -> None:
@@ -142,6 +146,11 @@ class Processes:
         with (self.directory(path) / stream).open("rb", buffering=0) as file:
             file.seek(offset)
             return file.read(limit)
+
+    @property
+    def steps_dir(self) -> Path:
+        """The directory of all steps, which may not be there yet."""
+        return self._steps_dir
 
     def directory(self, path: str) -> Path:
         """Where everything about the step execution `path` is, whether it was started or not."""
@@ -194,13 +203,13 @@ class Processes:
             _prepare(staging, path, token, spec)
         except OSError as error:
             shutil.rmtree(staging, ignore_errors=True)
-            raise EnvironmentProblem(f"A step cannot be prepared: {error}", where=str(final)) from error
+            raise EnvironmentProblem(f"A step cannot be prepared: {error}", where=str(final), hint=_AGAIN) from error
         reply = await self._ask(token, path, _request(staging, final, token, spec))
         if reply.event == "started":
             return True
         shutil.rmtree(staging, ignore_errors=True)
         if reply.event != "refused":
-            raise EnvironmentProblem(f"A step cannot be started: {reply.message}", where=str(final))
+            raise EnvironmentProblem(f"A step cannot be started: {reply.message}", where=str(final), hint=_AGAIN)
         if self.state(path) is ProcessState.ABSENT:
             raise CorruptState("This directory is a step's, but holds something else", where=str(final))
         return False
@@ -225,7 +234,6 @@ class Processes:
             if self._launcher is None or self._launcher.gone:
                 if (problem := system.problem()) is not None:
                     raise EnvironmentProblem(f"No step can be started here: {problem}", hint=_PLATFORM_HINT)
-                _make_private_directory(self._steps_dir)
                 log = self._steps_dir / LAUNCHER_LOG
                 self._launcher = await _Launcher.open(log, self._helpers_fd, self._wake)
             return self._launcher
@@ -269,6 +277,7 @@ class _Launcher:
         """Start a launcher. Raises EnvironmentProblem."""
         passed = () if helpers_fd is None else (helpers_fd,)
         try:
+            _make_private_directory(log.parent)
             stderr = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -283,7 +292,7 @@ class _Launcher:
             finally:
                 os.close(stderr)
         except OSError as error:
-            raise EnvironmentProblem(f"The launcher of steps cannot be started: {error}") from error
+            raise EnvironmentProblem(f"The launcher of steps cannot be started: {error}", hint=_AGAIN) from error
         return cls(process, on_ended)
 
     @property

@@ -122,7 +122,8 @@ class Warden:
         self._control = self._open(CONTROL, os.O_RDWR | os.O_NONBLOCK)
         # Room for the exit record is taken now: a disk that fills up meanwhile must not cost a finished step.
         self._exit = self._open(EXIT_PART, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        os.write(self._exit, b" " * EXIT_RESERVE)
+        if os.write(self._exit, b" " * EXIT_RESERVE) < EXIT_RESERVE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             os.rename(self._request.staging, self._request.final)
         except OSError as error:
@@ -302,12 +303,25 @@ class Warden:
         """Make the output durable, then the exit record appear whole."""
         for stream in (1, 2):
             if os.fstat(stream).st_size:
-                os.fsync(stream)
+                self._sync(stream)
+        if self._message is None and self._disk_is_full():
+            self._message = "the disk was full when it ended: what it wrote may be cut short"
         os.ftruncate(self._exit, os.pwrite(self._exit, self._exit_record(code, reason), 0))
         os.fsync(self._exit)
         os.rename(EXIT_PART, EXIT, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         os.unlink(CONTROL, dir_fd=self._directory)
         os.fsync(self._directory)
+
+    def _sync(self, stream: int) -> None:
+        """What the disk can't take is missing from the output; how the process ended is on record all the same."""
+        try:
+            os.fsync(stream)
+        except OSError as error:
+            self._message = self._message or f"its output may be incomplete: {error}"
+
+    def _disk_is_full(self) -> bool:
+        facts = os.fstatvfs(self._exit)
+        return (facts.f_bfree if os.geteuid() == 0 else facts.f_bavail) == 0
 
 
 def spawn(argv: list[bytes], env: dict[bytes, bytes]) -> int:

@@ -57,16 +57,18 @@ def new_sides(changes: Sequence[Change]) -> list[Side]:
     return [Side(change.path, change.new_mode, change.new_oid) for change in changes]
 
 
+def operation_in_progress(git_dir: Path) -> str | None:
+    """What somebody has begun in a checkout and not finished, e.g. `a merge`; None when there is nothing."""
+    return next((said for name, said in _OPERATIONS.items() if files.lexists(git_dir / name)), None)
+
+
 def require_ready(private: PrivateGit, checkout: Checkout) -> None:
     """Raise CheckoutNotReady, with what to do, when the checkout is in the middle of something, sparse, or
     split.
     """
     where = str(checkout.path)
-    for name, operation in _OPERATIONS.items():
-        if files.lexists(checkout.git_dir / name):
-            raise CheckoutNotReady(
-                f"{operation} is in progress", where=where, hint="finish or abort it (see git status)"
-            )
+    if operation := operation_in_progress(checkout.git_dir):
+        raise CheckoutNotReady(f"{operation} is in progress", where=where, hint="finish or abort it (see git status)")
     if any(checkout.git_dir.glob("sharedindex.*")):
         raise CheckoutNotReady("the index is split", where=where, hint="git update-index --no-split-index")
     if files.lexists(checkout.git_dir / "info" / "sparse-checkout"):

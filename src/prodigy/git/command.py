@@ -71,6 +71,10 @@ _SETTINGS = (
     # Objects and refs reach the disk before a database row names them.
     "core.fsync=loose-object,reference",
     "core.fsyncMethod=batch",
+    # Milliseconds to wait for another git that holds a ref. The default for a single ref, a tenth of a second, is short
+    # on a busy machine, and whoever does not get it stops the run.
+    "core.filesRefLockTimeout=1000",
+    "core.packedRefsTimeout=3000",
 )
 # How a user adds or replaces configuration by environment.
 _CONFIG_PREFIXES = (

@@ -104,6 +104,13 @@ def differences(before: Fingerprint, after: Fingerprint, ledger: Mapping[str, st
     return Differences(tuple(tampered), tuple(moved))
 
 
+def stashes(repo: Repo) -> frozenset[str]:
+    """The commits of all entries of the stash, which all worktrees share. No process."""
+    log = files.read_small(repo.common_dir / "logs" / "refs" / "stash", _READ_LIMIT) or b""
+    words = (line.split(" ", 2) for line in os.fsdecode(log).splitlines())
+    return frozenset(entry[1] for entry in words if len(entry) == 3 and refs.is_oid(entry[1]))
+
+
 def _is_walked(name: str) -> bool:
     return name.partition("/")[0] in _WALKED
 

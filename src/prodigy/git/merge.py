@@ -9,7 +9,7 @@ from prodigy.git.command import GitError
 from prodigy.git.private import PrivateGit
 from prodigy.git.refs import full_oid, is_oid
 
-_CLEAN, _CONFLICT = 0, 1
+_CLEAN, _CONFLICT, _REFUSED = 0, 1, 128
 
 
 @dataclass(frozen=True)
@@ -32,18 +32,27 @@ class Conflict:
     tree: str
 
 
+class UnrelatedHistories(GitError):
+    """The two commits have no ancestor in common, so git does not merge them."""
+
+
 def merge(private: PrivateGit, ours: str, theirs: str, base: str | None = None) -> Merged | Conflict:
     """Merge the commit `theirs` into the commit `ours`.
 
     base: their common ancestor, when the caller knows it; spares the merge when it is `ours`.
+    Raises UnrelatedHistories.
     """
     for oid in (ours, theirs):
         full_oid(oid)
     if ours in (base, theirs):
         return Merged(private.tree_of(theirs))
-    done = private.run(
-        "merge-tree", "--write-tree", "-z", "--name-only", "--messages", ours, theirs, ok=(_CLEAN, _CONFLICT)
-    )
+    what = ("merge-tree", "--write-tree", "-z", "--name-only", "--messages", ours, theirs)
+    done = private.run(*what, ok=(_CLEAN, _CONFLICT, _REFUSED))
+    if done.code == _REFUSED:
+        kind = UnrelatedHistories if "unrelated histories" in done.stderr else GitError
+        raise kind(
+            f"git merge-tree failed: {done.stderr.strip()}", argv=("git", *what), code=done.code, stderr=done.stderr
+        )
     tree, _, rest = done.stdout.partition(b"\0")
     if not is_oid(os.fsdecode(tree)):
         # An unknown commit also ends with status 1, but then there is no tree.

@@ -214,6 +214,11 @@ class PrivateGit:
             return True
         return self.run("merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1)).code == 0
 
+    def has_parent(self, commit: str, parent: str) -> bool:
+        """Whether `parent` is one of the commit's parents, as far as that can be told without a process."""
+        header = self._header(commit)
+        return header is not None and parent in header.parents
+
     def tree_of(self, commit: str) -> str:
         """The tree of a commit."""
         if header := self._header(commit):

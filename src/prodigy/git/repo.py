@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,8 +20,9 @@ from prodigy.git.long_running import LongRunning, NoAnswer
 _LOCK_TIMEOUT_S = 120.0
 _LOCK_POLL_S = 0.01
 
-
 _REFLOG_MESSAGE = "prodigy"
+
+_LOCKED = re.compile(r"Unable to create '(.+\.lock)': File exists")
 
 
 class _Any(Enum):
@@ -53,6 +55,23 @@ class RefMoved(GitError):
         names = ", ".join(found)
         super().__init__(f"moved meanwhile, so nothing was changed: {names}", stderr=stderr)
         self.found = dict(found)
+
+
+class RefLocked(GitError):
+    """A lock file keeps refs as they are, so nothing was written. where: the file.
+
+    Git removes its lock files; one that stays was left by a git that was killed.
+    """
+
+    def __init__(self, lock: str, error: GitError) -> None:
+        super().__init__(
+            "this lock file keeps git from moving a branch, so nothing was changed",
+            argv=error.argv,
+            code=error.code,
+            stderr=error.stderr,
+            where=lock,
+            hint="if no git command is at work there, one was killed: delete the file, then resume the run",
+        )
 
 
 @dataclass(frozen=True)
@@ -130,7 +149,8 @@ class Repo:
         message: str = _REFLOG_MESSAGE,
         identity: Mapping[str, str] | None = None,
     ) -> None:
-        """Change all refs or none. Raises RefMoved when one does not hold its old value.
+        """Change all refs or none. Raises RefMoved when one does not hold its old value, RefLocked when another git,
+        dead or alive, does not let us.
 
         message: for the reflogs. identity: GIT_COMMITTER_* for the reflogs.
         """
@@ -143,7 +163,20 @@ class Repo:
             with contextlib.suppress(NoAnswer):  # then the call below says why
                 self.ref_writer.update_refs(instructions)
                 return
-        stdin = b"".join(instructions)
+        self._write_refs(changes, b"".join(instructions), message, identity)
+
+    def check_refs(self, changes: Sequence[RefChange]) -> None:
+        """Whether `update_refs` could be done now; nothing is written. Raises as it does."""
+        instructions = b"".join(_instruction(change) for change in changes)
+        self._write_refs(changes, b"start\0" + instructions + b"prepare\0abort\0")
+
+    def _write_refs(
+        self,
+        changes: Sequence[RefChange],
+        stdin: bytes,
+        message: str = _REFLOG_MESSAGE,
+        identity: Mapping[str, str] | None = None,
+    ) -> None:
         try:
             self.run("update-ref", "--no-deref", "-m", message, "-z", "--stdin", stdin=stdin, env=identity)
         except GitError as error:
@@ -152,6 +185,8 @@ class Repo:
             }
             if found:
                 raise RefMoved(found, stderr=error.stderr) from error
+            if lock := _LOCKED.search(error.stderr):
+                raise RefLocked(lock.group(1), error) from error
             raise
 
     @contextlib.contextmanager

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prodigy.git import contents, files, refs, worktrees
+from prodigy.git.abandoned import abandoned
 from prodigy.git.command import TREE_TIMEOUT_S, Completed, GitError, GitTimeout
 from prodigy.git.obstacles import PathsInTheWay, untracked_in_the_way
 from prodigy.git.private import NO_HEAD, PrivateGit
+from prodigy.git.snapshot import Snapshot, UnreadableTree
 from prodigy.git.sweep import sweep
+
+__all__ = ["LastLook", "PrivateTree", "Snapshot", "UnreadableTree"]
 
 # Larger leftovers are named to the user instead of kept. Bytes.
 MAX_FILE_BYTES = 10_000_000
@@ -25,21 +29,7 @@ _SNAPSHOT_MESSAGE = "prodigy: uncommitted work at the end of a step"
 # What a worktree's directory in the repository needs; anything else there was left by the item before.
 _NEEDED = frozenset({"HEAD", "index", "commondir", "gitdir", "locked"})
 # What may stay while the same attempt goes on.
-_OF_THE_ATTEMPT = _NEEDED | {"logs", "refs", "info", "config.worktree"}
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The state of a workspace at a step's end.
-
-    head: the commit that HEAD names. commit: a commit holding the dirty tree on top of `head`, or None when
-    the tree is clean. left_out: paths that were too large, no plain files or repositories of their own, and
-    so are not in `commit`.
-    """
-
-    head: str
-    commit: str | None
-    left_out: tuple[str, ...] = ()
+_OF_THE_ATTEMPT = _NEEDED | {"logs", "refs", "info", "config.worktree", "modules"}
 
 
 @dataclass(frozen=True)
@@ -151,18 +141,31 @@ class PrivateTree:
         self._publish(new, _NEEDED)
 
     def snapshot(self) -> Snapshot:
-        """Record the state of the worktree, which stays as it is."""
+        """Record the state of the worktree, which stays as it is. Nobody works in it any more.
+
+        Raises UnreadableTree.
+        """
+        worktrees.remove_locks(self.git_dir)
         head = self.head()
+        bare = Snapshot(head, None, (), abandoned(self.private, self.git_dir, head))
+        try:
+            return self._snapshot(bare)
+        except GitError as error:
+            raise UnreadableTree(error, bare) from error
+
+    def _snapshot(self, bare: Snapshot) -> Snapshot:
+        head = bare.head
         if self._is_all_committed(head):
-            return Snapshot(head, None)
+            return bare
         leftovers = self._leftovers(head)
+        bare = replace(bare, left_out=leftovers.left_out)
         if not leftovers.written and not leftovers.deleted:
-            return Snapshot(head, None, leftovers.left_out)
+            return bare
         tree = self._tree_without_git(head, leftovers)
         if tree is None:
             with self._scratch_index() as scratch:
                 tree = self._write_tree(scratch, leftovers)
-        return Snapshot(head, self.private.commit(tree, [head], _SNAPSHOT_MESSAGE), leftovers.left_out)
+        return replace(bare, commit=self.private.commit(tree, [head], _SNAPSHOT_MESSAGE))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Bring the worktree back to `snapshot`.

@@ -108,6 +108,13 @@ def repair_links(work_tree: Path, git_dir: Path) -> None:
             files.replace(path, data)
 
 
+def remove_locks(git_dir: Path) -> None:
+    """Take away what a git that was killed in a worktree left: the next git would take it for a living one."""
+    if not git_dir.is_symlink():
+        for name in ("index.lock", "HEAD.lock"):
+            files.remove(git_dir / name)
+
+
 def is_used_elsewhere(git_dir: Path, work_tree: Path) -> bool:
     """Whether `git_dir` is the place of a working worktree other than `work_tree`."""
     root = _root_of(git_dir)

@@ -17,13 +17,27 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
-    db.row_factory = sqlite3.Row
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA foreign_keys = ON")
+BUSY_TIMEOUT_S = 30.0  # how long we wait for another process that writes
+
+
+def connect(path: Path, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+    """Open a database, made when it is not there. timeout_s: for locks of others. Raises sqlite3.Error."""
+    db = sqlite3.connect(path, isolation_level=None, timeout=timeout_s)
+    try:
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
+
+
+def damage(db: sqlite3.Connection) -> str | None:
+    """What is wrong with the pages of a database, None when nothing is. Reads all of it. Raises sqlite3.Error."""
+    found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    return None if found == "ok" else found
 
 
 class _Commits:
@@ -42,11 +56,11 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
+        db.execute("COMMIT")
     except BaseException:
-        if db.in_transaction:  # a full disk rolls back by itself
+        if db.in_transaction:  # a full disk rolls back by itself, unless it is the commit that finds it full
             db.execute("ROLLBACK")
         raise
-    db.execute("COMMIT")
     _Commits.count += 1
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from prodigy.errors import CorruptState, UsageError
+from prodigy.errors import ProdigyError, UsageError
 from prodigy.store.database import connect, now, transaction
 from prodigy.store.paths import home, run_directory
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
+from prodigy.store.trouble import is_outside
+
+# For the locks of other processes. Seconds; we can do without the index, and the caller can't do without an answer.
+_PATIENCE_S = 2.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
@@ -37,27 +42,36 @@ def note(row: RunRow) -> None:
     try:
         with closing(_open()) as db, transaction(db):
             _put(db, row)
-    except sqlite3.Error:
-        _path().unlink(missing_ok=True)  # rebuilt by whoever looks next
+    except sqlite3.Error as error:
+        _discard_damaged(error)  # rebuilt by whoever looks next
 
 
 def runs(common_dir: str | None = None) -> list[IndexRow]:
-    """Every run, newest first; only those of one repository when its common directory is given."""
+    """Every run, newest first; only those of one repository when its common directory is given.
+
+    The index is rebuilt when it is damaged, and done without when it can't be written.
+    """
     if not (home() / "runs").is_dir():
         return []
     try:
-        with closing(_open()) as db:
-            _add_missing(db)
-            rows = db.execute(
-                "SELECT * FROM run WHERE common_dir = coalesce(?, common_dir) ORDER BY created_at DESC, id DESC",
-                (common_dir,),
-            ).fetchall()
-    except sqlite3.DatabaseError:
-        _path().unlink(missing_ok=True)
-        with closing(_open()) as db:
-            _add_missing(db)
-        return runs(common_dir)
-    return [IndexRow(**dict(row)) for row in rows if run_directory(row["id"]).is_dir()]
+        rows = _rows(common_dir, _open)
+    except sqlite3.Error as error:
+        _discard_damaged(error)
+        try:
+            rows = _rows(common_dir, _open)
+        except sqlite3.Error:
+            rows = _rows(common_dir, _open_in_memory)
+    return [row for row in rows if run_directory(row.id).is_dir()]
+
+
+def _rows(common_dir: str | None, opening: Callable[[], sqlite3.Connection]) -> list[IndexRow]:
+    with closing(opening()) as db:
+        _add_missing(db)
+        found = db.execute(
+            "SELECT * FROM run WHERE common_dir = coalesce(?, common_dir) ORDER BY created_at DESC, id DESC",
+            (common_dir,),
+        ).fetchall()
+    return [IndexRow(**dict(row)) for row in found]
 
 
 def resolve(reference: str, common_dir: str | None) -> str:
@@ -67,14 +81,15 @@ def resolve(reference: str, common_dir: str | None) -> str:
     Raises UsageError when nothing or more than one run fits.
     """
     known = runs()
-    if any(row.id == reference for row in known):
+    ids = _directories()  # also those that can't be read now, so that it is their trouble that is told
+    if reference in ids:
         return reference
     here = [row for row in known if common_dir is None or row.common_dir == common_dir]
     if reference == "latest":
         if not here:
             raise UsageError("there is no run yet", hint="Start one with `prodigy run WORKFLOW`.")
         return here[0].id
-    prefixed = [row.id for row in known if row.id.startswith(reference)]
+    prefixed = [run_id for run_id in ids if run_id.startswith(reference)]
     if len(prefixed) == 1:
         return prefixed[0]
     if prefixed:
@@ -88,14 +103,43 @@ def resolve(reference: str, common_dir: str | None) -> str:
     )
 
 
+def _directories() -> list[str]:
+    """The ids of all runs that have a directory, sorted."""
+    folder = home() / "runs"
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def _path() -> Path:
     return home() / "prodigy.db"
 
 
 def _open() -> sqlite3.Connection:
-    db = connect(_path())
-    db.executescript(_SCHEMA)
+    return _prepared(connect(_path(), _PATIENCE_S))
+
+
+def _open_in_memory() -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    db.row_factory = sqlite3.Row
+    return _prepared(db)
+
+
+def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
+    try:
+        db.executescript(_SCHEMA)
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
+
+
+def _discard_damaged(error: sqlite3.Error) -> None:
+    """Remove an index that nobody can read any more. One that is only locked, or on a full disk, stays."""
+    if not is_outside(error):
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):  # a directory that can't be written: whoever looks does without the index
+                _path().with_name(_path().name + suffix).unlink(missing_ok=True)
 
 
 def _put(db: sqlite3.Connection, row: RunRow) -> None:
@@ -108,14 +152,13 @@ def _put(db: sqlite3.Connection, row: RunRow) -> None:
 def _add_missing(db: sqlite3.Connection) -> None:
     """Runs whose directories are there and whose rows are not: the index was lost, or they were imported."""
     known = {row["id"] for row in db.execute("SELECT id FROM run")}
-    folder = home() / "runs"
-    for directory in sorted(folder.iterdir()):
-        if directory.name in known or directory.name.startswith("."):
+    for run_id in _directories():
+        if run_id in known:
             continue
         try:
-            with closing(Store.open(directory)) as store:
+            with closing(Store.open(run_directory(run_id))) as store:
                 row = store.run()
-        except (UsageError, CorruptState):
+        except ProdigyError:
             continue  # unreadable here; it is named when somebody asks for it
         with transaction(db):
             _put(db, row)

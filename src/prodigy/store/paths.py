@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from prodigy.errors import EnvironmentProblem
+from prodigy.store.room import check_room
 
 
 def home() -> Path:
@@ -16,9 +17,10 @@ def home() -> Path:
 
 
 def ensure_home() -> Path:
-    """The home directory, made (0700) and writable; raises EnvironmentProblem otherwise."""
+    """The home directory, made (0700), writable and with room; raises EnvironmentProblem otherwise."""
     path = home()
     try:
+        check_room(path, hint="Make room there, or set PRODIGY_HOME to a directory on another disk.")
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("runs", "worktrees"):
             (path / name).mkdir(mode=0o700, exist_ok=True)

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from prodigy import faults
-from prodigy.errors import CorruptState, EnvironmentProblem, UsageError
+from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.state import events as ev
 from prodigy.state.events import storable
-from prodigy.store.database import SCHEMA_VERSION, connect, migrate, migrated_copy, now, transaction
+from prodigy.store.database import SCHEMA_VERSION, connect, damage, migrate, migrated_copy, now, transaction
+from prodigy.store.last_event import LastEvent
 from prodigy.store.project import project
-from prodigy.store.questions import Questions, trouble
+from prodigy.store.questions import Questions
+from prodigy.store.rescue import rescued
 from prodigy.store.rows import RunRow
+from prodigy.store.trouble import damaged, passes, trouble
+
+_Answer = TypeVar("_Answer")
+
+# Pauses before a transaction is tried again that failed for want of room. Seconds; nothing else happens meanwhile.
+_AGAIN_S = (0.1, 0.4)
 
 
 class Store(Questions):
@@ -25,6 +37,8 @@ class Store(Questions):
     def __init__(self, directory: Path, db: sqlite3.Connection, view: sqlite3.Connection | None = None) -> None:
         super().__init__(directory, view or db)
         self._db = db
+        self._place, self._file = directory.stat(), (directory / "run.db").stat()
+        self._last_event = LastEvent(directory)
         self.listener: Callable[[ev.Event], None] = _nobody
 
     # Opening -----------------------------------------------------------------------------------------------
@@ -47,34 +61,60 @@ class Store(Questions):
                 db.close()
             staging.rename(directory)
         except (OSError, sqlite3.Error) as error:
-            raise EnvironmentProblem(f"the run can't be stored: {error}", where=str(directory)) from error
+            shutil.rmtree(staging, ignore_errors=True)
+            hint = "Mend that, then start it again; nothing of it was kept."
+            raise EnvironmentProblem(f"the run can't be stored: {error}", where=str(directory), hint=hint) from error
         return cls.open(directory)
 
     @classmethod
     def open(cls, directory: Path) -> Store:
-        """Open an existing run; raises UsageError when there is none, CorruptState when it can't be read."""
+        """Open an existing run.
+
+        Raises UsageError when there is none or it is a newer Prodigy's, EnvironmentProblem when something around the
+        database is in the way, CorruptState when it is damaged.
+        """
         path = directory / "run.db"
-        if not path.is_file():
+        if not directory.is_dir():
             raise UsageError(f"there is no run {directory.name}", hint="`prodigy status` lists the runs.")
-        try:
-            db = connect(path)
-            version = int(db.execute("PRAGMA user_version").fetchone()[0])
-        except sqlite3.DatabaseError as error:
-            raise CorruptState(f"the run's database can't be read: {error}", where=str(path)) from error
-        if version > SCHEMA_VERSION:
-            db.close()
-            raise UsageError(
-                f"run {directory.name} was written by a newer version of Prodigy",
-                hint="Update Prodigy, then try again.",
-            )
-        return cls(directory, db, migrated_copy(db) if 0 < version < SCHEMA_VERSION else None)
+        if not path.is_file():
+            raise damaged(directory, "the run's database is gone")
+        if path.stat().st_size == 0:
+            raise damaged(directory, "the run's database is empty")
+        with ExitStack() as on_failure:
+            try:
+                db = connect(path)
+                on_failure.callback(db.close)
+                version = int(db.execute("PRAGMA user_version").fetchone()[0])
+                view = migrated_copy(db) if 0 < version < SCHEMA_VERSION else None
+            except sqlite3.Error as error:
+                raise trouble(directory, "read", error) from error
+            if version < 1:
+                raise damaged(directory, "the run's database is empty")
+            if version > SCHEMA_VERSION:
+                raise UsageError(
+                    f"run {directory.name} was written by a newer version of Prodigy",
+                    hint="Update Prodigy, then try again.",
+                )
+            store = cls(directory, db, view)
+            on_failure.pop_all()
+            return store
 
     def migrate(self) -> None:
-        """Bring an older schema up to date; only the holder of the run's lock may call it."""
-        migrate(self._db)
+        """Look whether the database is whole and has all that was written, and bring an older schema up to date.
+
+        Only the holder of the run's lock may call it. Raises as `open` does; a damaged database is left as it is.
+        """
+        try:
+            if found := damage(self._db):
+                raise damaged(self.directory, f"the run's database is damaged: {found}")
+            self._last_event.check(int(self._db.execute("SELECT coalesce(max(seq), 0) FROM event").fetchone()[0]))
+            migrate(self._db)
+        except sqlite3.Error as error:
+            raise trouble(self.directory, "read", error) from error
         self._view = self._db
 
     def close(self) -> None:
+        self._last_event.close()
         self._view.close()
         self._db.close()
 
@@ -89,6 +129,11 @@ class Store(Questions):
         rows = [(fanout, *item) for item in items]
         self._write((event,), ("INSERT INTO item (fanout, ordinal, item_id, label, data) VALUES (?, ?, ?, ?, ?)", rows))
 
+    def change_workflow(self, workflow_json: str, event: ev.WorkflowChanged) -> None:
+        """Store another version of the workflow, with the event that says so."""
+        row = (event.version, workflow_json, now())
+        self._write((event,), ("INSERT INTO workflow_version VALUES (?, ?, ?)", [row]))
+
     def keep_setup_leftovers(self, paths: Iterable[str], event: ev.PhaseStarted) -> None:
         """Remember the untracked files that setup left: they stay visible and are never committed."""
         rows = [(os.fsencode(path),) for path in paths]
@@ -99,35 +144,74 @@ class Store(Questions):
         at = now()
         for event in events:
             faults.point(f"before:{event.type}")
-        try:
-            with transaction(self._db):
-                for event in events:
-                    project(self._db, event, at)
-                    self._db.execute(
-                        "INSERT INTO event (id, at, type, data) VALUES (?, ?, ?, ?)",
-                        (str(uuid.uuid4()), at, event.type, json.dumps(event.data())),
-                    )
-                if rows is not None:
-                    self._db.executemany(*rows)
-        except sqlite3.Error as error:
-            raise trouble(self.directory, "written", error) from error
+
+        def write(db: sqlite3.Connection) -> int | None:
+            seq = None
+            for event in events:
+                project(db, event, at)
+                seq = db.execute(
+                    "INSERT INTO event (id, at, type, data) VALUES (?, ?, ?, ?)",
+                    (str(uuid.uuid4()), at, event.type, json.dumps(event.data())),
+                ).lastrowid
+            if rows is not None:
+                db.executemany(*rows)
+            return seq
+
+        if (seq := self._in_transaction(write)) is not None:
+            self._last_event.note(seq)
         for event in events:
             faults.point(f"after:{event.type}")
             self.listener(event)
 
+    def _in_transaction(self, write: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        """Write all or nothing, also when the disk is full for a moment. Raises EnvironmentProblem, CorruptState."""
+        self._look_for_file()
+        pauses = iter(_AGAIN_S)
+        while True:
+            try:
+                with transaction(self._db):
+                    return write(self._db)
+            except sqlite3.Error as error:
+                pause_s = next(pauses, None)
+                if pause_s is None or not passes(error):
+                    raise trouble(self.directory, "written", error) from error
+            time.sleep(pause_s)
+
+    def _look_for_file(self) -> None:
+        """What SQLite writes into a deleted file is gone with us, and it does not notice: so we look.
+
+        Raises EnvironmentProblem when the file had to be written anew, CorruptState when that can't be done.
+        """
+        path = self.directory / "run.db"
+        with suppress(OSError):
+            if os.path.samestat(self._file, path.stat()):
+                return
+        if not (self.directory.is_dir() and os.path.samestat(self._place, self.directory.stat())):
+            # Another one may be there by now: git's and the launcher's files are made when they are missed.
+            raise damaged(self.directory, "the run's directory was deleted while the run was going")
+        if path.exists():
+            raise damaged(self.directory, "something else was put in the place of the run's database")
+        self._db = self._view = rescued(self._db, path)
+        self._file = path.stat()
+        raise EnvironmentProblem(
+            "the run's database was deleted while the run was going; it has been written anew, nothing is missing",
+            where=str(path),
+            hint=f"Find out what deletes files there, then: prodigy resume {self.directory.name}",
+        )
+
     def add_request(self, kind: str, data: dict[str, object] | None = None) -> None:
         """Ask the run's coordinator for something (`stop`); any process may."""
-        with transaction(self._db):
-            self._db.execute(
-                "INSERT INTO request (at, kind, data) VALUES (?, ?, ?)", (now(), kind, json.dumps(data or {}))
-            )
+        values = (now(), kind, json.dumps(data or {}))
+        self._in_transaction(lambda db: db.execute("INSERT INTO request (at, kind, data) VALUES (?, ?, ?)", values))
 
     def take_requests(self) -> list[str]:
         """The kinds of all requests that nobody has taken yet, oldest first; they are taken now."""
         rows = self._all("SELECT id, kind FROM request WHERE handled_at IS NULL ORDER BY id")
         if rows:
-            with transaction(self._db):
-                self._db.execute("UPDATE request SET handled_at = ? WHERE handled_at IS NULL", (now(),))
+            at = now()
+            self._in_transaction(
+                lambda db: db.execute("UPDATE request SET handled_at = ? WHERE handled_at IS NULL", (at,))
+            )
         return [str(row["kind"]) for row in rows]
 
 

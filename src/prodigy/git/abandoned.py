@@ -1,0 +1,32 @@
+"""Commits that were made in a worktree and that its HEAD does not contain any more: amended, reset or rebased away.
+
+Only the log of HEAD knows of them, and it goes when the worktree is made fresh. No process in the usual case, in which
+each commit was made on top of the one before.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from prodigy.git import files
+from prodigy.git.private import PrivateGit
+
+_READ_LIMIT = 1 << 20  # bytes
+_LINE = re.compile(r"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) [^\t]*(?:\t(.*))?")
+# Moves to a commit that was there already.
+_NO_COMMIT = re.compile(r"(checkout|reset|clone|branch|rebase.*\((start|finish|abort)\)|.*Fast-forward$)")
+# Makes a commit in the place of the last one instead of on top of it.
+_IN_PLACE_OF = re.compile(r"\((amend|squash|fixup)")
+
+
+def abandoned(private: PrivateGit, git_dir: Path, head: str) -> tuple[str, ...]:
+    """Commits that were made in the worktree with this git directory and that `head` does not contain, oldest first."""
+    data = files.read_small(git_dir / "logs" / "HEAD", _READ_LIMIT) or b""
+    moves = [found.groups() for line in os.fsdecode(data).split("\n") if (found := _LINE.fullmatch(line))]
+    made = [(old, new, how or "") for old, new, how in moves if not _NO_COMMIT.match(how or "")]
+    # Of commits on top of each other the last one stands for all.
+    covered = {old for old, _, how in made if not _IN_PLACE_OF.search(how)}
+    tops = dict.fromkeys(new for _, new, _ in made if new not in covered)
+    return tuple(commit for commit in tops if commit != head and not private.is_ancestor(commit, head))
