@@ -34,10 +34,10 @@ $(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.jso
 	fi
 
 test: setup agents
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not chaos"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not chaos"
 
 chaos: setup
-	$(BIN)/python -m pytest -n $(WORKERS) -m chaos --timeout 1800
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m chaos --timeout 1800
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import engine_only, growth, overhead, scaling, startup
+from benchmarks import dead_letters, engine_only, growth, overhead, scaling, startup
 from benchmarks.common import Result, set_identity
 
 # name -> the quick set, then the full one.
@@ -22,6 +22,10 @@ BENCHMARKS: dict[str, tuple[Callable[[], list[Result]], Callable[[], list[Result
         lambda: [scaling.throughput(slots) for slots in (1, 4, 16, 64)],
     ),
     "engine": (lambda: engine_only.engine_only(items=3_000), lambda: engine_only.engine_only(items=100_000)),
+    "dead-letters": (
+        lambda: dead_letters.dead_letters(rounds=5, items=60),
+        lambda: dead_letters.dead_letters(rounds=7, items=200),
+    ),
     "startup": (lambda: startup.startup(5), lambda: startup.startup(15)),
 }
 

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from prodigy.engine.choices import Choices
 from prodigy.engine.control import Control
 from prodigy.engine.run import Options
-from prodigy.engine.session import Caller, Choices, resume, run
+from prodigy.engine.session import Caller, resume, run
 from prodigy.engine.start import create_run
 from prodigy.state import events as ev
 from prodigy.workflow.load import load

@@ -100,7 +100,7 @@ async def _run(folder: Path, items: int, slots: int, watch: _Watch) -> None:
         id=row.id, store=store, workflow=workflow, workflow_version=version, options=Options.from_json(row.options),
         repo=repo, private=private, executor=NullExecutor(folder),
         merges=MergeQueue(store, repo, private, row.branch),
-        steps=StepRunner(store, control, "/bin/bash", workflow), control=control, env={},
+        steps=StepRunner(store, control, "/bin/bash"), control=control, env={},
     )  # fmt: skip
     rows = [(number, f"n{number}", f"n{number}", json.dumps({"id": f"n{number}"})) for number in range(1, items + 1)]
     store.plan_items(FANOUT, rows, ev.ItemsPlanned(fanout=FANOUT, total=items, duplicates=0))

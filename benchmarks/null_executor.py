@@ -35,9 +35,8 @@ class NullWorkspace:
     def directory(self, execution: str) -> Path:
         return self.path / execution
 
-    async def start(self, execution: str, spec: ProcessSpec) -> bool:  # noqa: ARG002
+    async def start(self, execution: str, spec: ProcessSpec) -> None:  # noqa: ARG002
         self.head = _new_oid()
-        return True
 
     def state(self, execution: str) -> ProcessState:  # noqa: ARG002
         return ProcessState.FINISHED
@@ -62,6 +61,9 @@ class NullWorkspace:
 
     async def restore(self, boundary: Snapshot) -> None:
         self.head = boundary.head
+
+    def unfinished(self) -> str | None:
+        return None
 
     async def snapshot(self) -> Snapshot:
         return Snapshot(self.head, None)

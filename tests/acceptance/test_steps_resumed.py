@@ -8,6 +8,8 @@ import signal
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from prodigy.store.database import migrate
 from prodigy.store.store import Store
 from support import Project, git, wait_until
@@ -229,6 +231,9 @@ def _downgrade(project: Project) -> None:
     with sqlite3.connect(path) as db:
         for column in ("ended", "skipped", "settled", "cost_usd", "tokens", "agent", "session"):
             db.execute(f"ALTER TABLE step DROP COLUMN {column}")
+        for column in ("start_head", "start_snapshot", "retry_delay_s"):
+            db.execute(f"ALTER TABLE attempt DROP COLUMN {column}")
+        db.execute("ALTER TABLE dead_letter DROP COLUMN snapshot")
         db.execute("ALTER TABLE run DROP COLUMN failed_path")
         db.execute("PRAGMA user_version = 1")
     db.close()
@@ -266,3 +271,26 @@ map:
     done = project.prodigy("resume", "--yes")
     assert done.code == 0, done.err
     assert project.tally() == {"one": 2, "two": 2}
+
+
+@pytest.mark.parametrize("point", ["after:merging", "after:worktree_merged", "before:step_finished"])
+def test_a_step_whose_worktree_is_lost_does_not_find_its_own_commits_when_it_runs_again(
+    project: Project, point: str
+) -> None:
+    workflow = project.workflow("""
+- shell: |
+    echo ran >> "$TALLY"
+    test ! -e made.txt
+    echo made > made.txt
+    git add made.txt
+    git commit -qm 'make it'
+""")
+    killed = project.prodigy("run", workflow, "--yes", env={"PRODIGY_FAULT": point})
+    assert killed.code == -signal.SIGKILL
+    shutil.rmtree(project.home / "worktrees")
+    done = project.prodigy("resume", "latest")
+    assert done.code == 0, done.err
+    assert project.tally() == {"ran": 2}
+    assert project.files("main")["made.txt"] == "made"
+    assert git(project.repo, "log", "--format=%s", "main").splitlines().count("make it") == 1
+    project.assert_nothing_left()

@@ -120,7 +120,7 @@ def test_a_database_with_damaged_pages_is_named_and_hides_no_other_run(project: 
         path.with_name(name).unlink(missing_ok=True)
     for command in (("status", damaged), ("resume", damaged), ("dlq", "list", damaged)):
         done = project.prodigy(*command)
-        assert done.code == 1, done.err
+        assert done.code == 5, done.err
         assert "run.db" in done.err
         assert "bug" not in done.err
     listing = project.prodigy("status", "--json")

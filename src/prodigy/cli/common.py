@@ -6,14 +6,19 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from prodigy.engine.session import Choices
+from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.git.context import common_dir_around
 from prodigy.store import index
+from prodigy.store.rows import FINISHED
+
+if TYPE_CHECKING:  # they import the engine, which most commands do not need
+    from prodigy.engine.choices import Choices
+    from prodigy.engine.versions import Edited
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,6 +38,45 @@ def driving_options(command: Command) -> Command:
     return command
 
 
+def again_options(command: Command) -> Command:
+    """The options of every command that goes on with a run that has begun."""
+    for option in reversed(
+        (
+            click.option(
+                "--max-retries", type=click.IntRange(min=1), metavar="N", help="Leave out items with N tries or more."
+            ),
+            click.option(
+                "--workflow", "file", type=click.Path(path_type=Path), help="An edited workflow for what has not begun."
+            ),
+            click.option("--from-start", is_flag=True, help="Items that run again begin at their first step."),
+            click.option("--from-failed-step", is_flag=True, help="They begin at the step that failed."),
+            click.option("--force", is_flag=True, help="Take the run from a process on another host that is gone."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def items_from(*, from_start: bool, from_failed_step: bool) -> str | None:
+    if from_start and from_failed_step:
+        raise UsageError("--from-start and --from-failed-step exclude each other")
+    return "start" if from_start else "failed_step" if from_failed_step else None
+
+
+def edited(file: Path | None) -> Edited | None:
+    """The workflow that `--workflow` names; its warnings are shown. Raises UsageError when it is not in order."""
+    if file is None:
+        return None
+    from prodigy.engine.versions import Edited
+    from prodigy.store.checked import CheckedScripts
+    from prodigy.workflow.load import load, problem_text
+
+    loaded = load(file, CheckedScripts())
+    for problem in loaded.warnings:
+        click.echo(f"Warning: {problem_text(loaded.workflow.source, problem)}", err=True)
+    return Edited(loaded.workflow, file)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 
@@ -44,8 +88,13 @@ def merge_choice(*, yes: bool, no_merge: bool) -> str | None:
 
 def flags(choices: Choices) -> list[str]:
     """The choices as they are written on a command line."""
-    merge = {"yes": ["--yes"], "no": ["--no-merge"]}.get(choices.merge or "", [])
-    return [*merge, *(["--max-parallel", str(choices.max_parallel)] if choices.max_parallel else [])]
+    words = {"yes": ["--yes"], "no": ["--no-merge"]}.get(choices.merge or "", [])
+    words += {"start": ["--from-start"], "failed_step": ["--from-failed-step"]}.get(choices.items_from or "", [])
+    for name, value in (("--max-parallel", choices.max_parallel), ("--max-retries", choices.max_tries)):
+        words += [name, str(value)] if value is not None else []
+    words += ["--workflow", str(choices.edited.file.absolute())] if choices.edited else []
+    words += ["--reduce"] if choices.reduce else []
+    return [*words, *(["--force"] if choices.force else [])]
 
 
 def resolve(reference: str) -> str:
@@ -93,6 +142,8 @@ def show_summary(summary: dict[str, object]) -> None:
             f"  steps: {summary['steps_run']} run, {summary['steps_reused']} taken from before,"
             f" in {summary['duration_s']} s"
         )
+    if summary["stop_reason"] not in (None, "user"):
+        click.echo(f"  stopped: {printable(str(summary['error']))} ({summary['stop_reason']})")
     if summary["tokens"] or summary["cost_usd"]:
         cost = "cost unknown" if summary["cost_usd"] is None else f"${summary['cost_usd']:.2f}"
         click.echo(f"  agents: {cost}, {summary['tokens']:,} tokens in all")
@@ -115,7 +166,8 @@ def _next_steps(summary: dict[str, object]) -> list[str]:
     if dead := summary["dead_letters"]:
         lines.append(f"dead letters: {dead}")
         lines.append(f"  look at them: prodigy dlq list {run_id}")
-        lines.append(f"  retry them:   prodigy dlq retry {run_id}")
+        again = f"dlq retry {run_id}" if status in FINISHED else f"resume {run_id} --include-dlq"
+        lines.append(f"  retry them:   prodigy {again}")
     if status in ("interrupted", "cancelled", "paused", "failed"):
         lines.append(f"go on with: prodigy resume {run_id}")
     elif status.startswith("completed") and not summary["merged"] and summary["target"] and summary["changed"]:

@@ -20,7 +20,7 @@ from prodigy.engine.control import Control
 from prodigy.engine.session import Caller, Ended
 from prodigy.engine.summary import exit_code, summarise
 from prodigy.errors import EnvironmentProblem
-from prodigy.store.lock import is_held
+from prodigy.store.lock import is_held, require_free
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
 
@@ -97,9 +97,10 @@ async def _with_signals(
 def drive_in_background(run_id: str, command: Sequence[str] = (), *, as_json: bool) -> None:
     """Let a process without a terminal go on with the run; returns when it has taken it over, or has ended it.
 
-    command: the arguments of that process; by default it resumes the run.
+    command: the arguments of that process; by default it resumes the run. Raises RunLocked when another one has it.
     """
     directory = run_directory(run_id)
+    require_free(directory, force="--force" in command)
     log = directory / BACKGROUND_LOG
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 import click
 
 from prodigy import __version__
 
 
-class _LazyGroup(click.Group):
-    places: Mapping[str, tuple[str, str, str]]
+class LazyGroup(click.Group):
+    """places: command -> module, attribute, and what it does in a few words."""
+
+    def __init__(self, *args: Any, places: Mapping[str, tuple[str, str, str]] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.places = places or {}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Without asking the commands themselves, which would import all of them."""
@@ -42,12 +47,12 @@ class _LazyGroup(click.Group):
 
 
 def command_group(places: Mapping[str, tuple[str, str, str]]) -> click.Group:
-    """The command `prodigy`. places: command -> module, attribute, and what it does in a few words."""
+    """The command `prodigy`."""
     _cli.places = places
     return _cli
 
 
-@click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="prodigy")
 @click.pass_context
 def _cli(context: click.Context) -> None:

@@ -23,6 +23,8 @@ _COMMANDS = {
     "events": ("prodigy.cli.events", "events_group", "What happened in a run."),
     "logs": ("prodigy.cli.logs", "logs_command", "What the steps of RUN printed."),
     "worktree": ("prodigy.cli.worktree", "worktree_group", "The worktrees that runs use."),
+    "export": ("prodigy.cli.transfer", "export_command", "Write RUN, whole, to FILE, to go on elsewhere."),
+    "import": ("prodigy.cli.transfer", "import_command", "Bring the run in FILE into the repository you stand in."),
     "validate": ("prodigy.cli.validate", "validate_command", "List every problem of WORKFLOW at its place."),
     "dlq": ("prodigy.cli.dlq", "dlq_group", "The dead letter queue: items that failed."),
     "doctor": ("prodigy.cli.doctor", "doctor_command", "Check whether this machine is fit for runs."),

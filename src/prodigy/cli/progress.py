@@ -70,6 +70,11 @@ class Progress:
             case ev.AgentFailed(label=item, error=error):
                 self._done += 1
                 return f"FAILED {item}: {error}{self._count()}"
+            case ev.AgentRetrying(label=item, delay_s=delay_s):
+                self._done -= 1
+                return f"again  {item} in {delay_s:g} s"
+            case ev.AgentSkipped(label=item):
+                return f"skipped {item}: the workflow leaves out items that fail"
             case ev.AgentInterrupted(label=item):
                 return f"ended  {item}"
             case ev.StepRetrying(path=path, delay_s=delay_s, reason=reason):

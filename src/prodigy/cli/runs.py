@@ -10,13 +10,15 @@ import click
 
 from prodigy.cli import common
 from prodigy.cli.driving import POLL_S, START_PATIENCE_S, drive, drive_in_background
+from prodigy.engine.choices import Choices
 from prodigy.engine.run import Options
-from prodigy.engine.session import FINISHED, Choices, cancel, resume, run
+from prodigy.engine.session import cancel, resume, run
 from prodigy.engine.start import changed_since, create_run, files_matching
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.store.checked import CheckedScripts
 from prodigy.store.lock import holder, is_held
 from prodigy.store.paths import run_directory
+from prodigy.store.rows import FINISHED
 from prodigy.store.store import Store
 from prodigy.workflow.load import load
 
@@ -69,24 +71,56 @@ def run_command(
 
 @click.command("resume")
 @click.argument("run_reference", metavar="[RUN]", default="latest")
+@click.option("--include-dlq", is_flag=True, help="Run dead letters again too, after everything else.")
+@click.option("--include-failed", is_flag=True, help="The same, and items that are past their limit of tries.")
+@common.again_options
 @common.driving_options
 def resume_command(
-    run_reference: str, *, yes: bool, no_merge: bool, max_parallel: int | None, detach: bool, as_json: bool
+    run_reference: str,
+    *,
+    include_dlq: bool,
+    include_failed: bool,
+    max_retries: int | None,
+    file: Path | None,
+    from_start: bool,
+    from_failed_step: bool,
+    force: bool,
+    yes: bool,
+    no_merge: bool,
+    max_parallel: int | None,
+    detach: bool,
+    as_json: bool,
 ) -> None:
     """Go on with RUN where it stands; nothing that is finished runs again.
 
     RUN is a run id, the beginning of one, a workflow's file or name, or `latest` (the default).
     """
+    choices = Choices(
+        merge=common.merge_choice(yes=yes, no_merge=no_merge),
+        max_parallel=max_parallel,
+        items_from=common.items_from(from_start=from_start, from_failed_step=from_failed_step),
+        max_tries=max_retries,
+        past_limit=include_failed,
+        edited=common.edited(file),
+        force=force,
+    )
     run_id = common.resolve(run_reference)
-    choices = Choices(common.merge_choice(yes=yes, no_merge=no_merge), max_parallel)
     with closing(Store.open(run_directory(run_id))) as store:
-        warning = changed_since(store) if store.run().status not in FINISHED or store.run().status == "failed" else None
+        goes_on = store.run().status not in FINISHED or store.run().status == "failed"
+        warning = changed_since(store) if goes_on and file is None else None
     if warning:
         click.echo(f"Warning: {warning}", err=True)
     if detach:
-        drive_in_background(run_id, ("resume", run_id, *common.flags(choices)), as_json=as_json)
-    else:
-        drive(run_id, "resume", lambda caller: resume(run_id, caller, choices), as_json=as_json)
+        which = ["--include-failed"] if include_failed else ["--include-dlq"] if include_dlq else []
+        drive_in_background(run_id, ("resume", run_id, *which, *common.flags(choices)), as_json=as_json)
+        return
+    include_dead = include_dlq or include_failed
+    drive(
+        run_id,
+        "resume",
+        lambda caller: resume(run_id, caller, choices, include_dead=include_dead),
+        as_json=as_json,
+    )
 
 
 @click.command("cancel")

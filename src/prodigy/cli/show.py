@@ -28,7 +28,7 @@ def status_command(run_reference: str | None, *, as_json: bool) -> None:
             click.echo(json.dumps(summary, indent=2))
         else:
             common.show_summary(summary)
-            if summary["error"]:
+            if summary["error"] and summary["stop_reason"] is None:
                 click.echo(f"  error: {printable(str(summary['error']))}")
         return
     summaries = list(_summaries())

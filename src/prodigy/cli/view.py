@@ -222,6 +222,10 @@ class RunView:
                 self.lines.pop(path, None)
             case ev.DlqItemAdded():
                 self._open_failures.discard(key)
+            case ev.AgentSkipped():
+                self._open_failures.discard(key)
+                if self.batch:
+                    self.batch.failed = max(0, self.batch.failed - 1)
 
     def _item_ended(self, path: str, *, failed: bool, duration_s: float) -> None:
         self.lines.pop(path, None)

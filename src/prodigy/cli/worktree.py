@@ -15,12 +15,13 @@ from prodigy.cli.driving import drive
 from prodigy.cli.events import add_synonym, duration
 from prodigy.cli.words import printable
 from prodigy.engine import cleaning
+from prodigy.engine.choices import Choices
 from prodigy.engine.cleaning import Left, Verdict
-from prodigy.engine.session import Choices, resume
-from prodigy.errors import ProdigyError, RunLocked, UsageError
+from prodigy.engine.session import resume
+from prodigy.errors import ProdigyError, UsageError
 from prodigy.git.context import common_dir_around
 from prodigy.store import index
-from prodigy.store.lock import is_held
+from prodigy.store.lock import is_held, require_free
 from prodigy.store.paths import run_directory
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
@@ -158,8 +159,7 @@ def _run(run_id: str) -> RunRow:
 def _why_not_merged(run_id: str) -> str | None:
     """What to say when there is nothing to do. Raises UsageError or RunLocked when the run can't be merged now."""
     run = _run(run_id)
-    if is_held(run_directory(run_id)):
-        raise RunLocked(f"run {run_id} is being worked on", hint=f"Watch it with `prodigy status {run_id}`.")
+    require_free(run_directory(run_id))
     if not run.status.startswith("completed"):
         status = "failed" if run.status == "failed" else "has not ended"
         raise UsageError(f"run {run_id} {status}: it has no result yet", hint=f"Go on with `prodigy resume {run_id}`.")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypedDict
 
-from prodigy.engine import refs
+from prodigy.engine.beginning import beginning, start_of
 from prodigy.engine.captures import Scope
 from prodigy.engine.control import Interrupted
 from prodigy.engine.furnish import furnish
+from prodigy.engine.item_failure import fail
+from prodigy.engine.item_keys import AttemptKey, completion, drop_refs, keep_boundary
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
 from prodigy.engine.site import Outcome, Site
@@ -19,57 +19,13 @@ from prodigy.engine.tamper import TamperCheck
 from prodigy.engine.verdict import lost
 from prodigy.executors.base import ProcessState, Snapshot, Workspace
 from prodigy.git.merge import Conflict
-from prodigy.git.repo import ANY, RefChange
 from prodigy.plan.identity import Item, item_scope
 from prodigy.state import events as ev
-from prodigy.state.dead_letter import Failure, dead_letter
+from prodigy.state.dead_letter import Failure
 from prodigy.state.items import ItemRow, ItemState
-from prodigy.state.step_path import attempt_path
+from prodigy.state.retry import Again
 from prodigy.store.rows import AttemptRow
-from prodigy.store.store import Store
-from prodigy.workflow.model import MapReduce
-
-
-class _EventKey(TypedDict):
-    fanout: str
-    ordinal: int
-    attempt: int
-    item_id: str
-    label: str
-
-
-@dataclass(frozen=True)
-class AttemptKey:
-    """One attempt of one item, and the names that follow from it."""
-
-    fanout: str
-    ordinal: int
-    number: int
-    item_id: str
-    label: str
-
-    @property
-    def path(self) -> str:
-        return attempt_path(self.fanout, self.ordinal, self.number)
-
-    def event(self) -> _EventKey:
-        """The fields that every event about this attempt begins with."""
-        return {
-            "fanout": self.fanout,
-            "ordinal": self.ordinal,
-            "attempt": self.number,
-            "item_id": self.item_id,
-            "label": self.label,
-        }
-
-    def refs(self, run: Run) -> tuple[str, str, str]:
-        """(attempt, snapshot, branch): everything that keeps this attempt's commits."""
-        owner = refs.owner("" if self.fanout == run.first_fanout else self.fanout, self.ordinal)
-        return (
-            refs.attempt_ref(run.id, owner, self.number),
-            refs.snapshot_ref(run.id, f"{owner}/a{self.number}"),
-            refs.item_branch(run.id, owner, self.label),
-        )
+from prodigy.workflow.model import MapReduce, Workflow
 
 
 @dataclass(frozen=True)
@@ -92,14 +48,16 @@ class Attempt:
     def __init__(self, run: Run, place: FanoutPlace, row: ItemRow, tamper: TamperCheck) -> None:
         self._run = run
         self._names, self._env = place.names, place.env
-        fanout, mapping = place.path, place.mapping
-        self._mapping = mapping
+        self._newest = place.mapping
         self._row = row
-        self._fanout = fanout
+        self._fanout = place.path
         self._tamper = tamper
 
-    async def execute(self) -> None:
-        """Run or continue the item. Raises Stopped when the run drains: the attempt then stays in flight."""
+    async def execute(self) -> Again | None:
+        """Run or continue the item; whether and when it is to run again.
+
+        Raises Stopped when the run drains: the attempt then stays in flight.
+        """
         row = self._row
         previous = self._run.store.attempts(self._fanout, row.ordinal)
         if row.state is ItemState.RUNNING:
@@ -108,7 +66,9 @@ class Attempt:
             self._run.control.check()
             key = self._key(row.attempt + 1)
             attempt = self._begin(key, previous[-1] if previous else None)
+        self._workflow, self._mapping = self._version(attempt)
         workspace, boundary = await self._prepare(key, attempt)
+        again = None
         try:
             failure = await furnish(self._run, workspace, key.path, boundary)
             if failure is not None:
@@ -118,8 +78,18 @@ class Attempt:
         except Interrupted:
             self._run.store.record(ev.AgentInterrupted(**key.event()))
         else:
-            await self._conclude(key, attempt, workspace, outcome)
+            again = await self._conclude(key, attempt, workspace, outcome)
         self._run.executor.release(workspace.slot, self._run.merges.tip())
+        return again
+
+    def _version(self, attempt: AttemptRow) -> tuple[Workflow, MapReduce]:
+        """The workflow that the attempt began with, and its part of it."""
+        if attempt.workflow == self._run.workflow_version:
+            return self._run.workflow, self._newest
+        workflow = self._run.workflow_at(attempt.workflow)
+        action = workflow.steps[int(self._fanout.rpartition("/")[2]) - 1].action
+        assert isinstance(action, MapReduce)
+        return workflow, action
 
     def _key(self, number: int) -> AttemptKey:
         return AttemptKey(self._fanout, self._row.ordinal, number, self._row.item_id, self._row.label)
@@ -128,17 +98,20 @@ class Attempt:
 
     def _begin(self, key: AttemptKey, previous: AttemptRow | None) -> AttemptRow:
         """Count the attempt before anything of it exists: it can never be started twice unseen."""
-        continued = previous if previous is not None and previous.state == "interrupted" else None
         run = self._run
-        base = continued.base if continued else run.merges.tip()
+        begins = beginning(run, self._newest, key.fanout, key.ordinal, previous)
+        elsewhere = begins.boundary != Snapshot(begins.base, None)
         run.store.record(
             ev.AgentStarted(
                 **key.event(),
                 agent_id=f"agent-{key.item_id}",
                 worktree=run.executor.reserve(),
-                base=base,
+                base=begins.base,
                 workflow=run.workflow_version,
-                continues=continued.number if continued else None,
+                continues=begins.continues,
+                taken=begins.taken,
+                head=begins.boundary.head if elsewhere else None,
+                snapshot=begins.boundary.commit if elsewhere else None,
             )
         )
         return run.store.attempts(key.fanout, key.ordinal)[-1]
@@ -173,8 +146,9 @@ class Attempt:
         return workspace
 
     def _last_boundary(self, key: AttemptKey, attempt: AttemptRow) -> Snapshot:
-        found = self._run.store.last_boundary(key.path)
-        return Snapshot(*found) if found else Snapshot(attempt.base, None)
+        """Steps that were taken over say nothing of it once the attempt knows where it began."""
+        found = self._run.store.last_boundary(key.path, own=attempt.start_head is not None)
+        return Snapshot(*found) if found else start_of(attempt)
 
     # Running -----------------------------------------------------------------------------------------------
 
@@ -197,6 +171,7 @@ class Attempt:
             env=self._environment(key, workspace),
             keep=keep,
             item=data,
+            workflow=self._workflow,
         )
         return await run.steps.run_list(self._mapping.template, site, boundary)
 
@@ -209,17 +184,22 @@ class Attempt:
 
     # Ending ------------------------------------------------------------------------------------------------
 
-    async def _conclude(self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, outcome: Outcome) -> None:
+    async def _conclude(
+        self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, outcome: Outcome
+    ) -> Again | None:
         failure = outcome.failure
         boundary = outcome.boundary
         if failure is None and (changes := await self._tamper.check()):
             failure = Failure("changed what an agent must not touch: " + "; ".join(changes), kind="tampered")
+        if failure is None and (operation := workspace.unfinished()):
+            failure = Failure(f"the steps left {operation} half done, which is not merged", kind="worktree_error")
         if failure is None and boundary.commit is not None:
             boundary, failure = await self._leftovers(key, attempt, workspace, boundary)
         if failure is None:
             failure = await self._deliver(key, attempt, boundary)
-        if failure is not None:
-            await self._bury(key, attempt, boundary, failure)
+        if failure is None:
+            return None
+        return await fail(self._run, key, attempt, self._mapping.errors, boundary, failure)
 
     async def _leftovers(
         self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, boundary: Snapshot
@@ -270,37 +250,6 @@ class Attempt:
         conflict = await run.merges.merge(request, lambda merged: completion(run.store, key, added, merged))
         return conflict_failure(conflict) if conflict else None
 
-    async def _bury(self, key: AttemptKey, attempt: AttemptRow, boundary: Snapshot, failure: Failure) -> None:
-        """Record the failure and its dead letter, after the branch that keeps the work is in place."""
-        run = self._run
-        letter = dead_letter(failure)
-        assert letter is not None
-        branch = key.refs(run)[2]
-        work = boundary.commit or boundary.head
-        await asyncio.to_thread(run.repo.update_refs, [RefChange(branch, ANY, work)])
-        run.store.record(
-            ev.AgentFailed(
-                **key.event(),
-                kind=letter.kind,
-                error=letter.message,
-                retry_eligible=letter.reprocess_eligible,
-                exit_code=letter.exit_code,
-                step=failure.step,
-                log=failure.log,
-                last_output=failure.last_output,
-                duration_s=seconds_since(attempt.started_at),
-                head=boundary.head,
-            ),
-            ev.DlqItemAdded(
-                **key.event(),
-                error_signature=letter.signature,
-                reprocess_eligible=letter.reprocess_eligible,
-                manual_review_required=letter.manual_review_required,
-                branch=branch.removeprefix("refs/heads/"),
-                worktree_path=None,
-            ),
-        )
-
 
 async def end_step(workspace: Workspace, execution: str) -> None:
     """End what still runs of a step execution; returns when nothing does."""
@@ -308,39 +257,6 @@ async def end_step(workspace: Workspace, execution: str) -> None:
         await workspace.stop(execution)
         await workspace.wait(execution)
     await workspace.kill_leftovers(execution)
-
-
-async def keep_boundary(run: Run, key: AttemptKey, base: str, now: Snapshot) -> None:
-    """Point the attempt's refs at a boundary. A commit that the new head does not descend from is kept apart."""
-    attempt, snapshot, branch = key.refs(run)
-    before = run.repo.read_ref(attempt)
-    changes: list[RefChange] = []
-    if now.head not in (before, base if before is None else None):
-        changes += [RefChange(attempt, ANY, now.head), RefChange(branch, ANY, now.head)]
-        if before is not None and not await asyncio.to_thread(run.private.is_ancestor, before, now.head):
-            changes.append(RefChange(refs.kept_ref(run.id, before), ANY, before))
-    if now.commit is not None:
-        changes.append(RefChange(snapshot, ANY, now.commit))
-    if changes:
-        await asyncio.to_thread(run.repo.update_refs, changes)
-
-
-async def drop_refs(run: Run, key: AttemptKey) -> None:
-    """Forget an attempt's refs: it has nothing that is not in the run branch."""
-    changes = [RefChange(name, ANY, None) for name in key.refs(run) if run.repo.read_ref(name)]
-    if changes:
-        await asyncio.to_thread(run.repo.update_refs, changes)
-
-
-def completion(store: Store, key: AttemptKey, commits: tuple[str, ...], merged: str | None) -> tuple[ev.Event, ...]:
-    """The events of an attempt's success; its dead letter, if it had one, goes with them."""
-    started = store.attempts(key.fanout, key.ordinal)[-1].started_at
-    duration_s = seconds_since(started)
-    done = ev.AgentCompleted(**key.event(), duration_s=duration_s, commits=commits, merged=merged)
-    if not store.has_dead_letter(key.fanout, key.ordinal):
-        return (done,)
-    removed = ev.DlqItemRemoved(fanout=key.fanout, ordinal=key.ordinal, item_id=key.item_id, reason="succeeded")
-    return (done, removed)
 
 
 def conflict_failure(conflict: Conflict) -> Failure:
@@ -351,9 +267,3 @@ def conflict_failure(conflict: Conflict) -> Failure:
         kind="merge_conflict",
         last_output=conflict.message,
     )
-
-
-def seconds_since(timestamp: str) -> float:
-    """Seconds from an RFC 3339 time to now, never negative."""
-    then = dt.datetime.fromisoformat(timestamp)
-    return max(0.0, (dt.datetime.now(dt.UTC) - then).total_seconds())

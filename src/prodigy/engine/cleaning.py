@@ -15,7 +15,6 @@ from itertools import groupby
 from pathlib import Path
 
 from prodigy.engine import refs
-from prodigy.engine.session import FINISHED
 from prodigy.errors import CorruptState, EnvironmentProblem, RunLocked, UsageError
 from prodigy.executors.base import ProcessState
 from prodigy.executors.processes import Processes
@@ -24,6 +23,7 @@ from prodigy.git.command import GitError
 from prodigy.git.repo import ANY, RefChange, Repo
 from prodigy.store.lock import RunLock, is_held, take_helpers_lock
 from prodigy.store.paths import home, repo_key, run_directory
+from prodigy.store.rows import FINISHED
 from prodigy.store.store import Store
 
 ORPHANED = "orphaned"

@@ -19,10 +19,13 @@ class Control:
     """What the user asked of the running engine.
 
     exit_code: 130 after Ctrl-C or cancel, 143 after SIGTERM. handed_over: another process is to go on with the run.
+    status, stop_reason, error: how the run's end is to be told.
     """
 
     exit_code: int = 130
     status: str = "interrupted"
+    stop_reason: str = "user"
+    error: str | None = None
     handed_over: bool = False
     _draining: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: asyncio.Event = field(default_factory=asyncio.Event)
@@ -39,6 +42,12 @@ class Control:
     def drain(self) -> None:
         """Start nothing new; what runs may finish."""
         self._draining.set()
+
+    def pause(self, reason: str, error: str) -> None:
+        """Start nothing new because of a rule, not of the user; whoever stopped the run first keeps the word."""
+        if not self.draining:
+            self.status, self.stop_reason, self.error = "paused", reason, error
+            self.drain()
 
     def end(self) -> None:
         """Stop what runs as well."""

@@ -27,6 +27,7 @@ from prodigy.executors.base import (
     Snapshot,
 )
 from prodigy.git.command import GitError
+from prodigy.git.snapshot import UnreadableTree
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import execution_path
@@ -37,7 +38,6 @@ from prodigy.workflow.model import (
     Agent,
     Handler,
     Step,
-    Workflow,
     fingerprint,
 )
 from prodigy.workflow.shell_words import BindError
@@ -61,7 +61,6 @@ class Executions:
     store: Store
     control: Control
     shell: str
-    workflow: Workflow
     counters: Counters
     # By identity; the step is kept so that no other one can get its place in memory.
     _fingerprints: dict[int, tuple[Step, str]] = field(default_factory=dict)
@@ -105,7 +104,7 @@ class Executions:
 
     async def _start_and_wait(self, step: Step, execution: str, site: Site, before: Snapshot) -> Exit:
         try:
-            spec = spec_of(step, execution, site, self.shell, self.workflow)
+            spec = spec_of(step, execution, site, self.shell)
         except ProdigyError as error:  # values that do not fit their places
             hint = f" ({error.hint})" if error.hint else ""
             reason: ExitReason = "unfit" if _blames_the_item(error) else "not_started"
@@ -167,6 +166,8 @@ class Executions:
         except (GitError, OSError) as error:
             if isinstance(error, OSError) and error.errno in _DISK_FULL:
                 raise
+            if isinstance(error, UnreadableTree):
+                boundary = error.boundary  # its commits are kept all the same
             failure: tuple[str, str] | None = "worktree_error", f"the step left a worktree that can't be read: {error}"
         else:
             failure = await asyncio.to_thread(judge, step, directory, since, boundary, exit_, told)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 from prodigy.engine.attempt import Attempt, FanoutPlace
 from prodigy.engine.control import Interrupted, Stopped
+from prodigy.engine.item_failure import park
+from prodigy.engine.item_keys import AttemptKey, seconds_since
+from prodigy.engine.item_queue import ItemQueue
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import RunWorkspace, StepFailed
 from prodigy.engine.tamper import TamperCheck
@@ -95,17 +97,15 @@ def _told(run: Run, found: Found) -> tuple[object, ...]:
 async def run_items(run: Run, here: FanoutPlace) -> None:
     """Run every item that remains, at most `max_parallel` at a time. Raises Stopped when the run drains."""
     path, mapping = here.path, here.mapping
-    work = remaining_work(run.store.items(path))
-    if work.duplicates:
-        run.store.record(ev.Warned(message=f"{work.duplicates} items were listed twice and run once"))
-    queue = deque(work.rows)
+    rows = _work(run, here)
+    queue = _queue(run, path, rows)
     tamper = TamperCheck(run)
     await tamper.start()
-    wanted = max(1, min(run.options.max_parallel or mapping.max_parallel, len(queue)))
+    wanted = max(1, min(run.options.max_parallel or mapping.max_parallel, len(rows)))
     room = capacity(wanted, AGENT_STEP_MB if any(map(_runs_agent, mapping.template)) else SHELL_STEP_MB)
     for reason in room.reasons:
         run.store.record(ev.Warned(message=reason))
-    run.executor.expect(room.slots, len(queue))
+    run.executor.expect(room.slots, len(rows))
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(room.slots):
@@ -113,22 +113,59 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the first worker's error stopped the others
     counts = run.store.counts(path)
-    if counts[ItemState.PENDING] or counts[ItemState.RUNNING]:
+    if any(counts[state] for state in (ItemState.PENDING, ItemState.RUNNING, ItemState.FAILED)):
         raise Stopped
+    run.control.check()  # a policy that stops the run does so after its last item too
     run.store.record(ev.FanoutFinished(fanout=path))
+
+
+def _work(run: Run, here: FanoutPlace) -> tuple[ItemRow, ...]:
+    """What is to be run, in order. What is not, though it is not done, is settled here and now: items whose tries are
+    used up go to the dead letter queue, and duplicates are left out."""
+    path, errors = here.path, here.mapping.errors
+    limits = [run.max_tries] if run.max_tries is not None else []
+    if errors.on_item_failure == "retry":
+        limits.append(errors.retry.attempts)
+    limit = None if run.past_limit else min(limits, default=None)
+    rows = run.store.items(path)
+    work = remaining_work(rows, max_tries=limit)
+    if work.duplicates:
+        run.store.record(
+            ev.ItemsDeduplicated(fanout=path, ordinals=tuple(row.ordinal for row in work.duplicates)),
+            ev.Warned(message=f"duplicates left out, because their ids are listed already: {len(work.duplicates)}"),
+        )
+    going = {row.ordinal for row in (*work.rows, *work.duplicates)}
+    for row in rows:
+        if row.state is ItemState.FAILED and row.ordinal not in going:
+            key = AttemptKey(path, row.ordinal, row.attempt, row.item_id, row.label)
+            park(run, key, run.store.attempts(path, row.ordinal)[-1])
+    return work.rows
+
+
+def _queue(run: Run, path: str, rows: tuple[ItemRow, ...]) -> ItemQueue:
+    """The rows in line; those that failed wait for what is left of their pause."""
+    queue = ItemQueue((row for row in rows if row.state is not ItemState.FAILED), run.control)
+    for row in rows:
+        if row.state is ItemState.FAILED:
+            last = run.store.attempts(path, row.ordinal)[-1]
+            since = seconds_since(last.ended_at) if last.ended_at else 0.0
+            queue.put(row, max(0.0, (last.retry_delay_s or 0.0) - since))
+    return queue
 
 
 def _runs_agent(step: Step) -> bool:
     return isinstance(step.action, Agent)
 
 
-async def _worker(run: Run, here: FanoutPlace, queue: deque[ItemRow], tamper: TamperCheck) -> None:
+async def _worker(run: Run, here: FanoutPlace, queue: ItemQueue, tamper: TamperCheck) -> None:
     """One slot: takes item after item until none is left or the run drains."""
-    while queue and not run.control.draining:
+    while row := await queue.take():
         try:
-            await Attempt(run, here, queue.popleft(), tamper).execute()
+            again = await Attempt(run, here, row, tamper).execute()
         except (Stopped, Interrupted):
             return
+        if again is not None:
+            queue.put(run.store.item(here.path, row.ordinal), again.delay_s)
 
 
 def tally(run: Run, path: str) -> Tally:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prodigy.engine.run import Run
+from prodigy.engine.tamper import restore_branches
 from prodigy.errors import ProdigyError
 from prodigy.faults import point
 from prodigy.git import final_merge as mechanics
 from prodigy.git.checkout import Checkout, CheckoutNotReady
 from prodigy.git.final_merge import FinalConflict, FinalPlan, UpToDate
+from prodigy.git.merge import UnrelatedHistories
 from prodigy.git.obstacles import PathsInTheWay
-from prodigy.git.repo import RefChange, RefMoved
+from prodigy.git.repo import RefChange, RefLocked, RefMoved
 from prodigy.state import events as ev
 
 # Asked with the target's name and a diffstat: whether the user wants the merge.
@@ -31,6 +33,8 @@ class _Proposal:
 
 async def offer_final_merge(run: Run, confirm: Confirm) -> None:
     """Merge the run branch into the target if the user chose so and nothing can be lost by it."""
+    await run.merges.reclaim()  # an agent may have moved it since it was merged into
+    await restore_branches(run)
     if run.options.merge == "no":
         return
     proposal = await _propose(run)
@@ -49,48 +53,60 @@ async def offer_final_merge(run: Run, confirm: Confirm) -> None:
 async def _propose(run: Run) -> _Proposal | None:
     """What the final merge would do; None when there is nothing to do or when it was refused, with the reason."""
     row = run.store.run()
-    if row.target is None:
+    target = row.target
+    if target is None:
         return None
-    if run.repo.read_ref(row.target) is None:
-        _refuse(run, f"the branch {_short(row.target)} is gone")
+    if run.repo.read_ref(target) is None:
+        again = f"bring it back, or take {_short(row.branch)} as it is; then `prodigy resume {run.id}`"
+        _refuse(run, f"the branch {_short(target)} is gone: {again}")
         return None
-    plan = await asyncio.to_thread(
-        mechanics.plan_final, run.private, run.repo, row.target, run.merges.tip(), _message(run)
-    )
+    try:
+        plan = await asyncio.to_thread(
+            mechanics.plan_final, run.private, run.repo, target, run.merges.tip(), _message(run)
+        )
+    except UnrelatedHistories:
+        problem = f"{_short(target)} was replaced: it has no commit in common with the run"
+        _refuse(run, f"{problem}; {_by_hand(run, target, '--allow-unrelated-histories ')}")
+        return None
     if isinstance(plan, UpToDate):
         if row.merged is None and run.merges.tip() != row.base:
-            run.store.record(ev.FinalMergeFinished(target=row.target, new=run.merges.tip()))
+            run.store.record(ev.FinalMergeFinished(target=target, new=run.merges.tip()))
         return None
     if isinstance(plan, FinalConflict):
-        _refuse(run, f"the run branch conflicts with {_short(row.target)} in {', '.join(plan.paths[:5])}")
+        problem = f"the run branch conflicts with {_short(target)} in {_some(plan.paths)}"
+        _refuse(run, f"{problem}; {_by_hand(run, target)}")
         return None
-    checkout = mechanics.checked_out_at(run.repo, row.target)
-    if checkout is not None and (problem := await _obstacle(run, checkout, plan)):
-        _refuse(run, problem)
+    checkout = mechanics.checked_out_at(run.repo, target)
+    if checkout is not None and (obstacle := await _obstacle(run, checkout, plan)):
+        _refuse(run, obstacle)
         return None
-    return _Proposal(row.target, plan, checkout)
+    return _Proposal(target, plan, checkout)
 
 
 async def _obstacle(run: Run, checkout: Checkout, plan: FinalPlan) -> str | None:
     try:
         paths = await asyncio.to_thread(mechanics.obstacles, run.private, checkout, plan)
     except CheckoutNotReady as error:
-        return f"{error.what} in {checkout.path} ({error.hint})"
+        return _told(error)
     if not paths:
         return None
-    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-    return f"your checkout has changes in {', '.join(paths[:5])}{more}, which the merge would overwrite"
+    return f"your checkout has changes in {_some(paths)}, which the merge would overwrite"
 
 
 async def _apply(run: Run, proposal: _Proposal) -> None:
     target, plan, checkout = proposal.target, proposal.plan, proposal.checkout
     path = str(checkout.path) if checkout else None
+    try:
+        await asyncio.to_thread(run.repo.check_refs, [RefChange(target, plan.old, plan.new)])
+    except (RefLocked, RefMoved) as error:
+        _refuse(run, _told(error))  # before a file is touched
+        return
     run.store.record(ev.FinalMergeStarted(target=target, old=plan.old, new=plan.new, checkout=path))
     if checkout is not None:
         try:
             await asyncio.to_thread(mechanics.apply, run.private, checkout, plan)
         except (PathsInTheWay, CheckoutNotReady) as error:
-            _refuse(run, error.what)  # it changed since we looked; nothing was touched
+            _refuse(run, _told(error))  # it changed since we looked; nothing was touched
             return
     point("final_merge:checked_out")
     await _move_target(run, target, plan.old, plan.new)
@@ -128,6 +144,21 @@ async def recover_final_merge(run: Run) -> None:
 
 def _refuse(run: Run, problem: str) -> None:
     run.store.record(ev.FinalMergeRefused(problem=problem))
+
+
+def _told(error: ProdigyError) -> str:
+    """What is wrong, where, and what to do, on one line."""
+    where = f" ({error.where})" if error.where else ""
+    return f"{error.what}{where}: {error.hint}" if error.hint else f"{error.what}{where}"
+
+
+def _by_hand(run: Run, target: str, flags: str = "") -> str:
+    merge = f"git merge {flags}{_short(run.store.run().branch)}"
+    return f"merge it by hand (on {_short(target)}: `{merge}`), then `prodigy resume {run.id}`"
+
+
+def _some(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
 def _message(run: Run) -> str:

@@ -32,6 +32,7 @@ async def furnish(run: Run, workspace: Workspace, owner: str, boundary: Snapshot
         scope=Scope(run.names(1, {})),
         env={**run.env, "PRODIGY_WORKTREE": str(workspace.path)},
         keep=keep,
+        workflow=run.workflow,
         inner=True,
     )
     outcome = await run.steps.run_list(steps, site, boundary)

@@ -79,17 +79,48 @@ class MergeQueue:
             if old != new:
                 await self._move(Intent(path, old, new), obsolete, lambda _: ())
 
+    async def take_back(self, old: str, new: str) -> None:
+        """Move the run branch from `new` back to `old`: what was merged is to be done again. The commits are kept."""
+        async with self._turn:
+            if self._tip == new:
+                kept = refs.kept_ref(self._store.directory.name, new)
+                await self._update([RefChange(kept, ANY, new)])
+                note = f"what a running step had merged is taken back, for it runs again; see {kept}"
+                self._store.record(ev.Warned(message=note))
+                await self._move(Intent("taken_back", new, old), (), lambda _: ())
+
     async def recover(self, recorded: Callable[[Intent], tuple[tuple[str, ...], Recorded]]) -> None:
         """Settle a merge that an earlier coordinator announced. `recorded` tells what it was for."""
         intent = self._store.merge_intent()
-        if intent is None:
-            return
-        obsolete, events = recorded(intent)
-        if self._repo.read_ref(self._branch) == intent.new:
-            await self._update(self._deletions(obsolete))
-        else:
-            await self._swap(intent, obsolete)
-        self._record(intent, events)
+        if intent is not None:
+            obsolete, events = recorded(intent)
+            if self._repo.read_ref(self._branch) == intent.new:
+                await self._update(self._deletions(obsolete, intent))
+            else:
+                await self._swap(intent, obsolete)
+            self._record(intent, events)
+        await self.reclaim()
+
+    async def reclaim(self) -> None:
+        """See that the run branch is where we left it: until they are merged, it is what keeps the run's commits.
+
+        Once the run has ended, commits on top of it are its user's, a conflict resolved by hand for example, and they
+        are taken up.
+        """
+        async with self._turn:
+            row = self._store.run()
+            found = self._repo.read_ref(self._branch)
+            if found == self._tip or (found is None and row.merged is not None):
+                return
+            if found is None or not row.status.startswith("completed") or not await self._is_on_top(found):
+                await self._update([*self._set_aside(found), RefChange(self._branch, found, self._tip)])
+                return
+            note = f"somebody has added to the run branch since the run ended: {found[:12]} is its result now"
+            self._store.record(ev.Warned(message=note))
+            await self._move(Intent("added", self._tip, found), (), lambda _: ())
+
+    async def _is_on_top(self, commit: str) -> bool:
+        return await asyncio.to_thread(self._private.is_ancestor, self._tip, commit)
 
     async def _move(self, intent: Intent, obsolete: tuple[str, ...], recorded: Recorded) -> None:
         self._store.record(ev.Merging(path=intent.path, old=intent.old, new=intent.new))
@@ -97,7 +128,7 @@ class MergeQueue:
         self._record(intent, recorded)
 
     async def _swap(self, intent: Intent, obsolete: tuple[str, ...]) -> None:
-        deletions = self._deletions(obsolete)
+        deletions = self._deletions(obsolete, intent)
         try:
             await self._update([RefChange(self._branch, intent.old, intent.new), *deletions])
         except RefMoved as moved:
@@ -114,8 +145,23 @@ class MergeQueue:
         self._store.record(ev.Warned(message=f"the run branch is only ours to move, but somebody {where}{note}"))
         return [RefChange(kept, ANY, foreign)] if foreign else []
 
-    def _deletions(self, names: tuple[str, ...]) -> list[RefChange]:
-        return [RefChange(name, ANY, None) for name in names if self._repo.read_ref(name)]
+    def _deletions(self, names: tuple[str, ...], intent: Intent) -> list[RefChange]:
+        """Refs that go with a merge. A branch may hold commits that a person added meanwhile: those get a ref first."""
+        changes: list[RefChange] = []
+        for name in names:
+            held = self._repo.read_ref(name)
+            if held is None:
+                continue
+            changes.append(RefChange(name, ANY, None))
+            if name.startswith("refs/heads/") and not self._contains(intent.new, held):
+                kept = refs.kept_ref(self._store.directory.name, held)
+                note = f"{name.removeprefix('refs/heads/')} had commits that are not merged; they are kept at {kept}"
+                self._store.record(ev.Warned(message=note))
+                changes.append(RefChange(kept, ANY, held))
+        return changes
+
+    def _contains(self, commit: str, other: str) -> bool:
+        return self._private.has_parent(commit, other) or self._private.is_ancestor(other, commit)
 
     async def _update(self, changes: list[RefChange]) -> None:
         if changes:

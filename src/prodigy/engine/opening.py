@@ -8,7 +8,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from os import close as close_descriptor
@@ -16,11 +16,13 @@ from pathlib import Path
 
 from prodigy.agents import agent
 from prodigy.agents.base import find_program
-from prodigy.engine.attempt import AttemptKey, completion
+from prodigy.engine.choices import NO_CHOICES, Choices, Listener, retired
 from prodigy.engine.control import Control
+from prodigy.engine.item_keys import AttemptKey, completion
 from prodigy.engine.merge_queue import MergeQueue, Recorded
 from prodigy.engine.run import Options, Run, inherited_environment
 from prodigy.engine.steps import StepRunner
+from prodigy.engine.versions import adopt
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.executors.base import RUN_SLOT
 from prodigy.executors.furnishing import Furnishing
@@ -38,9 +40,6 @@ from prodigy.store.rows import Intent, RunRow
 from prodigy.store.store import Store
 from prodigy.workflow.model import Agent, Workflow, agent_settings, every_step
 
-Listener = Callable[[ev.Event], None]
-
-
 # Bytes. A block that is larger goes back to the system when it is freed.
 _LARGE_BLOCK = 512 * 1024
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
@@ -56,7 +55,7 @@ def _keep_memory_flat() -> None:
 
 @asynccontextmanager
 async def opened_run(
-    run_id: str, control: Control, listener: Listener, choose: Callable[[Options], Options]
+    run_id: str, control: Control, listener: Listener, choices: Choices = NO_CHOICES
 ) -> AsyncIterator[Run]:
     """Hold a run: nobody else works on it, and nothing of an earlier coordinator but its steps still runs.
 
@@ -68,7 +67,7 @@ async def opened_run(
     if not directory.is_dir():
         raise UsageError(f"there is no run {run_id}", hint="`prodigy status` lists the runs.")
     with ExitStack() as stack:
-        stack.enter_context(RunLock(directory))
+        lock = stack.enter_context(RunLock(directory, force=choices.force))
         store = Store.open(directory)
         stack.callback(store.close)
         store.migrate()
@@ -76,6 +75,9 @@ async def opened_run(
         helpers = take_helpers_lock(directory)
         stack.callback(close_descriptor, helpers)
         store.listener = listener
+        if lock.broken is not None:
+            what = f"the lock of process {lock.broken.pid} on {lock.broken.host} was broken by --force"
+            store.record(ev.Warned(message=f"{what}: if that process lives, steps may run twice"))
         row = store.run()
         repo = _repository(row, helpers).with_ref_writer()
         private = _private(directory, row, repo).with_reader()
@@ -85,6 +87,9 @@ async def opened_run(
         processes = Processes(directory / "steps", helpers)
         processes.discard_staging()
         worktrees = home() / "worktrees" / repo_key(Path(row.common_dir))
+        options = choices.applied(Options.from_json(row.options))
+        if choices.edited is not None:
+            adopt(store, choices.edited, len(options.iterations()), retired(store, choices))
         version, text = store.workflow()
         workflow = Workflow.model_validate_json(text)
         if not row.status.startswith("completed"):
@@ -99,12 +104,14 @@ async def opened_run(
             store=store,
             workflow=workflow,
             workflow_version=version,
-            options=choose(Options.from_json(row.options)),
+            options=options,
+            max_tries=choices.max_tries,
+            past_limit=choices.past_limit,
             repo=repo,
             private=private,
             executor=executor,
             merges=MergeQueue(store, repo, private, row.branch),
-            steps=StepRunner(store, control, find_shell(), workflow),
+            steps=StepRunner(store, control, find_shell()),
             control=control,
             env=_step_environment(repo, run_id, private.excludes if ignored else None),
         )

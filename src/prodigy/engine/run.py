@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from prodigy.engine.control import Control
@@ -23,12 +23,17 @@ from prodigy.workflow.model import MapReduce, Workflow
 _SCRUBBED = frozenset({"BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", *AGENT_UNSET})
 
 
+# An item that runs again begins at its first step, unless its last attempt ended through no fault of the item's.
+BY_OUTCOME = "outcome"
+
+
 @dataclass(frozen=True)
 class Options:
     """What the user chose for a run; stored with it, so that a resume keeps the choice.
 
-    merge: `ask` on a terminal, `yes`, or `no`. max_parallel overrides the workflow's. started_in: where the
-    user stood, for input files. The workflow runs `max_iterations` times for each of args and files, if there are any.
+    merge: `ask` on a terminal, `yes`, or `no`. max_parallel overrides the workflow's. started_in: where the user stood,
+    for input files. items_from: where an item that runs again begins: `start`, `failed_step`, or BY_OUTCOME. The
+    workflow runs `max_iterations` times for each of args and files, if there are any.
     """
 
     merge: str = "ask"
@@ -37,6 +42,7 @@ class Options:
     max_iterations: int = 1
     args: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    items_from: str = BY_OUTCOME
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -56,7 +62,12 @@ class Options:
 
 @dataclass
 class Run:
-    """One run while it is being driven. `env` is the environment that every step gets."""
+    """One run while it is being driven.
+
+    workflow: the newest of its versions. max_tries: this call's limit on the tries of an item, beside the workflow's;
+    past_limit: items that are past a limit run all the same.
+    env: the environment that every step gets.
+    """
 
     id: str
     store: Store
@@ -70,6 +81,9 @@ class Run:
     steps: StepRunner
     control: Control
     env: Mapping[str, str]
+    max_tries: int | None = None
+    past_limit: bool = False
+    _earlier: dict[int, Workflow] = field(default_factory=dict)
 
     @property
     def directory(self) -> Path:
@@ -81,6 +95,12 @@ class Run:
         numbers = (n for n, step in enumerate(self.workflow.steps, 1) if isinstance(step.action, MapReduce))
         first = next(numbers, None)
         return "" if first is None else f"{iteration_path(1)}/{first}"
+
+    def workflow_at(self, version: int) -> Workflow:
+        """The workflow as it was in an earlier version."""
+        if version not in self._earlier:
+            self._earlier[version] = Workflow.model_validate_json(self.store.workflow(version)[1])
+        return self._earlier[version]
 
     def names(self, iteration: int, inputs: Mapping[str, str]) -> dict[str, object]:
         """The names that every step of an iteration may use."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from prodigy.engine import refs
 from prodigy.engine.attempt import end_step
 from prodigy.engine.captures import Scope
+from prodigy.engine.early_merge import early_merge
 from prodigy.engine.furnish import furnish
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
@@ -64,6 +65,8 @@ class RunWorkspace:
                     run.store.record(ev.WorktreeCreated(worktree=row.slot))
                 return cls(run, workspace)
             run.store.record(ev.WorkspaceLost(path="run", worktree=None))
+        if (moved := early_merge(run.store)) is not None:
+            await run.merges.take_back(*moved)
         undecided = run.store.unsettled_boundary()
         if undecided is not None:
             boundary = Snapshot(*undecided)
@@ -121,6 +124,7 @@ class RunWorkspace:
             scope=Scope(names),
             env={**run.env, **env, "PRODIGY_WORKTREE": str(self.path)},
             keep=keep,
+            workflow=run.workflow,
         )
         return await run.steps.run_list(steps, site, self._boundary(), first)
 
@@ -132,6 +136,8 @@ class RunWorkspace:
         """Bring a step's commits into the run branch. Those of a step that will be tried again are set aside."""
         run = self._run
         tip = run.merges.tip()
+        for commit in now.abandoned:
+            await self._set_ref(refs.kept_ref(run.id, commit), commit)
         if succeeded and await asyncio.to_thread(run.private.is_ancestor, tip, now.head):
             await self._keep_snapshot(now)
             await run.merges.advance(path, now.head)
@@ -157,11 +163,13 @@ class RunWorkspace:
         """Commit what the steps before left uncommitted, and stand on the run branch's tip.
 
         leave_untracked: the untracked files of now stay visible and are never committed. A phase that has
-        begun and that nothing has overtaken is left alone: its steps' uncommitted work is still going on.
+        begun and that nothing has overtaken is left alone: its steps' uncommitted work is still going on. The merge
+        has no steps, and reduce may have run again before it.
         """
         run = self._run
         boundary = self._boundary()
-        if run.store.phase_was_started(path, phase) and run.merges.tip() == boundary.head:
+        goes_on = phase != "merge" and run.store.phase_was_started(path, phase)
+        if goes_on and run.merges.tip() == boundary.head:
             return
         leftovers = frozenset(run.store.setup_leftovers())
         if leave_untracked:

@@ -12,6 +12,7 @@ from prodigy.engine.final_merge import Confirm, offer_final_merge, recover_final
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import Past, RunWorkspace, StepFailed
 from prodigy.state import events as ev
+from prodigy.state.items import ItemState
 from prodigy.state.step_path import execution_path, iteration_path
 from prodigy.workflow.expression import compile_expression
 from prodigy.workflow.model import MapReduce, Step, fingerprint
@@ -31,8 +32,9 @@ async def drive(run: Run, confirm: Confirm, past: Past) -> None:
     run.control.check()  # whoever asked to stop does not want the merge now
     await place.begin_phase("merge", last)
     await offer_final_merge(run, confirm)
-    dead = run.store.dead_letter_count()
-    run.store.record(ev.JobCompleted(status="completed_with_failures" if dead else "completed"))
+    counts = run.store.counts()
+    failed = counts[ItemState.FAILED] + counts[ItemState.DEAD]
+    run.store.record(ev.JobCompleted(status="completed_with_failures" if failed else "completed"))
 
 
 class _Iteration:

@@ -6,26 +6,33 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from prodigy.engine.choices import NO_CHOICES, Choices, Listener, reduce_paths
 from prodigy.engine.control import Control, Interrupted, Stopped
 from prodigy.engine.final_merge import Confirm
 from prodigy.engine.merge_queue import MergeRequest
-from prodigy.engine.opening import Listener, opened_run, settle_merge
-from prodigy.engine.run import Options, Run
+from prodigy.engine.opening import opened_run, settle_merge
+from prodigy.engine.run import Run
 from prodigy.engine.run_steps import Past, StepFailed
 from prodigy.engine.runner import drive
 from prodigy.engine.summary import summarise
+from prodigy.engine.transfer import exported_to
 from prodigy.errors import EnvironmentProblem, ProdigyError, UsageError
+from prodigy.executors.room import blaming_full_disk
+from prodigy.git.merge import UnrelatedHistories
 from prodigy.state import events as ev
-from prodigy.state.items import ItemState
+from prodigy.state.items import ItemRow, ItemState, remaining_work
 from prodigy.store import index
+from prodigy.store.rows import FINISHED
 from prodigy.store.store import Store
 
-FINISHED = frozenset({"completed", "completed_with_failures", "failed"})
 # After SIGTERM, seconds: how long running steps may still finish before they are left to their wardens.
 LEAVING_DRAIN_S = 5.0
 REQUEST_POLL_S = 0.5
+
+# Whether a dead item, of the fan-out with this path, is to run again.
+Chosen = Callable[[str, ItemRow], bool]
 
 
 @dataclass(frozen=True)
@@ -39,21 +46,6 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What this call changes of the run's stored options; None keeps the stored choice."""
-
-    merge: str | None = None
-    max_parallel: int | None = None
-
-    def applied(self, stored: Options) -> Options:
-        return replace(
-            stored,
-            merge=self.merge or stored.merge,
-            max_parallel=self.max_parallel or stored.max_parallel,
-        )
-
-
-@dataclass(frozen=True)
 class Ended:
     """The summary of a run, and the error that stopped it, if one did."""
 
@@ -63,30 +55,41 @@ class Ended:
 
 async def run(run_id: str, caller: Caller) -> Ended:
     """Drive a run that was just created."""
-    return await _drive(run_id, caller, Choices(), _nothing_before)
+    return await _drive(run_id, caller, NO_CHOICES, _nothing_before)
 
 
-async def resume(run_id: str, caller: Caller, choices: Choices) -> Ended:
-    """Go on with a run wherever it stands; a run that has ended is offered its final merge again."""
+async def resume(run_id: str, caller: Caller, choices: Choices, *, include_dead: bool = False) -> Ended:
+    """Go on with a run wherever it stands; a run that has ended is offered its final merge again.
+
+    include_dead: dead letters that may succeed run again too, after everything else.
+    """
 
     async def before(opened: Run) -> None:
-        opened.store.record(*_resumed(opened, caller))
+        reprocessed = _reprocessed(opened, _any_row) if include_dead else []
+        if reprocessed and opened.store.run().status in FINISHED:
+            await _sync_target(opened)
+        opened.store.record(*_resumed(opened, caller, reprocessed))
 
     return await _drive(run_id, caller, choices, before)
 
 
-async def retry(run_id: str, caller: Caller, choices: Choices, *, item_ids: frozenset[str], every: bool) -> Ended:
+async def retry(run_id: str, caller: Caller, choices: Choices, *, chosen: Chosen, every: bool) -> Ended:
     """Run dead items once more, on top of what the target has become, and offer the final merge again.
 
-    item_ids: only these; empty means all. every: also those that can't succeed by themselves.
-    Raises UsageError for a run that has not ended, or an id without a dead letter.
+    chosen: which of them. every: also those that can't succeed by themselves. Raises UsageError for a run that has not
+    ended.
     """
 
     async def before(opened: Run) -> None:
-        reprocessed = _chosen(opened.store, run_id, item_ids, every=every)
+        if opened.store.run().status not in FINISHED:
+            raise UsageError(
+                f"run {run_id} has not ended yet",
+                hint=f"`prodigy resume {run_id} --include-dlq` goes on with it and runs its dead letters too.",
+            )
+        reprocessed = _reprocessed(opened, chosen, every=every)
         await _sync_target(opened)
-        retried = sum(len(event.ordinals) for event in reprocessed)
-        opened.store.record(*_resumed(opened, caller, retried), *reprocessed)
+        again = _reduce_again(opened.store) if choices.reduce else []
+        opened.store.record(*_resumed(opened, caller, reprocessed), *again)
 
     return await _drive(run_id, caller, choices, before)
 
@@ -98,39 +101,57 @@ async def cancel(run_id: str, caller: Caller) -> Ended:
         caller.control.status = "cancelled"
         caller.control.end()
 
-    return await _drive(run_id, caller, Choices(), before)
+    return await _drive(run_id, caller, NO_CHOICES, before)
 
 
 async def _nothing_before(_: Run) -> None:
     """A new run needs no preparation."""
 
 
-def _resumed(opened: Run, caller: Caller, retried: int = 0) -> list[ev.Event]:
+def _resumed(opened: Run, caller: Caller, reprocessed: list[ev.DlqItemsReprocessed]) -> list[ev.Event]:
     """A run that a step outside the items failed is tried again from that step; everything else is kept."""
     counts = opened.store.counts()
     total = sum(counts.values())
-    left = counts[ItemState.PENDING] + counts[ItemState.RUNNING] + retried
+    left = counts[ItemState.PENDING] + counts[ItemState.RUNNING] + counts[ItemState.FAILED]
+    left += sum(len(event.ordinals) for event in reprocessed)
     events: list[ev.Event] = [
-        ev.JobResumed(command=caller.command, options=opened.options.to_json(), total=total, done=total - left)
+        ev.JobResumed(command=caller.command, options=opened.options.to_json(), total=total, done=total - left),
+        *reprocessed,
     ]
+    if (file := exported_to(opened.store)) is not None:
+        message = f"the run was exported to {file}: if it goes on there as well, steps run and are paid twice"
+        events.append(ev.Warned(message=message))
     failed = opened.store.run().failed_path
     if failed is not None:
         events += [ev.StepRetired(path=row.execution) for row in opened.store.finished_below(failed)]
     return events
 
 
-def _chosen(store: Store, run_id: str, item_ids: frozenset[str], *, every: bool) -> list[ev.DlqItemsReprocessed]:
-    if store.run().status not in FINISHED:
-        raise UsageError(f"run {run_id} has not ended yet", hint=f"`prodigy resume {run_id}`, then retry.")
-    if unknown := sorted(item_ids - {str(letter["item_id"]) for letter in store.dead_letters()}):
-        raise UsageError(f"no dead letter for {', '.join(unknown)}", hint=f"`prodigy dlq list {run_id}` names them.")
-    chosen = []
-    for row in store.fanouts():
-        dead = store.dead_items(row["path"], eligible_only=not every)
-        ordinals = tuple(item.ordinal for item in dead if not item_ids or item.item_id in item_ids)
+def _reprocessed(opened: Run, chosen: Chosen, *, every: bool = False) -> list[ev.DlqItemsReprocessed]:
+    """The events that make the chosen dead items pending again. every: also those that are not eligible."""
+    events = []
+    for fanout in opened.store.fanouts():
+        work = remaining_work(
+            opened.store.items(fanout["path"]),
+            include_dead=True,
+            include_ineligible=every,
+            max_tries=None if opened.past_limit else opened.max_tries,
+        )
+        listed = (*work.rows, *work.duplicates)  # a dead duplicate is left out, and told, with the others
+        dead = [row for row in listed if row.state is ItemState.DEAD and row.has_letter]
+        ordinals = tuple(row.ordinal for row in dead if chosen(fanout["path"], row))
         if ordinals:
-            chosen.append(ev.DlqItemsReprocessed(fanout=row["path"], ordinals=ordinals))
-    return chosen
+            events.append(ev.DlqItemsReprocessed(fanout=fanout["path"], ordinals=ordinals))
+    return events
+
+
+def _any_row(_fanout: str, _row: ItemRow) -> bool:
+    return True
+
+
+def _reduce_again(store: Store) -> list[ev.StepRetired]:
+    """The events by which the results of reduce do not count any more, so that its steps run as their next try."""
+    return [ev.StepRetired(path=row.execution) for path in reduce_paths(store) for row in store.finished_below(path)]
 
 
 async def _sync_target(opened: Run) -> None:
@@ -147,29 +168,36 @@ async def _sync_target(opened: Run) -> None:
         return
     name = target.removeprefix("refs/heads/")
     request = MergeRequest("sync", theirs, "", f"Merge {name}\n\nProdigy-Run: {opened.id}\n")
-    if conflict := await opened.merges.merge(request, lambda _: ()):
-        names = ", ".join(conflict.paths[:5])
-        opened.store.record(
-            ev.Warned(message=f"{name} conflicts with the run branch in {names}: the items run without it")
-        )
+    try:
+        conflict = await opened.merges.merge(request, lambda _: ())
+    except UnrelatedHistories:
+        problem = f"{name} was replaced and has no commit in common with the run"
+    else:
+        problem = f"{name} conflicts with the run branch in {', '.join(conflict.paths[:5])}" if conflict else ""
+    if problem:
+        opened.store.record(ev.Warned(message=f"{problem}: the items run without it"))
 
 
 async def _drive(run_id: str, caller: Caller, choices: Choices, before: Callable[[Run], Awaitable[None]]) -> Ended:
     started = time.monotonic()
     error: ProdigyError | None = None
-    async with opened_run(run_id, caller.control, caller.on_event, choices.applied) as opened:
+    async with opened_run(run_id, caller.control, caller.on_event, choices) as opened:
         store = opened.store
         past = Past(failed_step=store.run().failed_path is not None)
-        await settle_merge(opened)
-        await before(opened)
+        places = (opened.directory, opened.repo.common_dir)
+        with blaming_full_disk(*places):
+            await settle_merge(opened)
+            await before(opened)
         index.note(store.run())
         watch = asyncio.create_task(_obey_requests(store, caller.control))
         try:
-            await _leave_when_told(drive(opened, caller.confirm, past), caller.control)
+            with blaming_full_disk(*places):
+                await _leave_when_told(drive(opened, caller.confirm, past), caller.control)
         except (Stopped, Interrupted):
             if caller.control.ending:  # also what an earlier coordinator left and no slot has watched yet
                 await opened.executor.end([step.execution for step in store.started_steps()])
-            store.record(ev.JobPaused(status=caller.control.status, stop_reason="user"))
+            control = caller.control
+            store.record(ev.JobPaused(status=control.status, stop_reason=control.stop_reason, error=control.error))
         except StepFailed as failed:
             error = failed
             store.record(ev.JobFailed(error=str(failed), path=failed.path))

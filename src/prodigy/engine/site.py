@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from prodigy.engine.captures import Scope
 from prodigy.executors.base import Snapshot, Workspace
 from prodigy.state.dead_letter import Failure
+from prodigy.workflow.model import Workflow
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Site:
     prefix: the step path of the list, e.g. `it1/3/i0042/a2`. scope: what placeholders may name.
     env: the environment of the steps. keep: makes the commits of a boundary reachable before it is recorded;
     it is told whether the boundary is the run's from now on, and may object to what it is given.
-    item: the item's JSON for PRODIGY_ITEM_FILE, None outside items. inner: whether the steps belong to another step,
+    workflow: the one whose settings of agents count. item: the item's JSON for PRODIGY_ITEM_FILE, None outside items.
+    inner: whether the steps belong to another step,
     as checks and handlers do, which alone decides what becomes of their work.
     """
 
@@ -26,6 +28,7 @@ class Site:
     scope: Scope
     env: Mapping[str, str]
     keep: Callable[[Snapshot, bool], Awaitable[Failure | None]]
+    workflow: Workflow
     item: object | None = None
     inner: bool = False
 

@@ -15,7 +15,7 @@ from prodigy.engine.site import Site
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, ProcessSpec
 from prodigy.workflow.interpolate import interpolate_text
-from prodigy.workflow.model import Agent, AgentSettings, Shell, Step, Workflow, agent_settings
+from prodigy.workflow.model import Agent, AgentSettings, Shell, Step, agent_settings
 from prodigy.workflow.policies import outside
 from prodigy.workflow.shell.checks import MAX_VALUE_BYTES, exceeds, unusable
 from prodigy.workflow.shell_words import compile_script
@@ -36,7 +36,7 @@ class _Call:
     stdin: bytes = b""
 
 
-def spec_of(step: Step, execution: str, site: Site, shell: str, workflow: Workflow) -> ProcessSpec:
+def spec_of(step: Step, execution: str, site: Site, shell: str) -> ProcessSpec:
     """The process to start. shell: the path of bash. Raises ProdigyError when a value does not fit its place."""
     directory = site.workspace.directory(execution)
     call = _Call(dict(site.env))
@@ -51,7 +51,7 @@ def spec_of(step: Step, execution: str, site: Site, shell: str, workflow: Workfl
     if isinstance(step.action, Shell):
         _call_shell(call, step.action, directory, site.scope, shell)
     elif isinstance(step.action, Agent):
-        _call_agent(call, step.action, agent_settings(workflow, step.action.use), cwd, site.scope)
+        _call_agent(call, step.action, agent_settings(site.workflow, step.action.use), cwd, site.scope)
     return ProcessSpec(
         argv=call.argv,
         env=call.env,

@@ -24,7 +24,7 @@ from prodigy.state.step_path import execution_path
 from prodigy.store.database import now
 from prodigy.store.store import Store
 from prodigy.workflow.expression import compile_expression
-from prodigy.workflow.model import Handler, Step, Workflow, fingerprint
+from prodigy.workflow.model import Handler, Step, fingerprint
 
 
 @dataclass
@@ -43,11 +43,10 @@ class StepRunner:
     store: Store
     control: Control
     shell: str
-    workflow: Workflow
     counters: Counters = field(default_factory=Counters)
 
     def __post_init__(self) -> None:
-        self._executions = Executions(self.store, self.control, self.shell, self.workflow, self.counters)
+        self._executions = Executions(self.store, self.control, self.shell, self.counters)
 
     async def run_list(self, steps: Sequence[Step], site: Site, start: Snapshot, first: int = 1) -> Outcome:
         """Run the steps one after another until one fails.

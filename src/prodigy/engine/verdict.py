@@ -45,7 +45,8 @@ def judge(
     if verdict is None or verdict[0] != "command_failed" or told is not None or exit_.reason in NEVER_STARTED:
         return verdict
     statement = _last_statement(output_tail(directory))[:MAX_STATEMENT]
-    return (verdict[0], f"{verdict[1]}: {statement}") if statement else verdict
+    because = "; ".join(text for text in (statement, exit_.message) if text)
+    return (verdict[0], f"{verdict[1]}: {because}") if because else verdict
 
 
 def last_output(step: Step, directory: Path, exit_code: int | None) -> str:
@@ -82,6 +83,8 @@ def _judge(step: Step, since: Snapshot, after: Snapshot, exit_: Exit, told: Verd
 def _bad_capture(step: Step, directory: Path, exit_: Exit) -> tuple[str, str] | None:
     """A step whose output has not the form it promises has failed."""
     capture = step.capture
+    if capture is not None and exit_.message:
+        return "resource_exhausted", exit_.message  # what was cut must not pass for the whole
     if capture is None or capture.format not in ("json", "number"):
         return None
     try:

@@ -268,14 +268,15 @@ class ItemsPlanned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AgentStarted(ItemEvent):
-    """An attempt begins. `continues` is the earlier attempt whose finished steps it takes over; it then begins at
-    `head`, with the uncommitted edits of `snapshot`."""
+    """An attempt begins. `continues` is the earlier attempt of which it takes over the steps `taken`, by number; it
+    then begins at `head`, with the uncommitted edits of `snapshot`."""
 
     agent_id: str
     worktree: str
     base: str
     workflow: int  # version of the workflow it runs, to its end
     continues: int | None
+    taken: tuple[int, ...] = ()
     head: str | None = None
     snapshot: str | None = None
 
@@ -345,6 +346,14 @@ class DlqItemRemoved(Event):
     ordinal: int
     item_id: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsDeduplicated(Event):
+    """These items have the id of one that comes before them in the order of work: they are left out."""
+
+    fanout: str
+    ordinals: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

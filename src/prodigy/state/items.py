@@ -33,6 +33,10 @@ _MAY_FOLLOW: dict[str, tuple[frozenset[ItemState], ItemState]] = {
     ev.AgentSkipped.type: (frozenset({ItemState.FAILED}), ItemState.SKIPPED),
     ev.DlqItemAdded.type: (frozenset({ItemState.FAILED}), ItemState.DEAD),
     ev.DlqItemsReprocessed.type: (frozenset({ItemState.DEAD}), ItemState.PENDING),
+    ev.ItemsDeduplicated.type: (
+        frozenset({ItemState.PENDING, ItemState.FAILED, ItemState.DEAD}),
+        ItemState.SKIPPED,
+    ),
 }
 
 
@@ -46,7 +50,11 @@ def follow(state: ItemState, event_type: str) -> ItemState:
 
 @dataclass(frozen=True)
 class ItemRow:
-    """One item of a fan-out as the store knows it. `attempt` is the newest attempt's number, 0 before any."""
+    """One item of a fan-out as the store knows it.
+
+    attempt: the newest attempt's number, 0 before any. tries: attempts that count against limits. has_letter: whether
+    it is in the dead letter queue, where it stays until it succeeds. eligible: whether running it again may help.
+    """
 
     ordinal: int
     item_id: str
@@ -54,34 +62,67 @@ class ItemRow:
     attempt: int = 0
     tries: int = 0
     label: str = ""
+    has_letter: bool = False
+    eligible: bool = True
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be run, in order, and how many rows named an item that was already listed."""
+    """What is to be run, in order; `duplicates` are rows with the id of one that was listed before."""
 
     rows: tuple[ItemRow, ...]
-    duplicates: int
+    duplicates: tuple[ItemRow, ...]
 
 
-def remaining_work(rows: Iterable[ItemRow], *, include_dead: bool = False, max_tries: int | None = None) -> Work:
-    """In flight first (adopted or continued), then pending, then failed with tries left, then dead if asked.
+def remaining_work(
+    rows: Iterable[ItemRow],
+    *,
+    include_dead: bool = False,
+    include_ineligible: bool = False,
+    max_tries: int | None = None,
+) -> Work:
+    """In flight first (running, or interrupted by the user), then pending, then failed, then dead letters.
 
-    Each group keeps the order of `rows`; an item id that comes again is dropped and counted. O(n).
+    Dead letters are those that a retry has begun with and, with include_dead, the others that are eligible.
+    max_tries: items that have failed so often are left out; None: no limit. Each group keeps the order of `rows`. An id
+    that comes again, or has succeeded, is a duplicate, unless it runs already and is paid for. O(n).
     """
-    order = [ItemState.RUNNING, ItemState.PENDING, ItemState.FAILED]
-    if include_dead:
-        order.append(ItemState.DEAD)
-    groups: dict[ItemState, list[ItemRow]] = {state: [] for state in order}
-    for row in rows:
-        limited = row.state in (ItemState.FAILED, ItemState.DEAD) and max_tries is not None
-        if row.state in groups and not (limited and max_tries is not None and row.tries >= max_tries):
-            groups[row.state].append(row)
-    candidates = [row for state in order for row in groups[state]]
+    groups: tuple[list[ItemRow], ...] = ([], [], [], [])
     first: dict[str, ItemRow] = {}
-    for row in candidates:
-        first.setdefault(row.item_id, row)
-    return Work(tuple(first.values()), len(candidates) - len(first))
+    for row in rows:
+        if row.state is ItemState.SUCCEEDED:
+            first[row.item_id] = row
+        group = _group(row)
+        left_alone = row.state is ItemState.DEAD and not (include_dead and (row.eligible or include_ineligible))
+        if group is None or left_alone:
+            continue
+        if row.state in _HAVE_FAILED and max_tries is not None and row.tries >= max_tries:
+            continue
+        groups[group].append(row)
+    work, duplicates = list[ItemRow](), list[ItemRow]()
+    for row in (row for group in groups for row in group):
+        is_first = first.setdefault(row.item_id, row) is row
+        (work if is_first or row.state is ItemState.RUNNING else duplicates).append(row)
+    return Work(tuple(work), tuple(duplicates))
+
+
+_HAVE_FAILED = frozenset({ItemState.FAILED, ItemState.DEAD})
+
+
+def _group(row: ItemRow) -> int | None:
+    """The place of a row in the order of work; None when nothing is left to do."""
+    match row.state:
+        case ItemState.RUNNING:
+            return 0
+        case ItemState.PENDING if row.has_letter:
+            return 3
+        case ItemState.PENDING:
+            return 0 if row.attempt else 1
+        case ItemState.FAILED:
+            return 2
+        case ItemState.DEAD:
+            return 3
+    return None
 
 
 @dataclass
@@ -102,7 +143,10 @@ def fold(folded: Folded, event: ev.Event) -> Folded:
         case ev.ItemsPlanned(fanout=fanout, total=total):
             for ordinal in range(1, total + 1):
                 folded.items[fanout, ordinal] = (ItemState.PENDING, 0, 0)
-        case ev.DlqItemsReprocessed(fanout=fanout, ordinals=ordinals):
+        case (
+            ev.DlqItemsReprocessed(fanout=fanout, ordinals=ordinals)
+            | ev.ItemsDeduplicated(fanout=fanout, ordinals=ordinals)
+        ):
             for ordinal in ordinals:
                 state, attempt, tries = folded.items[fanout, ordinal]
                 folded.items[fanout, ordinal] = (follow(state, event.type), attempt, tries)

@@ -1,12 +1,13 @@
-"""Whether a failed step runs again, and when. Pure: the clock, the dice and the failures come from the caller."""
+"""What follows a failure of a step, and of an item. Pure: the clock, the dice and the failures come from the caller."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from prodigy.state.dead_letter import Failure
-from prodigy.workflow.model import Backoff, Retry
+from prodigy.state.dead_letter import NOT_ELIGIBLE, Failure
+from prodigy.state.items import NOT_A_TRY
+from prodigy.workflow.model import Backoff, ErrorPolicy, Retry
 
 PATTERN = "re:"
 # Conditions that `retry_on` knows by name, and the texts that show them (case does not matter).
@@ -22,7 +23,7 @@ NEVER = frozenset({"interrupted", "budget_exceeded", "rate_limited", "tampered"}
 
 @dataclass(frozen=True)
 class Again:
-    """Run the step once more after `delay_s` seconds."""
+    """Run it once more after `delay_s` seconds."""
 
     delay_s: float
 
@@ -32,6 +33,34 @@ class GiveUp:
     """The failure stands. reason: why, for people."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Leave the item out, as the workflow wants it."""
+
+
+@dataclass(frozen=True)
+class Park:
+    """Put the item into the dead letter queue. stops: whether nothing more may start after it."""
+
+    stops: bool = False
+
+
+def decide_item(
+    failure: Failure, tries: int, slept_s: float, policy: ErrorPolicy, chance: float
+) -> Again | Skip | Park:
+    """What follows an item's failure after `tries` tries in its life, this one included if it counts.
+
+    A failure that is not the item's fault is never skipped; one that can't change by itself is not tried again.
+    """
+    if policy.on_item_failure == "skip" and failure.kind not in NOT_A_TRY:
+        return Skip()
+    if policy.on_item_failure == "retry" and failure.kind not in NOT_ELIGIBLE:
+        decision = decide(failure, tries, slept_s, policy.retry, chance)
+        if isinstance(decision, Again):
+            return decision
+    return Park(policy.stops)
 
 
 def decide(failure: Failure, tries: int, slept_s: float, policy: Retry, chance: float = 0.5) -> Again | GiveUp:

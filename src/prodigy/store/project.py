@@ -19,6 +19,10 @@ def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
             for ordinal in ordinals:
                 _move_item(db, fanout, ordinal, event.type)
             db.execute("UPDATE fanout SET finished = 0 WHERE path = ?", (fanout,))
+        case ev.ItemsDeduplicated(fanout=fanout, ordinals=ordinals):
+            for ordinal in ordinals:
+                _move_item(db, fanout, ordinal, event.type)
+            db.execute("UPDATE fanout SET duplicates = duplicates + ? WHERE path = ?", (len(ordinals), fanout))
         case ev.DlqItemRemoved(fanout=fanout, ordinal=ordinal):
             db.execute("DELETE FROM dead_letter WHERE fanout = ? AND ordinal = ?", (fanout, ordinal))
         case ev.ItemsPlanned(fanout=fanout, total=total, duplicates=duplicates):
@@ -82,7 +86,8 @@ def _run(db: sqlite3.Connection, event: ev.Event) -> None:
         case ev.WorkflowChanged(file=file):
             db.execute("UPDATE run SET file = ?", (file,))
         case ev.JobImported(repo=repo, common_dir=common_dir):
-            db.execute("UPDATE run SET repo = ?, common_dir = ?, slot = NULL", (repo, common_dir))
+            # Its worktrees are elsewhere, and what the target holds here the next final merge will see.
+            db.execute("UPDATE run SET repo = ?, common_dir = ?, slot = NULL, merged = NULL", (repo, common_dir))
         case ev.Warned() | ev.StepAdopted() | ev.StepRetrying() | ev.JobExported():
             pass  # told in the event log only
 
@@ -98,8 +103,8 @@ def _item(db: sqlite3.Connection, event: ev.ItemEvent, at: str) -> None:
                 " start_head, start_snapshot) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?)",
                 (*key, event.base, event.worktree, event.workflow, at, event.head, event.snapshot),
             )
-            if event.continues is not None:
-                _take_over_steps(db, event, event.continues)
+            for step in event.taken:
+                _take_over_step(db, event, step)
         case ev.AgentCompleted():
             _end_attempt(db, key, "succeeded", at, duration_s=event.duration_s, merged=event.merged)
             _count_try(db, key)
@@ -113,6 +118,10 @@ def _item(db: sqlite3.Connection, event: ev.ItemEvent, at: str) -> None:
                 _count_try(db, key)
         case ev.AgentInterrupted():
             _end_attempt(db, key, "interrupted", at)
+        case ev.AgentRetrying(delay_s=delay_s):
+            db.execute(
+                "UPDATE attempt SET retry_delay_s = ? WHERE fanout = ? AND ordinal = ? AND number = ?", (delay_s, *key)
+            )
         case ev.DlqItemAdded():
             db.execute(
                 "INSERT OR REPLACE INTO dead_letter (fanout, ordinal, error_signature, reprocess_eligible,"
@@ -143,10 +152,11 @@ def _end_attempt(db: sqlite3.Connection, key: tuple[str, int, int], state: str, 
     )
 
 
-def _take_over_steps(db: sqlite3.Connection, event: ev.AgentStarted, previous: int) -> None:
-    """The steps that an interrupted attempt had finished are finished in the attempt that continues it."""
-    old = attempt_path(event.fanout, event.ordinal, previous) + "/"
-    new = attempt_path(event.fanout, event.ordinal, event.attempt) + "/"
+def _take_over_step(db: sqlite3.Connection, event: ev.AgentStarted, step: int) -> None:
+    """What the earlier attempt had finished of a step, its checks and handlers included, is finished in this one."""
+    assert event.continues is not None
+    old = f"{attempt_path(event.fanout, event.ordinal, event.continues)}/{step}"
+    new = f"{attempt_path(event.fanout, event.ordinal, event.attempt)}/{step}"
     columns = (
         "try, state, fingerprint, started_at, finished_at, kind, message, exit_code, duration_s, head, snapshot,"
         " ended, skipped, settled, cost_usd, tokens, agent, session"
@@ -154,8 +164,8 @@ def _take_over_steps(db: sqlite3.Connection, event: ev.AgentStarted, previous: i
     db.execute(
         f"INSERT INTO step (path, reused_from, {columns})"  # noqa: S608 - our names
         f" SELECT ? || substr(path, ?), coalesce(reused_from, path || '/t' || try), {columns}"
-        " FROM step WHERE path >= ? AND path < ? AND state = 'finished'",
-        (new, len(old) + 1, old, old[:-1] + "0"),
+        " FROM step WHERE (path = ? OR (path >= ? AND path < ?)) AND state = 'finished'",
+        (new, len(old) + 1, old, f"{old}/", f"{old}0"),
     )
 
 

@@ -8,10 +8,12 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from prodigy.errors import CorruptState, EnvironmentProblem, ProdigyError
+from prodigy.errors import CorruptState
 from prodigy.state.items import ItemRow, ItemState
 from prodigy.state.step_path import outermost, split_try
+from prodigy.store import letters
 from prodigy.store.rows import AttemptRow, FinalIntent, Intent, RunRow, StepRow
+from prodigy.store.trouble import trouble
 
 _EVENT_PAGE = 500  # rows read at a time
 
@@ -56,8 +58,25 @@ class Questions:
         return rows[0]
 
     def _items(self, where: str, *values: object) -> list[ItemRow]:
-        rows = self._all(f"SELECT ordinal, item_id, state, attempt, tries, label FROM item {where}", *values)  # noqa: S608
-        return [ItemRow(**{**dict(row), "state": ItemState(row["state"])}) for row in rows]
+        rows = self._all(
+            "SELECT item.ordinal, item_id, state, attempt, tries, label, letter.ordinal IS NOT NULL AS has_letter,"  # noqa: S608
+            " coalesce(reprocess_eligible, 1) AS eligible"
+            f" FROM item LEFT JOIN dead_letter AS letter USING (fanout, ordinal) {where}",
+            *values,
+        )
+        return [
+            ItemRow(
+                ordinal=row["ordinal"],
+                item_id=row["item_id"],
+                state=ItemState(row["state"]),
+                attempt=row["attempt"],
+                tries=row["tries"],
+                label=row["label"],
+                has_letter=bool(row["has_letter"]),
+                eligible=bool(row["eligible"]),
+            )
+            for row in rows
+        ]
 
     def item_data(self, fanout: str, ordinal: int) -> object:
         row = self._one("SELECT data FROM item WHERE fanout = ? AND ordinal = ?", fanout, ordinal)
@@ -79,7 +98,8 @@ class Questions:
 
     def attempts(self, fanout: str, ordinal: int) -> list[AttemptRow]:
         rows = self._all(
-            "SELECT number, state, base, worktree, workflow, started_at FROM attempt"
+            "SELECT number, state, base, worktree, workflow, started_at, ended_at, start_head, start_snapshot, kind,"
+            " error, head, retry_delay_s FROM attempt"
             " WHERE fanout = ? AND ordinal = ? ORDER BY number",
             fanout,
             ordinal,
@@ -122,24 +142,48 @@ class Questions:
     def _steps(self, where: str, *values: object) -> list[StepRow]:
         rows = self._all(
             "SELECT path, try AS number, state, kind, message, exit_code, duration_s, head, snapshot, finished_at,"  # noqa: S608
-            f" skipped, settled, agent, reused_from FROM step {where}",
+            f" fingerprint, skipped, settled, agent, reused_from FROM step {where}",
             *values,
         )
         return [
             StepRow(**{**dict(row), "skipped": bool(row["skipped"]), "settled": bool(row["settled"])}) for row in rows
         ]
 
-    def last_boundary(self, prefix: str) -> tuple[str, str | None] | None:
+    def last_boundary(self, prefix: str, *, own: bool = False) -> tuple[str, str | None] | None:
         """(head, snapshot) of the execution below `prefix` that ended last, not counting those that only prepared
-        the worktree; None before any has."""
+        the worktree; None before any has. own: not counting those that were taken over either."""
         row = self._one(
             "SELECT head, snapshot FROM step WHERE path >= ? AND path < ? AND state = 'finished' AND head IS NOT NULL"
-            " AND path NOT GLOB ? ORDER BY ended DESC LIMIT 1",
+            " AND path NOT GLOB ? AND (reused_from IS NULL OR NOT ?) ORDER BY ended DESC LIMIT 1",
             f"{prefix}/",
             f"{prefix}0",
             f"{prefix}/workspace*",
+            own,
         )
         return (row["head"], row["snapshot"]) if row else None
+
+    def boundary_after(self, paths: list[str]) -> tuple[str, str | None] | None:
+        """(head, snapshot) after the newest execution of these steps, their checks and handlers included."""
+        found = [
+            row
+            for path in paths
+            for row in self._all(
+                "SELECT head, snapshot, ended FROM step WHERE (path = ? OR (path >= ? AND path < ?))"
+                " AND state = 'finished' AND head IS NOT NULL",
+                path,
+                f"{path}/",
+                f"{path}0",
+            )
+        ]
+        newest = max(found, key=lambda row: row["ended"], default=None)
+        return (newest["head"], newest["snapshot"]) if newest else None
+
+    def item_pauses(self, fanout: str, ordinal: int) -> float:
+        """Seconds of all pauses between the item's attempts so far."""
+        row = self._one(
+            "SELECT coalesce(sum(retry_delay_s), 0) AS s FROM attempt WHERE fanout = ? AND ordinal = ?", fanout, ordinal
+        )
+        return float(row["s"]) if row else 0.0
 
     def unsettled_boundary(self) -> tuple[str, str | None] | None:
         """(head, snapshot) after the newest execution outside the items, when its step has not been decided yet: the
@@ -208,37 +252,26 @@ class Questions:
         row = self._one("SELECT target, old, new, checkout FROM final_merge_intent")
         return FinalIntent(**dict(row)) if row else None
 
-    def dead_items(self, fanout: str, *, eligible_only: bool = True) -> list[ItemRow]:
-        """Dead items in order, by default only those that may succeed when run again."""
-        return self._items(
-            "WHERE fanout = ? AND state = 'dead' AND EXISTS (SELECT 1 FROM dead_letter AS letter WHERE"
-            " letter.fanout = item.fanout AND letter.ordinal = item.ordinal"
-            " AND (reprocess_eligible OR NOT ?)) ORDER BY ordinal",
-            fanout,
-            eligible_only,
-        )
-
-    def dead_letters(self) -> list[dict[str, object]]:
-        """Every dead letter with the item's data and its whole history, newest failure first."""
-        rows = self._all(
-            "SELECT item_id, label, data, dead_letter.* FROM dead_letter JOIN item USING (fanout, ordinal)"
-        )
-        letters = [_dead_letter(row, self._failures(row["fanout"], row["ordinal"])) for row in rows]
-        return sorted(letters, key=lambda letter: str(letter["last_attempt"]), reverse=True)
+    def dead_letters(self) -> list[letters.Record]:
+        """Every dead letter with its whole history, newest failure first; see `letters` for the form."""
+        return letters.dead_letters(self._all, self.directory)
 
     def has_dead_letter(self, fanout: str, ordinal: int) -> bool:
         return self._one("SELECT 1 FROM dead_letter WHERE fanout = ? AND ordinal = ?", fanout, ordinal) is not None
 
+    def dead_letters_of(self, fanout: str, item_id: str) -> list[int]:
+        """The ordinals of the items with this id that have a dead letter: one at most, but in a damaged database."""
+        rows = self._all(
+            "SELECT ordinal FROM dead_letter JOIN item USING (fanout, ordinal) WHERE fanout = ? AND item_id = ?"
+            " ORDER BY ordinal",
+            fanout,
+            item_id,
+        )
+        return [int(row["ordinal"]) for row in rows]
+
     def dead_letter_count(self) -> int:
         row = self._one("SELECT count(*) AS n FROM dead_letter")
         return int(row["n"]) if row else 0
-
-    def _failures(self, fanout: str, ordinal: int) -> list[sqlite3.Row]:
-        return self._all(
-            "SELECT * FROM attempt WHERE fanout = ? AND ordinal = ? AND state = 'failed' ORDER BY number",
-            fanout,
-            ordinal,
-        )
 
     def events(
         self,
@@ -299,23 +332,6 @@ class Questions:
             raise trouble(self.directory, "read", error) from error
 
 
-def trouble(directory: Path, verb: str, error: sqlite3.Error) -> ProdigyError:
-    """What to tell the user when SQLite fails: a full disk can be mended, a damaged file can't."""
-    where = str(directory / "run.db")
-    if isinstance(error, sqlite3.OperationalError):
-        first = "Make room" if "full" in str(error) else "Mend that"
-        return EnvironmentProblem(
-            f"the run's database can't be {verb}: {error}",
-            where=where,
-            hint=f"{first}, then: prodigy resume {directory.name}. Nothing is lost.",
-        )
-    return CorruptState(
-        f"the run's database can't be {verb}: {error}",
-        where=where,
-        hint="The commits of the run are safe in its branches: git branch --list 'prodigy/*'",
-    )
-
-
 def _event_record(row: sqlite3.Row, run_id: str) -> dict[str, object]:
     return {
         "seq": row["seq"],
@@ -323,37 +339,4 @@ def _event_record(row: sqlite3.Row, run_id: str) -> dict[str, object]:
         "timestamp": row["at"],
         "correlation_id": run_id,
         "event": {"event_type": row["type"], **json.loads(row["data"])},
-    }
-
-
-def _dead_letter(row: sqlite3.Row, failures: list[sqlite3.Row]) -> dict[str, object]:
-    history = [
-        {
-            "attempt_number": failure["number"],
-            "timestamp": failure["ended_at"],
-            "error_type": failure["kind"],
-            "error_message": failure["error"],
-            "error_context": [line for line in (failure["last_output"] or "").splitlines() if line.strip()],
-            "exit_code": failure["exit_code"],
-            "agent_id": f"agent-{row['item_id']}",
-            "step_failed": failure["step"],
-            "duration_ms": round((failure["duration_s"] or 0.0) * 1000),
-            "json_log_location": failure["log"],
-        }
-        for failure in failures
-    ]
-    return {
-        "item_id": row["item_id"],
-        "label": row["label"],
-        "item_data": json.loads(row["data"]),
-        "fanout": row["fanout"],
-        "ordinal": row["ordinal"],
-        "first_attempt": failures[0]["started_at"] if failures else None,
-        "last_attempt": failures[-1]["ended_at"] if failures else None,
-        "failure_count": len(failures),
-        "failure_history": history,
-        "error_signature": row["error_signature"],
-        "worktree_artifacts": {"worktree_path": row["worktree_path"], "branch_name": row["branch"]},
-        "reprocess_eligible": bool(row["reprocess_eligible"]),
-        "manual_review_required": bool(row["manual_review_required"]),
     }

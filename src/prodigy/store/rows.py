@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from prodigy.state.step_path import execution_path
 
+# The statuses of a run of which nothing is left to run.
+FINISHED = frozenset({"completed", "completed_with_failures", "failed"})
+
 
 @dataclass(frozen=True)
 class RunRow:
@@ -48,6 +51,7 @@ class StepRow:
     head: str | None
     snapshot: str | None
     finished_at: str | None = None
+    fingerprint: str = ""
     skipped: bool = False
     settled: bool = False
     agent: str | None = None
@@ -66,12 +70,22 @@ class StepRow:
 
 @dataclass(frozen=True)
 class AttemptRow:
+    """One attempt. start_head, start_snapshot: where it began when that is not its base. kind: of its failure.
+    retry_delay_s: the pause, from its end on, before the item's next attempt; None when none was decided."""
+
     number: int
     state: str
     base: str
     worktree: str
     workflow: int
     started_at: str
+    ended_at: str | None
+    start_head: str | None
+    start_snapshot: str | None
+    kind: str | None
+    error: str | None
+    head: str | None
+    retry_delay_s: float | None
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prodigy.workflow import keys
+from prodigy.workflow.error_policy import read_error_policy
 from prodigy.workflow.handlers import commands
 from prodigy.workflow.inputs import classify, refusal
 from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
-from prodigy.workflow.model import Input, MapReduce, Phase, Step, Uncommitted, Workspace
+from prodigy.workflow.model import ErrorPolicy, Input, MapReduce, Phase, Retry, Step, Uncommitted, Workspace
 from prodigy.workflow.policies import read_paths
 from prodigy.workflow.values import (
     Findings,
     later,
-    read_bool,
     read_choice,
     read_keys,
     read_text,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_PARALLEL = 10
 _UNCOMMITTED: tuple[Uncommitted, ...] = ("commit", "discard", "fail")
-_ON_ITEM_FAILURE = ("dlq", "retry", "skip", "stop", "custom")
 
 
 def read_step(reader: StepReader, entries: dict[str, Entry], phase: Phase) -> Step | None:
@@ -42,23 +41,29 @@ def read_step(reader: StepReader, entries: dict[str, Entry], phase: Phase) -> St
         reader.findings.problem(body.at, f"`mapreduce` must be a mapping with `map`, got {shown(body)}")
         return None
     parts = read_keys(body, keys.MAPREDUCE, "under `mapreduce`", reader.findings)
-    check_default_policy(parts, reader.findings)
+    errors = read_error_policy(parts, reader.defaults.errors, reader.findings)
     if "map" not in parts:
         reader.findings.problem(body.at, "`mapreduce` has no `map`")
         return None
-    step = read_fan_out(reader, parts["map"], parts.get("reduce"), key.at, phase, step_id)
+    step = read_fan_out(reader, parts["map"], parts.get("reduce"), key.at, phase, errors, step_id)
     return step.model_copy(update={"id": step_id, "name": label, "when": when}) if step else None
 
 
 def read_fan_out(
-    reader: StepReader, map_: Entry, reduce: Entry | None, at: Position, phase: Phase, step_id: str | None = None
+    reader: StepReader,
+    map_: Entry,
+    reduce: Entry | None,
+    at: Position,
+    phase: Phase,
+    errors: ErrorPolicy,
+    step_id: str | None = None,
 ) -> Step | None:
-    """The step that runs `map` and then `reduce`."""
+    """The step that runs `map` and then `reduce`. errors: the policy that counts where `map` has none of its own."""
     if phase in ("map", "reduce"):
         message = "a `mapreduce` step cannot stand inside another one"
         reader.findings.problem(at, message, "put it behind the other one, in the list of `steps`")
         return None
-    action = _read_map(reader, map_.value)
+    action = _read_map(reader, map_.value, errors)
     reader.after_fan_out(step_id)
     reduce_steps = reader.steps(reduce.value, "reduce", "reduce") if reduce else ()
     if action is None:
@@ -66,13 +71,16 @@ def read_fan_out(
     return Step(action=action.model_copy(update={"reduce": reduce_steps}), phase="map", line=at.line)
 
 
-def _read_map(reader: StepReader, node: Node) -> MapReduce | None:
+def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy) -> MapReduce | None:
     if not isinstance(node, Mapping):
         message = f"`map` must be a mapping with `input` and `agent_template`, got {shown(node)}"
         reader.findings.problem(node.at, message)
         return None
     entries = read_keys(node, keys.MAP, "under `map`", reader.findings)
-    check_default_policy(entries, reader.findings)
+    errors = read_error_policy(entries, errors, reader.findings)
+    if errors.retry != Retry() and errors.on_item_failure != "retry":
+        at = entries["retry_config"].key.at if "retry_config" in entries else node.at
+        reader.findings.warn(at, "`retry_config` does nothing alone", "add `on_item_failure: retry`")
     for required in ("input", "agent_template"):
         if required not in entries:
             reader.findings.problem(node.at, f"`map` has no `{required}`")
@@ -95,6 +103,7 @@ def _read_map(reader: StepReader, node: Node) -> MapReduce | None:
         json_path=json_path,
         max_parallel=max_parallel or reader.defaults.max_parallel or DEFAULT_MAX_PARALLEL,
         on_uncommitted=None if uncommitted == "commit" else uncommitted,
+        errors=errors,
         template=template,
     )
 
@@ -140,19 +149,6 @@ def read_uncommitted(entries: dict[str, Entry], findings: Findings) -> Uncommitt
     if "on_uncommitted" not in entries:
         return None
     return read_choice(entries["on_uncommitted"].value, "on_uncommitted", _UNCOMMITTED, findings)
-
-
-def check_default_policy(entries: dict[str, Entry], findings: Findings) -> None:
-    """What every run does anyway may be written out; another error policy does not run yet."""
-    if "on_item_failure" in entries:
-        node = entries["on_item_failure"].value
-        choice = read_choice(node, "on_item_failure", _ON_ITEM_FAILURE, findings)
-        if choice not in (None, "dlq"):
-            findings.problem(node.at, later(f"on_item_failure: {choice}"), "failed items go to the dead letter queue")
-    if "continue_on_failure" in entries:
-        node = entries["continue_on_failure"].value
-        if read_bool(node, "continue_on_failure", findings) is False:
-            findings.problem(node.at, later("continue_on_failure: false"), "the other items go on")
 
 
 def read_workspace(reader: StepReader, node: Node) -> Workspace:

@@ -27,25 +27,23 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_ERROR_POLICY = _words(
-    """
-    error_policy on_item_failure continue_on_failure max_failures failure_threshold error_collection
-    circuit_breaker retry_config
-    """
+ERROR_POLICY = KeyTable(
+    runs=_words("on_item_failure continue_on_failure retry_config"),
+    later=_words("max_failures failure_threshold error_collection circuit_breaker"),
+    synonyms={},
 )
-# Of the error policy, what every run does anyway may be written out; other values are refused for now.
-_DEFAULT_POLICY = _words("on_item_failure continue_on_failure")
-_POLICY_LATER = _ERROR_POLICY - _DEFAULT_POLICY
+# The keys of the error policy may also stand alone where `error_policy` may.
+_POLICY_RUNS = ERROR_POLICY.runs | {"error_policy"}
 
 WORKFLOW = KeyTable(
-    runs=_DEFAULT_POLICY
+    runs=_POLICY_RUNS
     | _words(
         """
         name mode description setup map reduce steps settings parallel_worktrees retry_defaults workspace
         on_uncommitted shell_options agents
         """
     ),
-    later=_POLICY_LATER
+    later=ERROR_POLICY.later
     | _words(
         """
         merge env secrets env_files profiles imports extends template parameters defaults workflows
@@ -58,8 +56,8 @@ WORKFLOW = KeyTable(
 SETTINGS = KeyTable(runs=_words("parallel_worktrees continue_on_error"), later=frozenset(), synonyms={})
 
 MAP = KeyTable(
-    runs=_DEFAULT_POLICY | _words("input json_path max_parallel agent_template workspace on_uncommitted"),
-    later=_POLICY_LATER
+    runs=_POLICY_RUNS | _words("input json_path max_parallel agent_template workspace on_uncommitted"),
+    later=ERROR_POLICY.later
     | _words(
         """
         filter sort_by max_items offset distinct variables merge budget shell_options
@@ -71,8 +69,8 @@ MAP = KeyTable(
 
 # The mapping below a step's `mapreduce:`.
 MAPREDUCE = KeyTable(
-    runs=_DEFAULT_POLICY | _words("map reduce"),
-    later=_POLICY_LATER | _words("setup workspace budget on_uncommitted shell_options"),
+    runs=_POLICY_RUNS | _words("map reduce"),
+    later=ERROR_POLICY.later | _words("setup workspace budget on_uncommitted shell_options"),
     synonyms={},
 )
 

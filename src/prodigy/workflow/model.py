@@ -14,6 +14,7 @@ from prodigy.workflow.canonical import canonical_json, short_hash
 
 Phase = Literal["setup", "map", "reduce", ""]
 Uncommitted = Literal["commit", "discard", "fail"]
+OnItemFailure = Literal["dlq", "retry", "skip", "stop"]
 CaptureFormat = Literal["string", "json", "lines", "number", "boolean"]
 CaptureStream = Literal["stdout", "stderr", "both", "none"]
 Backoff = Literal["fixed", "linear", "exponential", "fibonacci", "custom"]
@@ -68,29 +69,8 @@ class Workspace(_Value):
     keep_ignored: tuple[str, ...] = ()
 
 
-class MapReduce(_Value):
-    """Run `template` once per work item, at most `max_parallel` items at a time, then `reduce` once.
-
-    json_path: an RFC 9535 query on the input, beginning with `$`. on_uncommitted: what becomes of changes that an
-    item's steps did not commit; None: they are committed.
-    """
-
-    not_what_it_does = frozenset({"max_parallel"})
-
-    kind: Literal["mapreduce"] = "mapreduce"
-    input: Input
-    json_path: str | None = None
-    max_parallel: int = Field(default=10, ge=1)
-    on_uncommitted: Uncommitted | None = None
-    template: tuple[Step, ...] = Field(min_length=1)
-    reduce: tuple[Step, ...] = ()
-
-
-Action = Annotated[Shell | Agent | MapReduce, Field(discriminator="kind")]
-
-
 class Retry(_Value):
-    """How often and when a failed step runs again; times in seconds.
+    """How often and when what failed runs again; times in seconds.
 
     attempts: all of them, the first included. increment_s belongs to linear (None: as initial_delay_s), base to
     exponential, delays_s to custom. jitter: the width of the random part, as a fraction of the delay.
@@ -107,6 +87,45 @@ class Retry(_Value):
     jitter: float = Field(default=0.0, ge=0, le=2)
     retry_on: tuple[str, ...] = ()
     budget_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+class ErrorPolicy(_Value):
+    """What becomes of items that fail.
+
+    on_item_failure: `retry` runs the item again as `retry` says and then, like `dlq`, parks it; `skip` leaves it out;
+    `stop` parks it and starts nothing more. continue_on_failure: whether more items start once one has been parked.
+    """
+
+    on_item_failure: OnItemFailure = "dlq"
+    continue_on_failure: bool = True
+    retry: Retry = Retry()
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing more starts once an item has been parked."""
+        return self.on_item_failure == "stop" or not self.continue_on_failure
+
+
+class MapReduce(_Value):
+    """Run `template` once per work item, at most `max_parallel` items at a time, then `reduce` once.
+
+    json_path: an RFC 9535 query on the input, beginning with `$`. on_uncommitted: what becomes of changes that an
+    item's steps did not commit; None: they are committed.
+    """
+
+    not_what_it_does = frozenset({"max_parallel", "errors"})
+
+    kind: Literal["mapreduce"] = "mapreduce"
+    input: Input
+    json_path: str | None = None
+    max_parallel: int = Field(default=10, ge=1)
+    on_uncommitted: Uncommitted | None = None
+    errors: ErrorPolicy = ErrorPolicy()
+    template: tuple[Step, ...] = Field(min_length=1)
+    reduce: tuple[Step, ...] = ()
+
+
+Action = Annotated[Shell | Agent | MapReduce, Field(discriminator="kind")]
 
 
 class Policy(_Value):

@@ -7,14 +7,14 @@ from collections.abc import Sequence as AbstractSequence
 from prodigy.workflow import keys
 from prodigy.workflow.agent_keys import read_agents
 from prodigy.workflow.captures import declared_names
-from prodigy.workflow.fan_outs import check_default_policy, read_fan_out, read_uncommitted, read_workspace
-from prodigy.workflow.model import AgentSettings, Step, Workflow, Workspace
+from prodigy.workflow.error_policy import read_error_policy
+from prodigy.workflow.fan_outs import read_fan_out, read_uncommitted, read_workspace
+from prodigy.workflow.model import AgentSettings, ErrorPolicy, Step, Workflow, Workspace
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.scripts import KnownScripts
 from prodigy.workflow.steps import Defaults, StepReader
 from prodigy.workflow.values import (
     Findings,
-    later,
     read_bool,
     read_keys,
     read_label,
@@ -80,7 +80,6 @@ def _mapping_shape(
     entries = read_keys(root, keys.WORKFLOW, "at the top level", findings)
     name = read_label(entries["name"].value, "name", findings) if "name" in entries else None
     reader.defaults = _defaults(entries, reader, findings)
-    check_default_policy(entries, findings)
     steps: AbstractSequence[Step] = ()
     if "map" in entries and "steps" in entries:
         at, other = entries["steps"].key.at, entries["steps"].key.value
@@ -112,10 +111,9 @@ def _defaults(entries: dict[str, Entry], reader: StepReader, findings: Findings)
             settings = read_keys(node, keys.SETTINGS, "under `settings`", findings)
         else:
             findings.problem(node.at, f"`settings` must be a mapping, got {shown(node)}")
+    goes_on: bool | None = True
     if "continue_on_error" in settings:
-        node = settings["continue_on_error"].value
-        if read_bool(node, "continue_on_error", findings) is False:
-            findings.problem(node.at, later("continue_on_error: false"), "the other items go on")
+        goes_on = read_bool(settings["continue_on_error"].value, "continue_on_error", findings)
     parallel = entries.get("parallel_worktrees") or settings.get("parallel_worktrees")
     options = entries.get("shell_options")
     retry, handler = reader.retry(entries["retry_defaults"].value, "") if "retry_defaults" in entries else (None, None)
@@ -125,6 +123,7 @@ def _defaults(entries: dict[str, Entry], reader: StepReader, findings: Findings)
         retry_handler=handler,
         max_parallel=read_whole_number(parallel.value, "parallel_worktrees", findings) if parallel else None,
         on_uncommitted=read_uncommitted(entries, findings),
+        errors=read_error_policy(entries, ErrorPolicy(continue_on_failure=goes_on is not False), findings),
     )
 
 
@@ -135,7 +134,8 @@ def _refuse_phase(entry: Entry, findings: Findings) -> None:
 
 def _map_shape(entries: dict[str, Entry], reader: StepReader) -> list[Step]:
     steps = list(reader.steps(entries["setup"].value, "setup", "setup")) if "setup" in entries else []
-    fan_out = read_fan_out(reader, entries["map"], entries.get("reduce"), entries["map"].key.at, "")
+    at = entries["map"].key.at
+    fan_out = read_fan_out(reader, entries["map"], entries.get("reduce"), at, "", reader.defaults.errors)
     return [*steps, fan_out] if fan_out else steps
 
 

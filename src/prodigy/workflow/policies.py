@@ -38,26 +38,26 @@ _FLAG = re.compile(r"[-+][abefhkmnptuvxBCEHPT]+")
 _LONG = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def read_retry(node: Node, findings: Findings) -> tuple[Retry, Entry | None] | None:
-    """`retry: 3` or a mapping, and its `on_failure` entry; None when it is wrong."""
+def read_retry(node: Node, findings: Findings, key: str = "retry") -> tuple[Retry, Entry | None] | None:
+    """`retry: 3` or a mapping, and its `on_failure` entry; None when it is wrong. key: its name in messages."""
     if isinstance(node, Scalar) and node.kind == "int":
-        attempts = read_whole_number(node, "retry", findings)
+        attempts = read_whole_number(node, key, findings)
         return (Retry(attempts=attempts), None) if attempts else None
     if not isinstance(node, Mapping):
-        findings.problem(node.at, f"`retry` must be a number of attempts or a mapping, got {shown(node)}")
+        findings.problem(node.at, f"`{key}` must be a number of attempts or a mapping, got {shown(node)}")
         return None
-    entries = read_keys(node, keys.RETRY, "under `retry`", findings)
+    entries = read_keys(node, keys.RETRY, f"under `{key}`", findings)
     before = len(findings.problems)
     fields: dict[str, Any] = {}
     if "attempts" in entries:
         fields["attempts"] = read_whole_number(entries["attempts"].value, "attempts", findings)
-    for key, field in (
+    for name, field in (
         ("initial_delay", "initial_delay_s"),
         ("max_delay", "max_delay_s"),
         ("retry_budget", "budget_s"),
     ):
-        if key in entries:
-            fields[field] = read_duration(entries[key].value, key, findings, zero=True)
+        if name in entries:
+            fields[field] = read_duration(entries[name].value, name, findings, zero=True)
     if "backoff" in entries:
         fields |= _backoff(entries["backoff"].value, findings)
     fields["jitter"] = _jitter(entries, findings)

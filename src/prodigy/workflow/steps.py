@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from prodigy.workflow import fan_outs, keys
@@ -13,6 +13,7 @@ from prodigy.workflow.handlers import IGNORED, commands, read_handlers, read_val
 from prodigy.workflow.model import (
     Agent,
     Check,
+    ErrorPolicy,
     Handler,
     MapReduce,
     Phase,
@@ -43,6 +44,7 @@ class Defaults:
     retry_handler: Handler | None = None
     max_parallel: int | None = None
     on_uncommitted: Uncommitted | None = None
+    errors: ErrorPolicy = field(default_factory=ErrorPolicy)
 
 
 def _meant_as_action(name: str) -> bool:

@@ -2,4 +2,5 @@
 
 ALTER TABLE attempt ADD COLUMN start_head TEXT;                 -- where it began; NULL: at its base
 ALTER TABLE attempt ADD COLUMN start_snapshot TEXT;
+ALTER TABLE attempt ADD COLUMN retry_delay_s REAL;              -- pause before the item's next attempt, NULL: none follows
 ALTER TABLE dead_letter ADD COLUMN snapshot TEXT;               -- commit with the uncommitted edits, NULL without any

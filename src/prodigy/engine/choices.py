@@ -1,0 +1,62 @@
+"""What the user chooses when a run is driven, and what follows from it before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from prodigy.engine.run import Options
+from prodigy.engine.versions import Edited
+from prodigy.state import events as ev
+from prodigy.store.store import Store
+from prodigy.workflow.model import MapReduce, Workflow
+
+Listener = Callable[[ev.Event], None]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What this call changes of the run's stored options (None keeps the stored choice), and what is for it alone.
+
+    max_tries: items that have failed so often do not run. past_limit: they do, and so do those past the workflow's
+    limit. edited: a workflow for all that has not begun. reduce: reduce runs again after items that are retried.
+    force: the lock of a process on another host is broken.
+    """
+
+    merge: str | None = None
+    max_parallel: int | None = None
+    items_from: str | None = None
+    max_tries: int | None = None
+    past_limit: bool = False
+    edited: Edited | None = None
+    reduce: bool = False
+    force: bool = False
+
+    def applied(self, stored: Options) -> Options:
+        return replace(
+            stored,
+            merge=self.merge or stored.merge,
+            max_parallel=self.max_parallel or stored.max_parallel,
+            items_from=self.items_from or stored.items_from,
+        )
+
+
+NO_CHOICES = Choices()
+
+
+def retired(store: Store, choices: Choices) -> frozenset[str]:
+    """The steps that will run again although they have ended: the one that failed the run, and reduce on demand."""
+    failed = store.run().failed_path
+    paths = {failed} if failed is not None else set()
+    return frozenset(paths | (set(reduce_paths(store)) if choices.reduce else set()))
+
+
+def reduce_paths(store: Store) -> list[str]:
+    """The paths of all reduce steps of the fan-outs that have items."""
+    workflow = Workflow.model_validate_json(store.workflow()[1])
+    paths = []
+    for row in store.fanouts():
+        action = workflow.steps[int(row["path"].rpartition("/")[2]) - 1].action
+        assert isinstance(action, MapReduce)
+        paths += [f"{row['path']}/{number}" for number, _ in enumerate(action.reduce, 1)]
+    return paths
