@@ -292,3 +292,10 @@ def test_the_demo_runs_wherever_one_stands_and_touches_nothing(project: Project,
     assert done.code == 0, done.out + done.err
     assert (git(where, "for-each-ref"), sorted(where.iterdir())) == before
     assert git(where, "status", "--porcelain") == ""
+
+
+def test_every_test_that_the_page_about_reliability_names_exists() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", (DOCS / "reliability.md").read_text())
+    assert len(named) > 30
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"

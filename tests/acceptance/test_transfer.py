@@ -223,9 +223,7 @@ def crash_move_and_compare(folder: Path, fault: str, expected: Result) -> None:
 @pytest.mark.parametrize(
     "point",
     [
-        "after:merging#1",
         "after:worktree_merged#1",
-        "after:merging#3",
         "after:step_finished#9",
         "final_merge:checked_out",
     ],

@@ -128,7 +128,7 @@ def test_the_retry_reaches_every_listed_point(reference: Reference) -> None:
     assert set(points(RETRYING)) <= set(reference.reached)
 
 
-@pytest.mark.parametrize("point", points(RULES))
+@pytest.mark.parametrize("point", [f"after:{event}" for event in RULES])
 def test_a_crash_among_retried_and_skipped_items_changes_nothing(
     point: str, reference: Reference, tmp_path: Path
 ) -> None:
@@ -139,8 +139,18 @@ def test_a_crash_among_retried_and_skipped_items_changes_nothing(
     assert result_of(project) == reference.run
 
 
-@pytest.mark.parametrize("point", [*points(RETRYING), "final_merge:checked_out"])
+@pytest.mark.parametrize("point", [*(f"before:{event}" for event in RETRYING), "final_merge:checked_out"])
 def test_a_crash_during_dlq_retry_changes_nothing(point: str, reference: Reference, tmp_path: Path) -> None:
+    crash_retry_and_compare(tmp_path, point, reference)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("point", [f"after:{event}" for event in RETRYING])
+def test_a_crash_after_any_event_of_dlq_retry_changes_nothing(point: str, reference: Reference, tmp_path: Path) -> None:
+    crash_retry_and_compare(tmp_path, point, reference)
+
+
+def crash_retry_and_compare(tmp_path: Path, point: str, reference: Reference) -> None:
     project = ran(new_project(tmp_path))
     assert retry(project, point).code == KILLED
     begun = _recorded(project, "dlq_items_reprocessed")

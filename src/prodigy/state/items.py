@@ -90,8 +90,8 @@ def remaining_work(
     groups: tuple[list[ItemRow], ...] = ([], [], [], [])
     first: dict[str, ItemRow] = {}
     for row in rows:
-        if row.state is ItemState.SUCCEEDED:
-            first[row.item_id] = row
+        if row.state in (ItemState.SUCCEEDED, ItemState.RUNNING):  # whatever comes before them in the order
+            first.setdefault(row.item_id, row)
         group = _group(row)
         left_alone = row.state is ItemState.DEAD and not (include_dead and (row.eligible or include_ineligible))
         if group is None or left_alone:
