@@ -318,6 +318,14 @@ def test_a_run_is_found_by_id_prefix_file_name_and_latest(project: Project) -> N
     assert project.prodigy("resume", "nothing-like-it").code == 2
 
 
+def test_the_earlier_names_of_commands_still_work(project: Project) -> None:
+    failed_run(project, "b")
+    mend(project, "b")
+    assert project.prodigy("progress", "latest", "--json").json["items"]["failed"] == 1
+    done = project.prodigy("resume-job", "latest", "--include-dlq", "--max-retries", "2", "--json")
+    assert done.code == 0, done.err
+
+
 @pytest.mark.parametrize("options", [("--from-start", "--from-failed-step"), ("--yes", "--no-merge")])
 def test_options_that_exclude_each_other_are_refused(project: Project, options: tuple[str, ...]) -> None:
     failed_run(project, "b")

@@ -7,6 +7,7 @@ was merged: so the second always began on the base without the first, and always
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from prodigy.engine.summary import summarise
+from prodigy.state import events as ev
+from prodigy.state.items import Folded, ItemState, fold
 from prodigy.store.store import Store
 from support import Project, make_project
 
@@ -102,6 +105,7 @@ def new_project(folder: Path) -> tuple[Project, Path]:
 def result_of(project: Project) -> Result:
     """Read a finished run, and check that nothing is left of it."""
     project.assert_nothing_left()
+    assert_events_give_the_tables(project.home / "runs" / project.run_id())
     with closing(Store.open(project.home / "runs" / project.run_id())) as store:
         summary = summarise(store)
         letters: list[dict[str, Any]] = store.dead_letters()
@@ -115,6 +119,32 @@ def result_of(project: Project) -> Result:
         dead={letter["item_id"]: _steady(letter) for letter in letters},
         items=dict(Counter(event["item_id"] for event in events if event["event_type"] == "agent_started")),
     )
+
+
+def assert_events_give_the_tables(directory: Path) -> None:
+    """The events alone say what the tables of the run in `directory` say."""
+    with closing(Store.open(directory)) as store:
+        folded = Folded()
+        for record in store.events():
+            data = dict(cast("dict[str, Any]", record["event"]))
+            fold(folded, ev.from_data(data.pop("event_type"), data))
+        row = store.run()
+    with closing(sqlite3.connect(directory / "run.db")) as db:
+        items = {
+            (fanout, ordinal): (ItemState(state), attempt, tries)
+            for fanout, ordinal, state, attempt, tries in db.execute(
+                "SELECT fanout, ordinal, state, attempt, tries FROM item"
+            )
+        }
+        steps = {f"{path}/t{number}": state for path, number, state in db.execute("SELECT path, try, state FROM step")}
+        dead = set(db.execute("SELECT fanout, ordinal FROM dead_letter"))
+        intents = db.execute("SELECT count(*) FROM merge_intent").fetchone()[0]
+    assert folded.items == items
+    assert folded.steps == steps
+    assert folded.dead == dead
+    assert folded.status == row.status
+    assert folded.merged == (row.merged is not None)
+    assert (folded.merging is None) == (intents == 0)
 
 
 def _steady(letter: dict[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
-from faults.scenario import WORKFLOW
+from faults.scenario import WORKFLOW, assert_events_give_the_tables
 from prodigy.errors import CorruptState, UsageError
 from prodigy.state import events as ev
-from prodigy.state.items import Folded, ItemState, fold
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
 from support import Project
@@ -22,29 +20,7 @@ def test_folding_the_events_gives_the_tables(project: Project) -> None:
     done = project.prodigy("run", project.workflow(WORKFLOW), "--yes")
     assert done.code == 3, done.err
     project.prodigy("dlq", "retry", "latest")
-    directory = project.home / "runs" / project.run_id()
-    with closing(Store.open(directory)) as store:
-        folded = Folded()
-        for record in store.events():
-            data = dict(cast("dict[str, Any]", record["event"]))
-            fold(folded, ev.from_data(data.pop("event_type"), data))
-        row = store.run()
-    with closing(sqlite3.connect(directory / "run.db")) as db:
-        items = {
-            (fanout, ordinal): (ItemState(state), attempt, tries)
-            for fanout, ordinal, state, attempt, tries in db.execute(
-                "SELECT fanout, ordinal, state, attempt, tries FROM item"
-            )
-        }
-        steps = {f"{path}/t{number}": state for path, number, state in db.execute("SELECT path, try, state FROM step")}
-        dead = set(db.execute("SELECT fanout, ordinal FROM dead_letter"))
-        intents = db.execute("SELECT count(*) FROM merge_intent").fetchone()[0]
-    assert folded.items == items
-    assert folded.steps == steps
-    assert folded.dead == dead
-    assert folded.status == row.status
-    assert folded.merged == (row.merged is not None)
-    assert (folded.merging is None) == (intents == 0)
+    assert_events_give_the_tables(project.home / "runs" / project.run_id())
 
 
 def new_store(directory: Path) -> Store:

@@ -12,11 +12,12 @@ from prodigy import __version__
 
 
 class LazyGroup(click.Group):
-    """places: command -> module, attribute, and what it does in a few words."""
+    """places: command -> module, attribute, and what it does in a few words. aliases: earlier name -> command."""
 
     def __init__(self, *args: Any, places: Mapping[str, tuple[str, str, str]] | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self.places = places or {}
+        self.aliases: Mapping[str, str] = {}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Without asking the commands themselves, which would import all of them."""
@@ -27,6 +28,7 @@ class LazyGroup(click.Group):
         return list(self.places)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        cmd_name = self.aliases.get(cmd_name, cmd_name)
         if cmd_name not in self.places:
             return None
         module, attribute, _ = self.places[cmd_name]
@@ -46,9 +48,9 @@ class LazyGroup(click.Group):
             raise
 
 
-def command_group(places: Mapping[str, tuple[str, str, str]]) -> click.Group:
+def command_group(places: Mapping[str, tuple[str, str, str]], aliases: Mapping[str, str]) -> click.Group:
     """The command `prodigy`."""
-    _cli.places = places
+    _cli.places, _cli.aliases = places, aliases
     return _cli
 
 

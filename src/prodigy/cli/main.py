@@ -30,6 +30,8 @@ _COMMANDS = {
     "doctor": ("prodigy.cli.doctor", "doctor_command", "Check whether this machine is fit for runs."),
     "demo": ("prodigy.cli.demo", "demo_command", "See a whole run on a real package."),
 }
+# Names that the earlier system had for them.
+_ALIASES = {"resume-job": "resume", "progress": "status"}
 BUG_EXIT_CODE = 70
 _NO_WINDOWS = (
     "Prodigy runs on Linux and macOS, not on Windows itself\n"
@@ -53,7 +55,7 @@ def main() -> None:
     from prodigy.cli.group import command_group
     from prodigy.errors import ProdigyError
 
-    cli = command_group(_COMMANDS)
+    cli = command_group(_COMMANDS, _ALIASES)
     try:
         # Not `cli()`: click would end with 1 when whoever reads our output has seen enough.
         with cli.make_context("prodigy", sys.argv[1:]) as context:

@@ -44,7 +44,7 @@ standard output, progress and messages to standard error. Exit codes: [Running a
 
 def commands_page() -> str:
     """The page of all commands with their options, as Markdown."""
-    group = command_group(COMMANDS)
+    group = command_group(COMMANDS, {})
     context = click.Context(group, info_name="prodigy")
     sections = [_COMMANDS_HEAD]
     sections += [_section(path, command) for path, command in _walk(group, context)]

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from prodigy.errors import CorruptState
 from prodigy.state import events as ev
+from prodigy.state.step_path import attempt_path
 
 # Outcomes that do not count against an item's limits: the item is not to blame.
 NOT_A_TRY = frozenset({"rate_limited", "interrupted", "lost", "budget_exceeded"})
@@ -160,6 +161,8 @@ def fold(folded: Folded, event: ev.Event) -> Folded:
             folded.items[fanout, ordinal] = (follow(state, event.type), attempt, tries + counted)
             if isinstance(event, ev.DlqItemAdded):
                 folded.dead.add((fanout, ordinal))
+            if isinstance(event, ev.AgentStarted):
+                _take_over(folded, event)
         case ev.StepStarted(path=path):
             folded.steps[path] = "started"
         case ev.StepFinished(path=path) | ev.StepSkipped(path=path):
@@ -172,6 +175,9 @@ def fold(folded: Folded, event: ev.Event) -> Folded:
             folded.merging = path
         case ev.WorktreeMerged():
             folded.merging = None
+            folded.merged = False  # the target does not have this yet
+        case ev.JobImported():
+            folded.merged = False
         case ev.JobStarted() | ev.JobResumed():
             folded.status = "running"
         case ev.JobCompleted(status=status) | ev.JobPaused(status=status):
@@ -181,3 +187,12 @@ def fold(folded: Folded, event: ev.Event) -> Folded:
         case ev.FinalMergeFinished():
             folded.merged = True
     return folded
+
+
+def _take_over(folded: Folded, event: ev.AgentStarted) -> None:
+    """What the earlier attempt had finished of the steps that are taken is finished in this one too."""
+    for step in event.taken if event.continues is not None else ():
+        old = f"{attempt_path(event.fanout, event.ordinal, event.continues or 0)}/{step}/"
+        new = f"{attempt_path(event.fanout, event.ordinal, event.attempt)}/{step}/"
+        done = [path for path, state in folded.steps.items() if path.startswith(old) and state == "finished"]
+        folded.steps |= {new + path.removeprefix(old): "finished" for path in done}
