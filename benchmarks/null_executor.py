@@ -62,11 +62,11 @@ class NullWorkspace:
     async def restore(self, boundary: Snapshot) -> None:
         self.head = boundary.head
 
-    def unfinished(self) -> str | None:
-        return None
-
     async def snapshot(self) -> Snapshot:
         return Snapshot(self.head, None)
+
+    async def is_same(self, one: Snapshot, other: Snapshot) -> bool:
+        return one == other
 
     async def untracked(self) -> frozenset[str]:
         return frozenset()

@@ -7,13 +7,14 @@ and a file that is too large (acceptance/test_main_job.py); programs that an age
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support import Done, Project, git, make_project
+from support import Done, Project, git, make_project, wait_until
 
 
 @pytest.fixture
@@ -116,8 +117,6 @@ def merged(project: Project) -> set[str]:
     return set(git(project.repo, "ls-tree", "-r", "--name-only", "main").splitlines())
 
 
-# What the item's end does about it is in the making.
-
 COMMIT = "echo 1 > a.txt; git add -A; git commit -q -m precious"
 # The same, so that many items of one run do not fight over a file.
 OWN = 'mkdir "$ID"; echo 1 > "$ID/a.txt"; git add -A; git commit -q -m "precious of $ID"'
@@ -205,6 +204,26 @@ def test_commits_that_an_agent_reset_or_amended_away_stay_reachable(project: Pro
     assert_nobody_was_harmed(project)
 
 
+@pytest.mark.parametrize(
+    "away",
+    [
+        "git switch -q -c other HEAD~1; git switch -q --detach -; git pull -q --rebase . other || git rebase --skip",
+        "git update-ref HEAD HEAD~1",
+        "git switch -q -c named; git branch -m z2; git reset -q --hard HEAD~1",
+    ],
+)
+def test_commits_stay_reachable_whatever_the_way_they_were_left(project: Project, away: str) -> None:
+    ended = misbehave(project, f"{COMMIT}; {away}")
+    assert ended.done.code in (0, 3), ended.done.err
+    assert "precious" in reachable(project)
+
+
+def test_commits_stay_reachable_where_the_user_keeps_no_reflogs(project: Project) -> None:
+    git(project.repo, "config", "core.logAllRefUpdates", "false")
+    misbehave(project, f"{COMMIT}; echo 2 > a.txt; git commit -q -a --amend -m amended")
+    assert {"precious", "amended"} <= reachable(project)
+
+
 def test_commits_that_a_step_of_the_run_reset_away_stay_reachable(project: Project) -> None:
     workflow = project.workflow(f"steps:\n  - shell: {COMMIT}; git reset -q --hard HEAD~1\n")
     assert project.prodigy("run", workflow, "--yes").code == 0
@@ -245,6 +264,69 @@ def test_an_operation_that_is_left_half_done_fails_the_item_and_its_markers_are_
     assert git(project.repo, "show", "main:shared.txt") == "one\ntwo\nthree"
     assert {"precious", "theirs"} <= reachable(project)
     assert_nobody_was_harmed(project)
+
+
+def test_an_operation_left_half_done_is_not_forgotten_with_its_worktree(project: Project) -> None:
+    (project.folder / "body").write_text(f"{CONFLICT}git merge theirs || true")
+    workflow = project.workflow("""
+map:
+  input: echo '{"id":"bad"}'
+  agent_template:
+    - shell: . "$SHARED/body"
+    - shell: "true"
+""")
+    killed = project.prodigy("run", workflow, "--yes", env={"PRODIGY_FAULT": "after:step_finished#2"})
+    assert killed.code == -9
+    shutil.rmtree(project.home / "worktrees")
+    git(project.repo, "worktree", "prune")
+    before = git(project.repo, "show", "main:shared.txt")
+    assert project.prodigy("resume", "latest", "--yes").code in (0, 3)
+    assert git(project.repo, "show", "main:shared.txt") == before
+
+
+REDUCE_IN_A_MERGE = """
+map:
+  input: echo '{"id":"a"}'
+  agent_template: [{shell: echo a > a.txt}]
+reduce:
+  - shell: |
+      git switch -q -c theirs HEAD; echo x > shared.txt; git commit -q -a -m theirs
+      git switch -q --detach HEAD~1; echo y > shared.txt; git commit -q -a -m ours
+      git merge theirs || true
+"""
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["worktree there", "worktree lost"])
+def test_a_merge_that_reduce_left_half_done_stops_the_run_until_a_person_finished_it(
+    project: Project, lost: bool
+) -> None:
+    before = git(project.repo, "show", "main:shared.txt")
+    done = project.prodigy("run", project.workflow(REDUCE_IN_A_MERGE), "--yes")
+    assert done.code == 1
+    assert "left a merge half done" in done.err
+    (worktree,) = (project.home / "worktrees").glob("*/*-run")
+    if lost:
+        shutil.rmtree(worktree)
+        git(project.repo, "worktree", "prune")
+    again = project.prodigy("resume", "latest", "--yes")
+    assert again.code == 1, again.err
+    assert git(project.repo, "show", "main:shared.txt") == before
+    (worktree / "shared.txt").write_text("both\n")
+    git(worktree, "commit", "-q", "-a", "-m", "resolved")
+    assert project.prodigy("resume", "latest", "--yes").code == 0
+    assert git(project.repo, "show", "main:shared.txt") == "both"
+
+
+def test_a_revert_that_was_not_committed_is_no_operation_half_done(project: Project) -> None:
+    project.write("wrong.txt", "wrong\n")
+    project.commit("a mistake")
+    workflow = project.workflow("""
+map:
+  input: echo '{"id":"a"}'
+  agent_template: [{shell: git revert --no-commit HEAD}]
+""")
+    assert project.prodigy("run", workflow, "--yes").code == 0
+    assert "wrong.txt" not in merged(project)
 
 
 def test_an_operation_that_a_later_step_finishes_is_fine(project: Project) -> None:
@@ -305,6 +387,32 @@ def test_work_that_is_gone_for_good_is_told_and_stops_nobody(project: Project) -
     assert ended.done.json["merged"] is True
     assert "can't be brought back" in ended.done.err
     assert_nobody_was_harmed(project)
+
+
+def test_a_run_branch_that_the_user_has_checked_out_is_not_moved_under_the_checkout(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: seq 1 3
+  max_parallel: 1
+  agent_template:
+    - shell: |
+        echo ${item} > n${item}.txt
+        if [ ${item} = 2 ]; then touch "$SHARED/second"; until [ -e "$SHARED/go" ]; do sleep 0.05; done; fi
+""")
+    running = project.start("run", workflow, "--yes")
+    wait_until(lambda: (project.folder / "second").exists(), "the second item runs")
+    git(project.repo, "checkout", "-q", project.run_branch())
+    (project.folder / "go").touch()
+    _, err = running.communicate()
+    assert running.returncode == 5, err
+    assert b"is checked out" in err
+    assert b"git switch --detach" in err
+    assert git(project.repo, "status", "--porcelain") == ""
+    git(project.repo, "switch", "-q", "main")
+    done = project.prodigy("resume", "latest", "--yes")
+    assert done.code == 0, done.err
+    assert {"n1.txt", "n2.txt", "n3.txt"} <= merged(project)
+    project.assert_nothing_left()
 
 
 def test_the_run_branch_comes_back_when_the_last_step_deletes_it(project: Project) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tarfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from support import Project, git, make_project
+from support import Project, git, make_project, wait_until
 
 KILLED = -9
 
@@ -668,3 +669,34 @@ def test_a_branch_in_the_way_of_ours_is_told_before_anything_is_made(project: Pr
     assert "git branch -m prodigy another-name" in done.err
     assert not (project.home / "runs").exists()
     assert project.tally() == Counter()
+
+
+def test_what_the_user_stashes_while_agents_work_does_not_leave_the_machine_with_an_export(project: Project) -> None:
+    workflow = project.workflow("""
+map:
+  input: printf 'one\\ntwo\\n'
+  max_parallel: 1
+  agent_template:
+    - shell: |
+        echo x > ${item}.txt
+        if [ ${item} = one ]; then
+          touch "$SHARED/runs"
+          until [ -e "$SHARED/go" ]; do sleep 0.05; done
+        fi
+""")
+    running = project.start("run", workflow, "--no-merge")
+    wait_until(lambda: (project.folder / "runs").exists(), "the first item runs")
+    project.write("README.md", "a secret of mine\n")
+    git(project.repo, "stash", "push", "-q", "-m", "private")
+    (project.folder / "go").touch()
+    _, err = running.communicate()
+    assert running.returncode == 0, err
+    assert b"stashed changes" in err
+    kept = git(project.repo, "for-each-ref", "--format=%(refname)", "refs/prodigy/").splitlines()
+    assert any("/stashed/" in name for name in kept)
+    assert project.prodigy("export", "latest", project.folder / "run.tgz").code == 0
+    with tarfile.open(project.folder / "run.tgz") as archive:
+        members = [archive.extractfile(member) for member in archive if member.isfile()]
+        bundles = [data for member in members if member and (data := member.read()).startswith(b"# v2 git bundle")]
+    assert len(bundles) == 1
+    assert b"stash" not in bundles[0].split(b"PACK")[0]

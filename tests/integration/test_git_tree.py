@@ -14,7 +14,8 @@ from prodigy.git import tree as tree_module
 from prodigy.git.command import GitError
 from prodigy.git.obstacles import PathsInTheWay
 from prodigy.git.private import PrivateGit
-from prodigy.git.tree import PrivateTree, Snapshot
+from prodigy.git.snapshot import Snapshot
+from prodigy.git.tree import PrivateTree
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import re
-import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import IO, Any
 
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.git.refs import is_oid
+from prodigy.store.room import room
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -173,7 +173,7 @@ class Archive:
 
         Raises EnvironmentProblem when there is no room for them.
         """
-        total, free = self.manifest.size, shutil.disk_usage(directory).free
+        total, (free, _) = self.manifest.size, room(directory)
         if total + _ROOM_LEFT > free:
             raise EnvironmentProblem(
                 f"the run takes {total:,} bytes, and {free:,} are free there", where=str(directory), hint="Make room."

@@ -191,8 +191,9 @@ class Attempt:
         boundary = outcome.boundary
         if failure is None and (changes := await self._tamper.check()):
             failure = Failure("changed what an agent must not touch: " + "; ".join(changes), kind="tampered")
-        if failure is None and (operation := workspace.unfinished()):
-            failure = Failure(f"the steps left {operation} half done, which is not merged", kind="worktree_error")
+        if failure is None and boundary.unfinished:
+            what = f"the steps left {boundary.unfinished} half done, which is not merged"
+            failure = Failure(what, kind="worktree_error")
         if failure is None and boundary.commit is not None:
             boundary, failure = await self._leftovers(key, attempt, workspace, boundary)
         if failure is None:

@@ -39,7 +39,8 @@ def refs_of(repo: Repo, run_id: str) -> dict[str, str]:
     wanted = "--format=%(objecttype) %(objectname) %(refname)"
     lines = repo.run("for-each-ref", wanted, *namespaces(run_id)).text.splitlines()
     found = (line.split(" ", 2) for line in lines)
-    return {name: oid for kind, oid, name in found if kind == "commit"}
+    stashed = names.stashed_ref(run_id, "")
+    return {name: oid for kind, oid, name in found if kind == "commit" and not name.startswith(stashed)}
 
 
 def existing(repo: Repo, commits: Iterable[str], env: Mapping[str, str] | None = None) -> set[str]:

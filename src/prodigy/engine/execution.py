@@ -25,6 +25,7 @@ from prodigy.executors.base import (
     ExitReason,
     ProcessState,
     Snapshot,
+    Workspace,
 )
 from prodigy.git.command import GitError
 from prodigy.git.snapshot import UnreadableTree
@@ -162,7 +163,7 @@ class Executions:
         if exit_.reason not in NEVER_STARTED and step.capture and step.capture.file:
             unwritten = await _write_output(step, step.capture.file, directory, site, exit_)
         try:
-            boundary = await site.workspace.snapshot()
+            boundary = await _snapshot(site.workspace, before)
         except (GitError, OSError) as error:
             if isinstance(error, OSError) and error.errno in _DISK_FULL:
                 raise
@@ -190,6 +191,7 @@ class Executions:
                 head=boundary.head,
                 snapshot=boundary.commit,
                 left_out=boundary.left_out,
+                unfinished=boundary.unfinished,
                 settles=settles,
                 moves_run=not site.inner,
                 cost_usd=told.cost_usd if told else None,
@@ -203,7 +205,7 @@ class Executions:
         """An execution that has ended, from what is on record: today's and a later process's are the same."""
         if row.skipped:
             return Execution(row, before, None)
-        boundary = Snapshot(row.head or "", row.snapshot)
+        boundary = Snapshot(row.head or "", row.snapshot, unfinished=row.unfinished)
         if row.kind is None:
             return Execution(row, boundary, None)
         failure = Failure(
@@ -216,6 +218,15 @@ class Executions:
             duration_s=row.duration_s or 0.0,
         )
         return Execution(row, boundary, failure)
+
+
+async def _snapshot(workspace: Workspace, before: Snapshot) -> Snapshot:
+    """The state of the workspace. What was left half done before stays so until something changes, also when the
+    worktree has been made anew since and does not show it."""
+    now = await workspace.snapshot()
+    if before.unfinished and not now.unfinished and await workspace.is_same(before, now):
+        return replace(now, unfinished=before.unfinished)
+    return now
 
 
 def _blames_the_item(error: ProdigyError) -> bool:

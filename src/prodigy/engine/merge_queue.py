@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prodigy.engine import refs
+from prodigy.errors import EnvironmentProblem
+from prodigy.git.final_merge import checked_out_at
 from prodigy.git.merge import Conflict, merge
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import ANY, RefChange, RefMoved, Repo
 from prodigy.state import events as ev
+from prodigy.store.paths import home
 from prodigy.store.rows import Intent
 from prodigy.store.store import Store
 
@@ -112,6 +115,7 @@ class MergeQueue:
             found = self._repo.read_ref(self._branch)
             if found == self._tip or (found is None and row.merged is not None):
                 return
+            self._require_nowhere_checked_out()
             if found is None or not row.status.startswith("completed") or not await self._is_on_top(found):
                 await self._update([*self._set_aside(found), RefChange(self._branch, found, self._tip)])
                 return
@@ -122,7 +126,23 @@ class MergeQueue:
     async def _is_on_top(self, commit: str) -> bool:
         return await asyncio.to_thread(self._private.is_ancestor, self._tip, commit)
 
+    def _require_nowhere_checked_out(self) -> None:
+        """Moving a branch under a checkout makes that checkout undo the move with its next commit. A worktree of ours
+        is made anew before anybody works in it.
+
+        Raises EnvironmentProblem, naming the checkout.
+        """
+        checkout = checked_out_at(self._repo, self._branch)
+        if checkout is not None and not checkout.path.resolve().is_relative_to((home() / "worktrees").resolve()):
+            name = self._branch.removeprefix("refs/heads/")
+            raise EnvironmentProblem(
+                f"the run branch {name} is checked out, and moving it would revert merged work there",
+                where=str(checkout.path),
+                hint=f"`git switch --detach` there, then `prodigy resume {self._store.directory.name}`.",
+            )
+
     async def _move(self, intent: Intent, obsolete: tuple[str, ...], recorded: Recorded) -> None:
+        self._require_nowhere_checked_out()
         self._store.record(ev.Merging(path=intent.path, old=intent.old, new=intent.new))
         await self._swap(intent, obsolete)
         self._record(intent, recorded)

@@ -37,6 +37,11 @@ def kept_ref(run_id: str, commit: str) -> str:
     return f"refs/prodigy/{run_id}/kept/{commit}"
 
 
+def stashed_ref(run_id: str, commit: str) -> str:
+    """An entry of the stash that appeared while agents worked. It may be the user's own: it stays on this machine."""
+    return f"refs/prodigy/{run_id}/stashed/{commit}"
+
+
 def slug(text: str, limit: int = 40) -> str:
     """`text` as one lower-case ref component; never empty."""
     return re.sub(r"[^a-z0-9]+", "-", text.casefold())[:limit].strip("-") or "item"

@@ -171,6 +171,7 @@ class RunWorkspace:
         goes_on = phase != "merge" and run.store.phase_was_started(path, phase)
         if goes_on and run.merges.tip() == boundary.head:
             return
+        await self._require_nothing_half_done(phase)
         leftovers = frozenset(run.store.setup_leftovers())
         if leave_untracked:
             leftovers = await self._workspace.untracked()
@@ -183,6 +184,21 @@ class RunWorkspace:
         await self._keep_snapshot(now)
         started = ev.PhaseStarted(phase=phase, path=path, head=now.head, snapshot=now.commit)
         run.store.keep_setup_leftovers(leftovers if leave_untracked else (), started)
+
+    async def _require_nothing_half_done(self, phase: str) -> None:
+        """What a step left in the middle of a merge or the like is not to be committed. Raises StepFailed, on every
+        resume until a person has put it right: nothing is known of it but that the worktree is as it was then."""
+        last = self._run.store.last_outside_items()
+        if last is None or last.unfinished is None:
+            return
+        now = await self._workspace.snapshot()
+        if now.unfinished is None and not await self._workspace.is_same(now, Snapshot(last.head or "", last.snapshot)):
+            return
+        raise StepFailed(
+            f"the steps before {phase} left {last.unfinished} half done",
+            where=str(self.path),
+            hint=f"Finish it there (see `git status`), then `prodigy resume {self._run.id}`.",
+        )
 
     async def _bring(self, path: str, base: str, head: str) -> None:
         run = self._run

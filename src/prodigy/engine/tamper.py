@@ -51,7 +51,7 @@ class TamperCheck:
         """All worktrees share one stash: what one agent puts there, another takes or drops."""
         stashed = stashes(self._run.repo)
         for commit in stashed - self._stashed:
-            kept = refs.kept_ref(self._run.id, commit)
+            kept = refs.stashed_ref(self._run.id, commit)
             await asyncio.to_thread(self._run.repo.update_refs, [RefChange(kept, ANY, commit)])
             note = f"while agents worked, somebody stashed changes; they are not part of the result, but kept at {kept}"
             self._run.store.record(ev.Warned(message=f"{note} (`git stash apply {kept}`)"))
@@ -71,8 +71,20 @@ async def restore_branches(run: Run) -> None:
                 continue
             branch = refs.item_branch(run.id, refs.owner(owned, item.ordinal), item.label)
             boundary = run.store.last_boundary(attempt_path(path, item.ordinal, item.attempt))
-            if boundary is not None and run.repo.read_ref(branch) is None:
-                await _restore(run, branch, boundary[1] or boundary[0], item.item_id)
+            if boundary is None or run.repo.read_ref(branch) is not None:
+                continue
+            work = boundary[1] or boundary[0]
+            if not await asyncio.to_thread(_is_taken, run, work, run.store.run().target):
+                await _restore(run, branch, work, item.item_id)
+
+
+def _is_taken(run: Run, commit: str, target: str | None) -> bool:
+    """Whether the work is in the target or the run branch, so that its branch could go."""
+    tips = [run.merges.tip(), *([tip] if target and (tip := run.repo.read_ref(target)) else [])]
+    try:
+        return any(run.private.is_ancestor(commit, tip) for tip in tips)
+    except GitError:
+        return False  # its objects are gone; that is told where it is brought back
 
 
 async def _restore(run: Run, branch: str, commit: str, item_id: str) -> None:

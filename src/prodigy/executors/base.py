@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
-from prodigy.git.tree import Snapshot
+from prodigy.git.snapshot import Snapshot
 
 # An unwatched agent must always end, so both limits have a default. Seconds.
 DEFAULT_TIMEOUT_S = 4 * 3600.0
@@ -127,12 +127,12 @@ class Workspace(Protocol):
         """Bring back the state of a step's end; ignored files stay as they are."""
         ...
 
-    def unfinished(self) -> str | None:
-        """The git operation that was left half done here, e.g. `a merge`; None when there is none."""
-        ...
-
     async def snapshot(self) -> Snapshot:
         """The state now; uncommitted work is put into a commit of its own, HEAD does not move."""
+        ...
+
+    async def is_same(self, one: Snapshot, other: Snapshot) -> bool:
+        """Whether the two have the same head and the same files."""
         ...
 
     async def untracked(self) -> frozenset[str]:

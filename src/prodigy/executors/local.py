@@ -14,7 +14,6 @@ from prodigy.executors.furnishing import MARK, NOTHING_MORE, Furnishing
 from prodigy.executors.processes import Processes
 from prodigy.executors.room import blaming_full_disk
 from prodigy.git import files, worktrees
-from prodigy.git.checkout import operation_in_progress
 from prodigy.git.command import GitError
 from prodigy.git.obstacles import PathsInTheWay
 from prodigy.git.private import PrivateGit
@@ -86,12 +85,16 @@ class LocalWorkspace:
         with blaming_full_disk(*self._places):
             await asyncio.to_thread(self.tree.restore, boundary)
 
-    def unfinished(self) -> str | None:
-        return operation_in_progress(self.tree.git_dir)
-
     async def snapshot(self) -> Snapshot:
         with blaming_full_disk(*self._places):
             return await asyncio.to_thread(self.tree.snapshot)
+
+    async def is_same(self, one: Snapshot, other: Snapshot) -> bool:
+        return await asyncio.to_thread(self._is_same, one, other)
+
+    def _is_same(self, one: Snapshot, other: Snapshot) -> bool:
+        trees = [each.commit and self.tree.private.tree_of(each.commit) for each in (one, other)]
+        return one.head == other.head and trees[0] == trees[1]
 
     async def untracked(self) -> frozenset[str]:
         with blaming_full_disk(*self._places):

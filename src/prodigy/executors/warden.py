@@ -321,7 +321,7 @@ class Warden:
 
     def _disk_is_full(self) -> bool:
         facts = os.fstatvfs(self._exit)
-        return (facts.f_bfree if os.geteuid() == 0 else facts.f_bavail) == 0
+        return facts.f_blocks > 0 and (facts.f_bfree if os.geteuid() == 0 else facts.f_bavail) == 0
 
 
 def spawn(argv: list[bytes], env: dict[bytes, bytes]) -> int:

@@ -16,7 +16,7 @@ from prodigy.git.private import PrivateGit
 _READ_LIMIT = 1 << 20  # bytes
 _LINE = re.compile(r"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) [^\t]*(?:\t(.*))?")
 # Moves to a commit that was there already.
-_NO_COMMIT = re.compile(r"(checkout|reset|clone|branch|rebase.*\((start|finish|abort)\)|.*Fast-forward$)")
+_NO_COMMIT = re.compile(r"(checkout|reset|clone|[Bb]ranch|(?:pull|rebase).*\((start|finish|abort)\)|.*Fast-forward$)")
 # Makes a commit in the place of the last one instead of on top of it.
 _IN_PLACE_OF = re.compile(r"\((amend|squash|fixup)")
 
@@ -27,6 +27,10 @@ def abandoned(private: PrivateGit, git_dir: Path, head: str) -> tuple[str, ...]:
     moves = [found.groups() for line in os.fsdecode(data).split("\n") if (found := _LINE.fullmatch(line))]
     made = [(old, new, how or "") for old, new, how in moves if not _NO_COMMIT.match(how or "")]
     # Of commits on top of each other the last one stands for all.
-    covered = {old for old, _, how in made if not _IN_PLACE_OF.search(how)}
+    covered = {old for old, _, how in made if how and not _IN_PLACE_OF.search(how)}
     tops = dict.fromkeys(new for _, new, _ in made if new not in covered)
-    return tuple(commit for commit in tops if commit != head and not private.is_ancestor(commit, head))
+    others = [commit for commit in tops if commit != head]
+    if not others or (len(others) == 1 and private.is_ancestor(others[0], head)):
+        return ()
+    apart = set(private.run("merge-base", "--independent", head, *others).text.split())
+    return tuple(commit for commit in others if commit in apart)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,14 @@ def new_sides(changes: Sequence[Change]) -> list[Side]:
 def operation_in_progress(git_dir: Path) -> str | None:
     """What somebody has begun in a checkout and not finished, e.g. `a merge`; None when there is nothing."""
     return next((said for name, said in _OPERATIONS.items() if files.lexists(git_dir / name)), None)
+
+
+def left_half_done(git_dir: Path, has_conflicts: Callable[[], bool]) -> str | None:
+    """The operation that whoever worked in a worktree did not finish; None when there is none."""
+    found = operation_in_progress(git_dir)
+    if found == _OPERATIONS["REVERT_HEAD"] and not (git_dir / "sequencer").exists() and not has_conflicts():
+        return None  # `git revert --no-commit` leaves its mark when it is done
+    return found
 
 
 def require_ready(private: PrivateGit, checkout: Checkout) -> None:

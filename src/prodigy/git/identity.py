@@ -39,6 +39,7 @@ _AGENT_ENVIRONMENT = {
 }
 _AGENT_SETTINGS = (
     ("commit.gpgsign", "false"),
+    ("core.logAllRefUpdates", "true"),
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
     ("core.fsync", "loose-object,reference"),

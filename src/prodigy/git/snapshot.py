@@ -13,13 +13,15 @@ class Snapshot:
 
     head: the commit that HEAD names. commit: a commit holding the dirty tree on top of `head`, or None when
     the tree is clean. left_out: paths that were too large, no plain files or repositories of their own, and
-    so are not in `commit`. abandoned: commits that were made here and that `head` does not contain.
+    so are not in `commit`. abandoned: commits that were made here and that `head` does not contain. unfinished: the git
+    operation that was left half done, e.g. `a merge`; None when there is none.
     """
 
     head: str
     commit: str | None
     left_out: tuple[str, ...] = ()
     abandoned: tuple[str, ...] = field(default=(), compare=False)
+    unfinished: str | None = field(default=None, compare=False)
 
 
 class UnreadableTree(GitError):

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from prodigy.git import contents, files, refs, worktrees
 from prodigy.git.abandoned import abandoned
+from prodigy.git.checkout import left_half_done
 from prodigy.git.command import TREE_TIMEOUT_S, Completed, GitError, GitTimeout
 from prodigy.git.obstacles import PathsInTheWay, untracked_in_the_way
 from prodigy.git.private import NO_HEAD, PrivateGit
 from prodigy.git.snapshot import Snapshot, UnreadableTree
 from prodigy.git.sweep import sweep
-
-__all__ = ["LastLook", "PrivateTree", "Snapshot", "UnreadableTree"]
 
 # Larger leftovers are named to the user instead of kept. Bytes.
 MAX_FILE_BYTES = 10_000_000
@@ -147,7 +146,8 @@ class PrivateTree:
         """
         worktrees.remove_locks(self.git_dir)
         head = self.head()
-        bare = Snapshot(head, None, (), abandoned(self.private, self.git_dir, head))
+        half_done = left_half_done(self.git_dir, lambda: bool(self._run("ls-files", "-u").stdout))
+        bare = Snapshot(head, None, (), abandoned(self.private, self.git_dir, head), half_done)
         try:
             return self._snapshot(bare)
         except GitError as error:

@@ -203,7 +203,8 @@ class StepRetrying(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StepFinished(Event):
-    """`kind` is None for success, else the error kind. `head` and `snapshot` are the workspace's boundary.
+    """`kind` is None for success, else the error kind. `head` and `snapshot` are the workspace's boundary, `unfinished`
+    the git operation that the step left half done.
 
     settles: whether a success is the step's; not so while checks or handlers still decide about it. moves_run: whether
     it is then the run's boundary too; not so for the steps of checks and handlers.
@@ -219,6 +220,7 @@ class StepFinished(Event):
     head: str
     snapshot: str | None
     left_out: tuple[str, ...] = ()
+    unfinished: str | None = None
     settles: bool = True
     moves_run: bool = True
     cost_usd: float | None = None

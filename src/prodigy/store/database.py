@@ -27,6 +27,7 @@ def connect(path: Path, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA fullfsync = ON")  # on macOS a plain fsync stops at the drive's cache
         db.execute("PRAGMA foreign_keys = ON")
     except sqlite3.Error:
         db.close()

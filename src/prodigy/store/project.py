@@ -159,7 +159,7 @@ def _take_over_step(db: sqlite3.Connection, event: ev.AgentStarted, step: int) -
     new = f"{attempt_path(event.fanout, event.ordinal, event.attempt)}/{step}"
     columns = (
         "try, state, fingerprint, started_at, finished_at, kind, message, exit_code, duration_s, head, snapshot,"
-        " ended, skipped, settled, cost_usd, tokens, agent, session"
+        " ended, skipped, settled, cost_usd, tokens, agent, session, unfinished"
     )
     db.execute(
         f"INSERT INTO step (path, reused_from, {columns})"  # noqa: S608 - our names
@@ -192,10 +192,10 @@ def _step(db: sqlite3.Connection, event: _StepEvent, at: str) -> None:
             db.execute(
                 f"UPDATE step SET state = 'finished', finished_at = ?, ended = {_NEXT_SEQ}, kind = ?, message = ?,"  # noqa: S608
                 " exit_code = ?, duration_s = ?, head = ?, snapshot = ?, cost_usd = ?, tokens = ?, session = ?,"
-                " settled = ? WHERE path = ? AND try = ?",
+                " settled = ?, unfinished = ? WHERE path = ? AND try = ?",
                 (at, event.kind, event.message, event.exit_code, event.duration_s, event.head,
                  event.snapshot, event.cost_usd, event.tokens, event.session,
-                 event.kind is None and event.settles, path, number),
+                 event.kind is None and event.settles, event.unfinished, path, number),
             )  # fmt: skip
             if event.kind is None and event.settles and event.moves_run:
                 _move_run(db, path, event.head, event.snapshot)

@@ -142,7 +142,7 @@ class Questions:
     def _steps(self, where: str, *values: object) -> list[StepRow]:
         rows = self._all(
             "SELECT path, try AS number, state, kind, message, exit_code, duration_s, head, snapshot, finished_at,"  # noqa: S608
-            f" fingerprint, skipped, settled, agent, reused_from FROM step {where}",
+            f" fingerprint, skipped, settled, agent, reused_from, unfinished FROM step {where}",
             *values,
         )
         return [
@@ -185,15 +185,20 @@ class Questions:
         )
         return float(row["s"]) if row else 0.0
 
+    def last_outside_items(self) -> StepRow | None:
+        """The execution outside the items that ended last; None before any has."""
+        rows = self._steps(
+            "WHERE state = 'finished' AND head IS NOT NULL AND path GLOB 'it*' AND path NOT GLOB '*/i[0-9]*'"
+            " ORDER BY ended DESC LIMIT 1"
+        )
+        return rows[0] if rows else None
+
     def unsettled_boundary(self) -> tuple[str, str | None] | None:
         """(head, snapshot) after the newest execution outside the items, when its step has not been decided yet: the
         run's own boundary does not move before."""
-        row = self._one(
-            "SELECT path, head, snapshot FROM step WHERE state = 'finished' AND head IS NOT NULL AND path GLOB 'it*'"
-            " AND path NOT GLOB '*/i[0-9]*' ORDER BY ended DESC LIMIT 1"
-        )
-        step = outermost(row["path"]) if row else None
-        return (row["head"], row["snapshot"]) if row and step and not self.is_done(step) else None
+        last = self.last_outside_items()
+        step = outermost(last.path) if last else None
+        return (last.head or "", last.snapshot) if last and step and not self.is_done(step) else None
 
     def spent(self) -> tuple[float | None, int]:
         """(dollars, tokens) of all agents so far; None dollars when agents ran and none could tell."""

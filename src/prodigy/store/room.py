@@ -10,6 +10,7 @@ from prodigy.errors import EnvironmentProblem
 # Less than this and nothing is started: what a few commits, their checkout and the run's records need.
 BYTES_NEEDED = 16 << 20
 FILES_NEEDED = 200
+UNLIMITED = 1 << 62
 HINT = "Make room there, for example with `prodigy worktree clean`, then resume the run; nothing is lost."
 
 
@@ -36,5 +37,7 @@ def room(place: Path) -> tuple[int, int | None]:
     while not place.exists() and place != place.parent:
         place = place.parent
     facts = os.statvfs(place)
+    if not facts.f_blocks:  # it does not say: a tmpfs without a limit, many a FUSE
+        return UNLIMITED, facts.f_favail if facts.f_files else None
     blocks = facts.f_bfree if os.geteuid() == 0 else facts.f_bavail  # a reserve is there for root
     return blocks * facts.f_frsize, facts.f_favail if facts.f_files else None

@@ -56,6 +56,7 @@ class StepRow:
     settled: bool = False
     agent: str | None = None
     reused_from: str | None = None
+    unfinished: str | None = None
 
     @property
     def execution(self) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 from prodigy.errors import CorruptState, EnvironmentProblem, ProdigyError
 
 # Another process may be about to make room, or a file system to come back: worth asking again in a moment.
-_PASSING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_PASSING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL})
 # The file is as it was, and something around it is in the way.
 _OUTSIDE = {
     sqlite3.SQLITE_FULL: "Make room",
     sqlite3.SQLITE_BUSY: "End the process that holds it (`fuser` names it)",
     sqlite3.SQLITE_LOCKED: "End the process that holds it (`fuser` names it)",
+    sqlite3.SQLITE_PROTOCOL: "End the process that holds it (`fuser` names it)",
     sqlite3.SQLITE_READONLY: "Make it and its directory writable",
     sqlite3.SQLITE_PERM: "Make it and its directory readable and writable",
     sqlite3.SQLITE_CANTOPEN: "Make room for files, and its directory writable",
