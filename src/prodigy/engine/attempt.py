@@ -200,7 +200,7 @@ class Attempt:
             failure = await self._deliver(key, attempt, boundary)
         if failure is None:
             return None
-        return await fail(self._run, key, attempt, self._mapping.errors, boundary, failure)
+        return await fail(self._run, key, attempt, self._newest.errors, boundary, failure)
 
     async def _leftovers(
         self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, boundary: Snapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prodigy.engine.run import Run
+from prodigy.engine.run import BY_OUTCOME, Run
 from prodigy.executors.base import Snapshot
 from prodigy.state.items import NOT_A_TRY
 from prodigy.state.step_path import attempt_path
@@ -31,8 +31,10 @@ def beginning(run: Run, mapping: MapReduce, fanout: str, ordinal: int, previous:
     the user wants kept. Steps that the workflow has changed since are not taken over, nor any behind them.
     """
     afresh = Beginning(run.merges.tip(), Snapshot(run.merges.tip(), None))
-    wish = run.options.items_from
-    if previous is None or wish == "start":
+    if previous is None:
+        return afresh
+    wish = run.options.items_from if previous.started_at < run.options.items_since else BY_OUTCOME
+    if wish == "start":
         return afresh
     blameless = previous.state == "interrupted" or previous.kind in NOT_A_TRY
     if not blameless and wish != "failed_step":
@@ -43,9 +45,11 @@ def beginning(run: Run, mapping: MapReduce, fanout: str, ordinal: int, previous:
     if blameless and _goes_on_inside(run.store, mapping, path, finished):
         taken = (*finished, len(finished) + 1) if previous.state == "interrupted" else finished
         found = run.store.last_boundary(path)
+    elif not finished:
+        return afresh
     else:
         taken = finished
-        found = run.store.boundary_after([f"{path}/{number}" for number in taken]) if taken else None
+        found = run.store.boundary_after([f"{path}/{number}" for number in taken])
     boundary = Snapshot(*found) if found else start
     if not taken and boundary == start and start.head == previous.base:
         return afresh
@@ -73,5 +77,5 @@ def _goes_on_inside(store: Store, mapping: MapReduce, path: str, finished: tuple
     number = len(finished) + 1
     rows = store.executions(f"{path}/{number}")
     if number > len(mapping.template):
-        return True
+        return not rows
     return not rows or rows[-1].fingerprint == fingerprint(mapping.template[number - 1])

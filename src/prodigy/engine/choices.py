@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 
 from prodigy.engine.run import Options
 from prodigy.engine.versions import Edited
+from prodigy.errors import UsageError
 from prodigy.state import events as ev
+from prodigy.store.database import now
+from prodigy.store.rows import FINISHED, RunRow
 from prodigy.store.store import Store
 from prodigy.workflow.model import MapReduce, Workflow
 
@@ -20,7 +23,7 @@ class Choices:
 
     max_tries: items that have failed so often do not run. past_limit: they do, and so do those past the workflow's
     limit. edited: a workflow for all that has not begun. reduce: reduce runs again after items that are retried.
-    force: the lock of a process on another host is broken.
+    force: the lock of a process on another host is broken. ended_only: a run that has not ended is refused.
     """
 
     merge: str | None = None
@@ -31,6 +34,7 @@ class Choices:
     edited: Edited | None = None
     reduce: bool = False
     force: bool = False
+    ended_only: bool = False
 
     def applied(self, stored: Options) -> Options:
         return replace(
@@ -38,10 +42,20 @@ class Choices:
             merge=self.merge or stored.merge,
             max_parallel=self.max_parallel or stored.max_parallel,
             items_from=self.items_from or stored.items_from,
+            items_since=now() if self.items_from else stored.items_since,
         )
 
 
 NO_CHOICES = Choices()
+
+
+def require_ended(row: RunRow) -> None:
+    """Raise UsageError for a run of which something is left to run."""
+    if row.status not in FINISHED:
+        raise UsageError(
+            f"run {row.id} has not ended yet",
+            hint=f"`prodigy resume {row.id} --include-dlq` goes on with it and runs its dead letters too.",
+        )
 
 
 def retired(store: Store, choices: Choices) -> frozenset[str]:

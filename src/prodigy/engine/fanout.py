@@ -21,10 +21,8 @@ from prodigy.plan.identity import InvalidItemsError, identify, label
 from prodigy.plan.sources import Found, InputError, items_of_file, items_of_glob, items_of_output, locate
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
+from prodigy.state.step_path import INPUT
 from prodigy.workflow.model import Agent, Policy, Shell, Step
-
-# The number of a fan-out's input command among its steps.
-INPUT = 0
 
 
 class InputUnusable(StepFailed):

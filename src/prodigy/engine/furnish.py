@@ -8,6 +8,8 @@ from prodigy.engine.site import Site
 from prodigy.executors.base import Snapshot, Workspace
 from prodigy.executors.furnishing import READY
 from prodigy.state.dead_letter import Failure
+from prodigy.workflow.canonical import canonical_json, short_hash
+from prodigy.workflow.model import fingerprint
 
 
 async def furnish(run: Run, workspace: Workspace, owner: str, boundary: Snapshot) -> Failure | None:
@@ -18,9 +20,11 @@ async def furnish(run: Run, workspace: Workspace, owner: str, boundary: Snapshot
     goes on with it, and a worktree that was made anew begins its own.
     """
     steps = run.workflow.workspace.setup
-    if not steps or workspace.mark() == READY:
+    ready = f"{READY} {short_hash(canonical_json([fingerprint(step) for step in steps]), 16)}"
+    mark = workspace.mark() or ""
+    if not steps or mark == ready:
         return None
-    prefix = workspace.mark() or _unused(run, owner)
+    prefix = _unused(run, owner) if not mark or mark.startswith(READY) else mark
     workspace.set_mark(prefix)
 
     async def keep(_now: Snapshot, _succeeded: bool) -> None:
@@ -40,7 +44,7 @@ async def furnish(run: Run, workspace: Workspace, owner: str, boundary: Snapshot
         workspace.set_mark("")  # whoever comes next tries all of it again
         return outcome.failure
     await workspace.restore(boundary)
-    workspace.set_mark(READY)
+    workspace.set_mark(ready)
     return None
 
 

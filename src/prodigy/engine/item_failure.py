@@ -53,7 +53,12 @@ async def fail(
             follows = ev.AgentSkipped(**key.event(), reason="on_item_failure is skip", branch=short)
         case Park():
             follows = _parked(key, letter, short, boundary.commit)
-    run.store.record(failed, follows)
+    left_out = run.store.dead_letters_of(key.fanout, key.item_id) if isinstance(decision, Skip) else []
+    removed = (
+        ev.DlqItemRemoved(fanout=key.fanout, ordinal=ordinal, item_id=key.item_id, reason="skipped")
+        for ordinal in left_out
+    )
+    run.store.record(failed, follows, *removed)
     if isinstance(decision, Park) and decision.stops:
         run.control.pause(STOPPED_BY_POLICY, f"the item {key.label} failed, and the error policy stops the run then")
     return decision if isinstance(decision, Again) else None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from prodigy.agents import agent
 from prodigy.agents.base import find_program
-from prodigy.engine.choices import NO_CHOICES, Choices, Listener, retired
+from prodigy.engine.choices import NO_CHOICES, Choices, Listener, require_ended, retired
 from prodigy.engine.control import Control
 from prodigy.engine.item_keys import AttemptKey, completion
 from prodigy.engine.merge_queue import MergeQueue, Recorded
@@ -88,7 +88,10 @@ async def opened_run(
         processes.discard_staging()
         worktrees = home() / "worktrees" / repo_key(Path(row.common_dir))
         options = choices.applied(Options.from_json(row.options))
+        if choices.ended_only:
+            require_ended(row)
         if choices.edited is not None:
+            find_agents(choices.edited.workflow)
             adopt(store, choices.edited, len(options.iterations()), retired(store, choices))
         version, text = store.workflow()
         workflow = Workflow.model_validate_json(text)
@@ -129,7 +132,7 @@ def _kept_slots(store: Store) -> set[str] | None:
     row = store.run()
     if row.status.startswith("completed"):
         return set()
-    if row.status == "failed":
+    if row.status == "failed" and not store.running_worktrees():
         # What setup built there (and git ignores) may be needed when the failed step is tried again.
         return {RUN_SLOT} if row.head else set()
     return None

@@ -43,6 +43,7 @@ class Options:
     args: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     items_from: str = BY_OUTCOME
+    items_since: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

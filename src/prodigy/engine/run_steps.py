@@ -169,7 +169,7 @@ class RunWorkspace:
         run = self._run
         boundary = self._boundary()
         goes_on = phase != "merge" and run.store.phase_was_started(path, phase)
-        if goes_on and run.merges.tip() == boundary.head:
+        if goes_on and (run.merges.tip() == boundary.head or run.store.step_outside_items_is_underway()):
             return
         await self._require_nothing_half_done(phase)
         leftovers = frozenset(run.store.setup_leftovers())

@@ -6,23 +6,24 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from prodigy.engine.choices import NO_CHOICES, Choices, Listener, reduce_paths
+from prodigy.engine.choices import NO_CHOICES, Choices, Listener
 from prodigy.engine.control import Control, Interrupted, Stopped
 from prodigy.engine.final_merge import Confirm
 from prodigy.engine.merge_queue import MergeRequest
-from prodigy.engine.opening import opened_run, settle_merge
+from prodigy.engine.opening import find_agents, opened_run, settle_merge
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import Past, StepFailed
 from prodigy.engine.runner import drive
 from prodigy.engine.summary import summarise
 from prodigy.engine.transfer import exported_to
-from prodigy.errors import EnvironmentProblem, ProdigyError, UsageError
+from prodigy.errors import EnvironmentProblem, ProdigyError
 from prodigy.executors.room import blaming_full_disk
 from prodigy.git.merge import UnrelatedHistories
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
+from prodigy.state.step_path import INPUT, is_in_an_item
 from prodigy.store import index
 from prodigy.store.rows import FINISHED
 from prodigy.store.store import Store
@@ -66,6 +67,10 @@ async def resume(run_id: str, caller: Caller, choices: Choices, *, include_dead:
 
     async def before(opened: Run) -> None:
         reprocessed = _reprocessed(opened, _any_row) if include_dead else []
+        if reprocessed and opened.store.step_outside_items_is_underway():
+            reprocessed = []
+            note = "dead letters are left alone, for a step outside the items is going on; resume once more for them"
+            opened.store.record(ev.Warned(message=note))
         if reprocessed and opened.store.run().status in FINISHED:
             await _sync_target(opened)
         opened.store.record(*_resumed(opened, caller, reprocessed))
@@ -81,17 +86,13 @@ async def retry(run_id: str, caller: Caller, choices: Choices, *, chosen: Chosen
     """
 
     async def before(opened: Run) -> None:
-        if opened.store.run().status not in FINISHED:
-            raise UsageError(
-                f"run {run_id} has not ended yet",
-                hint=f"`prodigy resume {run_id} --include-dlq` goes on with it and runs its dead letters too.",
-            )
+        find_agents(opened.workflow)
         reprocessed = _reprocessed(opened, chosen, every=every)
         await _sync_target(opened)
         again = _reduce_again(opened.store) if choices.reduce else []
         opened.store.record(*_resumed(opened, caller, reprocessed), *again)
 
-    return await _drive(run_id, caller, choices, before)
+    return await _drive(run_id, caller, replace(choices, ended_only=True), before)
 
 
 async def cancel(run_id: str, caller: Caller) -> Ended:
@@ -113,17 +114,19 @@ def _resumed(opened: Run, caller: Caller, reprocessed: list[ev.DlqItemsReprocess
     counts = opened.store.counts()
     total = sum(counts.values())
     left = counts[ItemState.PENDING] + counts[ItemState.RUNNING] + counts[ItemState.FAILED]
-    left += sum(len(event.ordinals) for event in reprocessed)
+    again = sum(len(event.ordinals) for event in reprocessed)
+    done, failed = total - left - again, counts[ItemState.DEAD] - again
+    choices = opened.options.to_json()
     events: list[ev.Event] = [
-        ev.JobResumed(command=caller.command, options=opened.options.to_json(), total=total, done=total - left),
+        ev.JobResumed(command=caller.command, options=choices, total=total, done=done, failed=failed),
         *reprocessed,
     ]
     if (file := exported_to(opened.store)) is not None:
         message = f"the run was exported to {file}: if it goes on there as well, steps run and are paid twice"
         events.append(ev.Warned(message=message))
-    failed = opened.store.run().failed_path
-    if failed is not None:
-        events += [ev.StepRetired(path=row.execution) for row in opened.store.finished_below(failed)]
+    failed_path = opened.store.run().failed_path
+    if failed_path is not None:
+        events += [ev.StepRetired(path=row.execution) for row in opened.store.finished_below(failed_path)]
     return events
 
 
@@ -151,7 +154,12 @@ def _any_row(_fanout: str, _row: ItemRow) -> bool:
 
 def _reduce_again(store: Store) -> list[ev.StepRetired]:
     """The events by which the results of reduce do not count any more, so that its steps run as their next try."""
-    return [ev.StepRetired(path=row.execution) for path in reduce_paths(store) for row in store.finished_below(path)]
+    return [
+        ev.StepRetired(path=row.execution)
+        for fanout in store.fanouts()
+        for row in store.finished_below(fanout["path"])  # also what an edited workflow does not have any more
+        if not is_in_an_item(row.path) and row.path != f"{fanout['path']}/{INPUT}"
+    ]
 
 
 async def _sync_target(opened: Run) -> None:

@@ -49,7 +49,9 @@ class Furnishing:
     def _forget_setup(self, tree: PrivateTree) -> None:
         """When nothing of what setup made is kept, the worktree was gone, or setup was not over, it runs again."""
         mark = tree.directory / MARK
-        if not (self.keep_ignored and tree.work_tree.is_dir() and files.read_small(mark) == READY.encode()):
+        if not (
+            self.keep_ignored and tree.work_tree.is_dir() and (files.read_small(mark) or b"").startswith(READY.encode())
+        ):
             mark.unlink(missing_ok=True)
 
 

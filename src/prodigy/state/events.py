@@ -76,12 +76,14 @@ class JobStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobResumed(Event):
-    """`options` are the run's choices from here on, as JSON. So many of its items (`total`) have ended (`done`)."""
+    """`options` are the run's choices from here on, as JSON. So many of its items (`total`) have ended (`done`), some
+    of those as dead (`failed`) and not to be retried now."""
 
     command: str
     options: str
     total: int
     done: int
+    failed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+INPUT = 0  # the number of a fan-out's input command among its steps
+
 _ATTEMPT = re.compile(r"(?P<fanout>.+)/i(?P<ordinal>\d+)/a(?P<attempt>\d+)")
 _OUTERMOST = re.compile(r"it\d+/\d+(?:/\d+)?(?=/|$)")
 _IN_AN_ITEM = re.compile(r"/i\d+/")

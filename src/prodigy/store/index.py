@@ -18,6 +18,9 @@ from prodigy.store.trouble import is_outside
 # For the locks of other processes. Seconds; we can do without the index, and the caller can't do without an answer.
 _PATIENCE_S = 2.0
 
+LATEST = "latest"
+_WHERE_RUNS_ARE = "`prodigy status` lists the runs; `latest` is the newest one."
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (
     id TEXT PRIMARY KEY, workflow TEXT NOT NULL, file TEXT, common_dir TEXT NOT NULL,
@@ -74,33 +77,41 @@ def _rows(common_dir: str | None, opening: Callable[[], sqlite3.Connection]) -> 
     return [IndexRow(**dict(row)) for row in found]
 
 
-def resolve(reference: str, common_dir: str | None) -> str:
-    """The run that `reference` means: an id, a unique prefix of one, `latest`, a workflow's file or name.
+def by_id(reference: str) -> str | None:
+    """The run, of whatever repository, that has this id or is the only one whose id begins so; None when none does.
 
-    A file or name means its latest run; `latest` the latest of this repository, if the call is made in one.
-    Raises UsageError when nothing or more than one run fits.
+    Raises UsageError when the reference is empty, or more than one id begins so.
     """
-    known = runs()
+    if not reference:
+        raise UsageError("an empty text names no run", hint=_WHERE_RUNS_ARE)
     ids = _directories()  # also those that can't be read now, so that it is their trouble that is told
     if reference in ids:
         return reference
-    here = [row for row in known if common_dir is None or row.common_dir == common_dir]
-    if reference == "latest":
-        if not here:
-            raise UsageError("there is no run yet", hint="Start one with `prodigy run WORKFLOW`.")
-        return here[0].id
     prefixed = [run_id for run_id in ids if run_id.startswith(reference)]
-    if len(prefixed) == 1:
-        return prefixed[0]
-    if prefixed:
+    if len(prefixed) > 1:
         raise UsageError(f"{reference} fits {len(prefixed)} runs", hint="They are " + ", ".join(prefixed[:8]))
+    return prefixed[0] if prefixed else None
+
+
+def by_name(reference: str, common_dir: str | None) -> str:
+    """The latest run of this repository (of any, when None) that `reference` means: `latest`, a workflow's file or
+    name. Raises UsageError when there is none.
+    """
+    known = runs()
     file = str(Path(reference).absolute())
-    named = [row.id for row in here or known if reference == row.workflow or file == row.file]
+    named = known if reference == LATEST else [row for row in known if reference == row.workflow or file == row.file]
+    here = [row for row in named if common_dir is None or row.common_dir == common_dir]
+    if here:
+        return here[0].id
+    if reference == LATEST:
+        where = "" if common_dir is None else " of this repository"
+        raise UsageError(f"there is no run{where} yet", hint="Start one with `prodigy run WORKFLOW`.")
     if named:
-        return named[0]
-    raise UsageError(
-        f"no run is called {reference}", hint="`prodigy status` lists the runs; `latest` is the newest one."
-    )
+        raise UsageError(
+            f"no run of this repository is called {reference}",
+            hint=f"One of {named[0].common_dir} is: name it by its id, {named[0].id}.",
+        )
+    raise UsageError(f"no run is called {reference}", hint=_WHERE_RUNS_ARE)
 
 
 def _directories() -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prodigy.errors import CorruptState
 from prodigy.state.items import ItemRow, ItemState
-from prodigy.state.step_path import outermost, split_try
+from prodigy.state.step_path import is_in_an_item, outermost, split_try
 from prodigy.store import letters
 from prodigy.store.rows import AttemptRow, FinalIntent, Intent, RunRow, StepRow
 from prodigy.store.trouble import trouble
@@ -199,6 +199,11 @@ class Questions:
         last = self.last_outside_items()
         step = outermost(last.path) if last else None
         return (last.head or "", last.snapshot) if last and step and not self.is_done(step) else None
+
+    def step_outside_items_is_underway(self) -> bool:
+        """Whether a step outside the items has begun and is not decided yet: the run's worktree holds its work."""
+        running = any(not is_in_an_item(step.path) for step in self.started_steps())
+        return running or self.unsettled_boundary() is not None
 
     def spent(self) -> tuple[float | None, int]:
         """(dollars, tokens) of all agents so far; None dollars when agents ran and none could tell."""
