@@ -76,6 +76,10 @@ steps:
            echo reduce >> "$TALLY"
            test -e items.txt
            echo "${map.successful} of ${map.total}, ${map.failed} failed" > report.txt
+           git add report.txt
+           git commit -q -m report
+           echo loose > loose.txt
+         validate: test -e loose.txt
   - id: second
     mapreduce:
       map:
