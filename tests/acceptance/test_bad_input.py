@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -212,3 +213,100 @@ def test_a_run_whose_repository_is_gone(project: Project) -> None:
     done = project.prodigy("resume", project.run_id(), where=moved)
     assert done.code == 5
     assert str(Path(project.repo)) in done.err
+
+
+# Which run is meant ----------------------------------------------------------------------------------------
+
+FAILING = "name: failing\nmap:\n  input: echo x\n  agent_template:\n    - shell: exit 3\n"
+ACTING = (
+    ("resume",), ("cancel", "latest"), ("detach",), ("dlq", "retry", "latest"), ("dlq", "clear", "latest", "--yes"),
+    ("dlq", "purge", "--older-than-days", "0", "--yes"), ("worktree", "merge"), ("worktree", "clean", "latest"),
+    ("export", "latest", "run.tgz"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def elsewhere(project: Project) -> Path:
+    """A place in no repository. The project has one run, with a dead letter."""
+    assert project.prodigy("run", project.workflow(FAILING), "--no-merge").code == 3
+    place = project.folder / "plain"
+    place.mkdir()
+    return place
+
+
+def test_outside_of_any_repository_only_an_id_is_acted_on(project: Project, elsewhere: Path) -> None:
+    run_id = project.run_id()
+    for call in ACTING:
+        done = project.prodigy(*call, where=elsewhere)
+        assert (done.code, "you stand in none" in done.err) == (2, True), (call, done)
+        assert "give the run's id" in done.err
+    named = project.prodigy("dlq", "retry", "failing", where=elsewhere)
+    assert (named.code, "you stand in none" in named.err) == (2, True)
+    assert project.prodigy("status", "latest", "--json", where=elsewhere).json["run_id"] == run_id
+    assert len(project.prodigy("dlq", "list", "--json", where=elsewhere).json) == 1
+    assert project.prodigy("dlq", "clear", run_id[:12], "--yes", where=elsewhere).code == 0
+    assert project.prodigy("dlq", "list", run_id, "--json", where=elsewhere).json == []
+
+
+def test_a_name_means_no_run_of_another_repository(project: Project, elsewhere: Path) -> None:
+    git(elsewhere, "init", "-q")
+    for call in (*ACTING, ("status", "latest"), ("dlq", "list"), ("logs",)):
+        done = project.prodigy(*call, where=elsewhere)
+        assert (done.code, "no run of this repository yet" in done.err) == (2, True), (call, done)
+    for name in ("failing", str(project.folder / "flow.yml")):
+        for call in (("status", name), ("dlq", "clear", name, "--yes")):
+            done = project.prodigy(*call, where=elsewhere)
+            assert done.code == 2, done
+            assert "no run of this repository is called" in done.err
+            assert project.run_id() in done.err
+    assert project.prodigy("status", project.run_id(), where=elsewhere).code == 0
+
+
+def test_in_a_repository_that_can_not_be_used_that_is_told(project: Project, elsewhere: Path) -> None:
+    bare = project.folder / "bare.git"
+    git(project.repo, "clone", "-q", "--bare", ".", str(bare))
+    for call in (*ACTING, ("status",), ("status", "latest")):
+        done = project.prodigy(*call, where=bare)
+        assert (done.code, "bare" in done.err) == (5, True), (call, done)
+    assert project.prodigy("status", project.run_id(), where=bare).code == 0, "an id says all"
+    assert len(project.prodigy("dlq", "list", project.run_id(), "--json").json) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to give a directory away")
+def test_in_a_repository_of_another_user_that_is_told(project: Project, elsewhere: Path) -> None:
+    assert elsewhere.is_dir()
+    stranger = project.folder / "stranger"
+    git(project.folder, "init", "-q", str(stranger))
+    for path in (stranger, stranger / ".git"):
+        os.chown(path, 4242, 4242)
+    for call in (("resume",), ("dlq", "clear", "latest", "--yes"), ("status", "latest"), ("status",)):
+        done = project.prodigy(*call, where=stranger)
+        assert (done.code, "belongs to another user" in done.err) == (5, True), (call, done)
+
+
+def test_an_empty_text_names_no_run(project: Project, elsewhere: Path) -> None:
+    assert elsewhere.is_dir()
+    for call in (
+        ("status", ""), ("resume", ""), ("cancel", ""), ("dlq", "list", ""), ("dlq", "retry", ""),
+        ("dlq", "clear", "", "--yes"), ("dlq", "purge", "", "--older-than-days", "0", "--yes"), ("attach", ""),
+        ("dlq", "list", "--job-id", ""), ("worktree", "merge", ""), ("worktree", "clean", ""),
+        ("worktree", "clean-orphaned", ""), ("export", "", "run.tgz"), ("logs", ""), ("events", "ls", ""),
+    ):  # fmt: skip
+        done = project.prodigy(*call)
+        assert (done.code, "an empty text names no run" in done.err) == (2, True), (call, done)
+    assert len(project.prodigy("dlq", "list", "--json").json) == 1
+
+
+def test_two_numbers_for_one_limit_are_refused(project: Project, elsewhere: Path) -> None:
+    assert elsewhere.is_dir()
+    done = project.prodigy("dlq", "retry", "latest", "--parallel", "2", "--max-parallel", "3")
+    assert (done.code, "name two numbers" in done.err) == (2, True)
+    assert project.prodigy("dlq", "retry", "latest", "--parallel", "2", "--max-parallel", "2").code == 3
+
+
+def test_the_error_of_a_failed_run_is_shown_in_lines(project: Project) -> None:
+    text = "steps:\n  - shell: echo one >&2; echo two >&2; exit 4\n"
+    assert project.prodigy("run", project.workflow(text)).code == 1
+    out = project.prodigy("status", "latest").out
+    assert "  error: " in out
+    assert "\\n" not in out

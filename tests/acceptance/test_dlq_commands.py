@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import shlex
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,15 @@ def new_run(folder: Path, items: list[dict[str, Any]]) -> Project:
     (project.folder / "items.json").write_text(json.dumps(items))
     done = project.prodigy("run", project.workflow(KINDS), "--yes")
     assert done.code == 3, done.err
+    return project
+
+
+def all_failing(folder: Path, items: list[dict[str, Any]]) -> Project:
+    """A run whose items all failed, whatever they are."""
+    project = make_project(folder)
+    (project.folder / "items.json").write_text(json.dumps(items))
+    flow = 'map:\n  input: cat "$SHARED/items.json"\n  agent_template: [{shell: exit 3}]\n'
+    assert project.prodigy("run", project.workflow(flow), "--no-merge").code == 3
     return project
 
 
@@ -252,6 +262,48 @@ def test_list_shows_the_letters_that_are_asked_for(failed: Project, options: tup
     assert set(letters(failed, *options)) == items
 
 
+@pytest.mark.parametrize(
+    ("options", "retry"),
+    [
+        (("--kind", "timeout"), """--filter "error_type == 'timeout'\""""),
+        (("--kind", "invalid_item"), """--all --filter "error_type == 'invalid_item'\""""),
+        (("--filter", "priority > 5"), "--filter 'priority > 5'"),
+        (
+            ("--filter", "priority > 4", "--kind", "timeout", "--kind", "command_failed"),
+            """--filter "(priority > 4) && (error_type == 'timeout' || error_type == 'command_failed')\"""",
+        ),
+    ],
+)
+def test_the_printed_retry_means_the_letters_that_are_listed(
+    failed: Project, options: tuple[str, ...], retry: str
+) -> None:
+    last = failed.prodigy("dlq", "list", *options).out.splitlines()[-1]
+    assert last.endswith(f"Retry them with: prodigy dlq retry {failed.run_id()} {retry}")
+    assert letters(failed, "--filter", shlex.split(retry)[-1]) == letters(failed, *options)
+
+
+def test_what_is_printed_for_a_run_that_has_not_ended_can_be_run(two: Project) -> None:
+    run_id = two.run_id()
+    retried = two.prodigy("dlq", "retry", "latest", "--item", "net-1", env={"PRODIGY_FAULT": "after:agent_started"})
+    assert retried.code == -signal.SIGKILL
+    resume = f"prodigy resume {run_id} --include-dlq"
+    assert f"Retry them with: {resume}\n" in two.prodigy("dlq", "list").out
+    for command in (("inspect", "net-2"), ("analyze",)):
+        shown = two.prodigy("dlq", *command).out
+        assert (f"    {resume}\n" in shown or command[0] == "analyze", "dlq retry" in shown) == (True, False)
+    (group,) = two.prodigy("dlq", "analyze", "--json").json["pattern_groups"]
+    assert group["command"] == resume
+    with RunLock(two.home / "runs" / run_id):
+        for command in (("list",), ("inspect", "net-2"), ("analyze",)):
+            shown = two.prodigy("dlq", *command).out
+            assert "prodigy resume" not in shown.replace("Go on with: prodigy resume", "")
+            assert "dlq retry" not in shown
+        (group,) = two.prodigy("dlq", "analyze", "--json").json["pattern_groups"]
+        assert group["command"] is None
+    assert two.prodigy(*resume.split()[1:]).code == 3
+    assert {letter["attempts"] for letter in letters(two).values()} == {2}
+
+
 def test_list_is_shortened_for_people_and_says_so(failed: Project) -> None:
     lines = failed.prodigy("dlq", "list", "--limit", "2", "--job-id", failed.run_id()).out.splitlines()
     assert "2 of 6" in lines[-1]
@@ -363,9 +415,21 @@ def test_analyze_groups_the_same_failure_and_says_what_to_do(failed: Project) ->
     assert sum(analysis["temporal_distribution"].values()) == 7
     advice = {one["kind"]: one for one in analysis["recommendations"]}
     assert "timeout:" in advice["timeout"]["text"]
-    assert advice["invalid_item"]["command"] == f"prodigy dlq retry {failed.run_id()} --all"
+    of_the_kind = "--filter \"letter.error_type == 'invalid_item'\""
+    assert advice["invalid_item"]["command"] == f"prodigy dlq retry {failed.run_id()} --all {of_the_kind}"
     looked = failed.prodigy(*advice["command_failed"]["command"].split()[1:])
     assert looked.code == 0, looked.err
+    for group in analysis["pattern_groups"]:
+        expression = shlex.split(group["command"])[-1]
+        meant = letters(failed, "--filter", expression)
+        assert len(meant) == group["count"]
+        assert set(group["sample_items"]) <= set(meant)
+
+
+def test_an_analysis_can_be_sent_to_stdout(failed: Project) -> None:
+    done = failed.prodigy("dlq", "analyze", "--export", "-", where=failed.folder / "repo")
+    assert (done.code, done.json) == (0, failed.prodigy("dlq", "analyze", "--json").json), done.err
+    assert not (failed.repo / "-").exists()
 
 
 def test_analyze_draws_the_hours_and_names_the_commands(failed: Project) -> None:
@@ -431,6 +495,77 @@ def test_an_export_that_can_not_be_written_leaves_what_was_there(failed: Project
     assert git(failed.repo, "status", "--porcelain") == ""
 
 
+def test_what_a_terminal_is_sent_moves_nothing_on_it(two: Project) -> None:
+    evil = "\x1b[2J\x9b31m"
+    (two.folder / "items.json").write_text(json.dumps([{"id": "net-1", "do": "fail", "text": evil}]))
+    assert two.prodigy("run", two.folder / "flow.yml", "--no-merge").code == 3
+    assert "\x9b" in two.prodigy("dlq", "export", "-", "--format", "csv").out, "a pipe gets it as it is"
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen(
+        [sys.executable, "-m", "prodigy.cli.main", "dlq", "export", "-", "--format", "csv"], cwd=two.repo,
+        env=two.environment(), stdin=subprocess.DEVNULL, stdout=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while b"run_id" not in shown or shown.count(b"\n") < 2:
+        shown += os.read(ours, 65536)
+    assert done.wait(timeout=60) == 0
+    os.close(ours)
+    assert "\\x9b31m" in shown.decode()
+    assert [c for c in shown.decode() if not c.isprintable() and c not in "\r\n"] == []
+
+
+# retry -----------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_names_items_as_inspect_does(tmp_path: Path) -> None:
+    items = [{"name": "the north", "do": "fail"}, {"name": "the south", "do": "fail"}]
+    project = all_failing(tmp_path, items)
+    wrong = project.prodigy("dlq", "retry", "latest", "--item", "the nort")
+    assert (wrong.code, "Did you mean the north" in wrong.err) == (2, True), wrong
+    assert project.prodigy("dlq", "retry", "latest", "--item", "the north").code == 3
+    found = {letter["label"]: letter["attempts"] for letter in letters(project).values()}
+    assert found == {"the north": 2, "the south": 1}
+
+
+def test_an_item_whose_id_looks_like_an_option_can_be_named(tmp_path: Path) -> None:
+    project = all_failing(tmp_path, [{"id": "-x"}])
+    (advice,) = project.prodigy("dlq", "analyze", "--json").json["recommendations"]
+    looked = project.prodigy(*shlex.split(advice["command"])[1:])
+    assert looked.code == 0, looked.err
+    for command in ("prodigy logs", "prodigy dlq retry"):
+        (line,) = [line for line in looked.out.splitlines() if line.strip().startswith(command)]
+        done = project.prodigy(*shlex.split(line)[1:])
+        assert done.code in (0, 3), done.err
+
+
+def test_a_retry_that_leaves_everything_out_says_why(two: Project) -> None:
+    tired = two.prodigy("dlq", "retry", "latest", "--max-retries", "1")
+    assert tired.code == 3
+    assert "left out by --max-retries 1, with as many tries or more: 2" in tired.err
+    assert "that is all of them; nothing is retried" in tired.err
+    resumed = two.prodigy("resume", "--include-dlq", "--max-retries", "1")
+    assert "left out by --max-retries 1, with as many tries or more: 2" in resumed.err
+    assert "1 of 3 items were done, 2 failed" in resumed.err
+    misspelt = two.prodigy("dlq", "retry", "latest", "--filter", "prioritty > 3")
+    assert "has a field prioritty" in misspelt.err
+    assert "no dead letter of run" in misspelt.err
+    assert {letter["attempts"] for letter in letters(two).values()} == {1}
+    assert two.prodigy("dlq", "clear", "latest", "--yes").code == 0
+    for call in (("dlq", "retry", "latest"), ("resume", "--include-dlq")):
+        assert f"no dead letters in run {two.run_id()}" in two.prodigy(*call).err
+
+
+def test_only_what_is_meant_is_counted_as_not_eligible(tmp_path: Path) -> None:
+    project = new_run(tmp_path, [ITEMS[3], ITEMS[6]])
+    other = project.prodigy("dlq", "retry", "latest", "--filter", "item_id == 'net-1'")
+    assert (other.code, "not eligible" in other.err) == (3, False), other.err
+    done = project.prodigy("dlq", "retry", "latest", "--filter", "item_id == 'port'")
+    assert "not eligible, left alone: 1; --all runs them too" in done.err
+    assert "that is all of them; nothing is retried" in done.err
+    assert {item: letter["attempts"] for item, letter in letters(project).items()} == {"net-1": 2, "port": 1}
+
+
 # purge and clear -------------------------------------------------------------------------------------------
 
 
@@ -478,7 +613,7 @@ def test_clear_removes_letters_branches_and_refs_and_the_items_stay_failed(two: 
     assert [record["event"]["reason"] for record in removed] == ["purged", "purged"]
     assert "its dead letter was purged" in two.prodigy("dlq", "inspect", "net-1").err
     again = two.prodigy("dlq", "clear", "latest", "--yes")
-    assert (again.code, "no dead letters" in again.out) == (0, True)
+    assert (again.code, again.out) == (0, f"removed no dead letters of run {two.run_id()}\n")
     two.assert_nothing_left()
 
 
@@ -493,6 +628,10 @@ def test_purge_takes_only_what_is_old_enough(two: Project) -> None:
 
 def test_purge_of_all_runs_goes_through_each(two: Project) -> None:
     first = two.run_id()
+    assert two.prodigy("run", two.folder / "flow.yml", "--no-merge").code == 3
+    assert two.prodigy("dlq", "clear", "latest", "--yes").code == 0
+    asked = two.prodigy("dlq", "purge", "--older-than-days", "0", "--all-runs")
+    assert f"2 dead letters of run {first} would go" in asked.err, "a run without letters is not counted"
     assert two.prodigy("run", two.folder / "flow.yml", "--no-merge").code == 3
     with RunLock(two.home / "runs" / first):
         locked = two.prodigy("dlq", "purge", "--older-than-days", "0", "--all-runs", "--yes")
@@ -573,7 +712,7 @@ def test_a_clear_that_is_killed_before_it_is_recorded_changes_nothing(two: Proje
     assert (len(letters(two)), own_refs(two)) == (2, before)
 
 
-def test_letters_of_a_repository_that_is_gone_can_still_be_seen_and_cleared(two: Project) -> None:
+def test_letters_of_a_repository_that_is_gone_can_still_be_seen_and_stay(two: Project) -> None:
     run_id = two.run_id()
     shutil.rmtree(two.repo)
     where = two.folder
@@ -582,5 +721,7 @@ def test_letters_of_a_repository_that_is_gone_can_still_be_seen_and_cleared(two:
         return two.prodigy("dlq", *args, where=where)
 
     assert "is gone" in prodigy("inspect", "net-1", run_id).out
-    assert prodigy("clear", run_id, "--yes").code == 0
-    assert prodigy("list", run_id, "--json").json == []
+    for call in (("clear", run_id, "--yes"), ("purge", run_id, "--older-than-days", "0", "--yes")):
+        done = prodigy(*call)
+        assert (done.code, str(two.repo / ".git") in done.err, "branches" in done.err) == (5, True, True), done
+    assert len(prodigy("list", run_id, "--json").json) == 2

@@ -123,7 +123,7 @@ def _shown_calls() -> Sequence[object]:
 
 @pytest.mark.parametrize("words", _shown_calls())
 def test_every_command_and_option_shown_exists(words: list[str]) -> None:
-    command: click.Command = command_group(reference.COMMANDS, {})
+    command: click.Command = command_group(reference.COMMANDS, reference.ALIASES)
     words = [word for word in words if word not in ("...", "COMMAND")]
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(click.Context(command), words[0])

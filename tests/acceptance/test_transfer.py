@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -318,6 +320,64 @@ def test_a_file_is_replaced_only_when_told(stopped: tuple[Project, Project]) -> 
     assert [path.name for path in project.folder.iterdir() if path.name.endswith(".part")] == []
 
 
+def test_only_a_plain_file_is_ever_replaced(stopped: tuple[Project, Project]) -> None:
+    project, _ = stopped
+    pipe, directory = project.folder / "pipe", project.folder / "directory"
+    os.mkfifo(pipe)
+    directory.mkdir()
+    for target in (pipe, directory):
+        for options in ((), ("--overwrite",)):
+            refused = project.prodigy("export", project.run_id(), target, *options)
+            assert (refused.code, "no file that could be replaced" in refused.err) == (USAGE, True), refused.err
+            assert "--overwrite" not in refused.err
+    assert pipe.is_fifo()
+    with store_of(project) as store:
+        assert exported_to(store) is None
+
+
+def test_a_link_stays_and_what_it_points_at_is_written(stopped: tuple[Project, Project]) -> None:
+    project, other = stopped
+    link, file = project.folder / "link.tgz", project.folder / "elsewhere" / "run.tgz"
+    file.parent.mkdir()
+    file.write_text("something else")
+    link.symlink_to(file)
+    refused = project.prodigy("export", project.run_id(), link)
+    assert (refused.code, file.read_text()) == (USAGE, "something else")
+    assert project.prodigy("export", project.run_id(), link, "--overwrite").code == 0
+    assert link.is_symlink()
+    assert [path.name for path in file.parent.iterdir()] == ["run.tgz"]
+    assert other.prodigy("import", file).code == 0
+
+
+@pytest.mark.parametrize("name", ["x" * 252, "ü" * 126])
+def test_the_name_of_the_file_may_be_as_long_as_the_system_allows(name: str, stopped: tuple[Project, Project]) -> None:
+    project, _ = stopped
+    done = project.prodigy("export", project.run_id(), project.folder / name)
+    assert done.code == 0, done.err
+    assert (project.folder / name).is_file()
+
+
+def test_what_a_cancel_has_ended_can_be_exported(project: Project) -> None:
+    running = project.start("run", project.workflow(WORKFLOW))
+    wait_until(lambda: project.tally()["flight 2"] == 1, "the item in flight")
+    running.kill()
+    running.communicate()
+    cancelled = project.prodigy("cancel", project.run_id())
+    assert cancelled.code == 0, cancelled.err
+    assert "cancelled" in cancelled.out
+    exported = project.prodigy("export", project.run_id(), project.folder / "run.tgz")
+    assert exported.code == 0, exported.err
+
+
+def test_what_a_cancel_has_ended_in_another_process_can_be_exported(project: Project) -> None:
+    running = project.start("run", project.workflow(WORKFLOW))
+    wait_until(lambda: project.tally()["flight 2"] == 1, "the item in flight")
+    cancelled = project.prodigy("cancel", project.run_id())
+    exported = project.prodigy("export", project.run_id(), project.folder / "run.tgz")
+    running.communicate()
+    assert (cancelled.code, exported.code) == (0, 0), cancelled.err + exported.err
+
+
 def test_a_repository_without_the_base_is_refused_with_the_commit(
     stopped: tuple[Project, Project], tmp_path: Path
 ) -> None:
@@ -394,7 +454,10 @@ def test_a_run_travels_through_a_pipe(stopped: tuple[Project, Project]) -> None:
         [*command, "import", "-", "--json", "-p", other.repo],
         cwd=other.folder, env=other.environment(), input=export.stdout, capture_output=True, check=True,
     )  # fmt: skip
+    assert "was written to stdout" in export.stderr.decode()
+    assert "prodigy import -" not in export.stderr.decode()
     answer = Done(0, done.stdout.decode(), "").json
+    assert answer["status"] == other.prodigy("status", project.run_id(), "--json").json["status"] == "interrupted"
     assert answer["run_id"] == project.run_id()
     assert answer["next"] == f"prodigy resume {project.run_id()}"
     assert answer["repo"] == str(other.repo)
@@ -420,6 +483,27 @@ def test_a_branch_that_the_result_is_meant_for_and_that_is_missing_is_told(stopp
     imported = other.prodigy("import", file)
     assert imported.code == 0, imported.err
     assert "the branch main" in imported.err
+
+
+def test_the_printed_import_can_be_pasted_into_a_shell(stopped: tuple[Project, Project]) -> None:
+    project, _ = stopped
+    done = project.prodigy("export", project.run_id(), "-- it's & there.tgz", "--overwrite", where=project.folder)
+    assert done.code == 2, "a name that begins with a dash needs --"
+    done = project.prodigy("export", project.run_id(), "--", "-it's & there.tgz", where=project.folder)
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.err.splitlines() if "prodigy import" in line]
+    words = shlex.split(line.partition("prodigy import ")[2])
+    assert words == ["./-it's & there.tgz"]
+
+
+def test_a_run_that_has_worktrees_from_another_home_is_told(stopped: tuple[Project, Project]) -> None:
+    project, _ = stopped
+    file = project.folder / "run.tgz"
+    assert project.prodigy("export", project.run_id(), file).code == 0
+    moved = project.prodigy("import", file, env={"PRODIGY_HOME": str(project.folder / "second home")})
+    assert moved.code == 0, moved.err
+    assert "has a worktree in this repository already" in moved.err
+    assert "steps run twice" in moved.err
 
 
 def test_input_files_are_read_where_the_run_goes_on(tmp_path: Path) -> None:

@@ -183,12 +183,12 @@ map:
     moments = random.Random(seed)
     for number in range(20):
         running = project.start(*(("resume", "latest") if number else ("run", workflow, "--yes")))
+        if number == 0:
+            wait_until(lambda: (project.home / "runs").is_dir() and any((project.home / "runs").iterdir()), "a run")
         with contextlib.suppress(subprocess.TimeoutExpired):
             running.wait(moments.uniform(0.6, 1.4))
         running.kill()
         running.communicate()
-        if number == 0:
-            wait_until(lambda: (project.home / "runs").is_dir() and any((project.home / "runs").iterdir()), "a run")
     done = project.prodigy("resume", "latest")
     assert done.code == 0, f"seed {seed}: {done.out}{done.err}"
     project.assert_nothing_left()

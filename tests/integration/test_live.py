@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import pty
@@ -22,7 +23,7 @@ from rich.text import Text
 
 from prodigy.cli import live as live_module
 from prodigy.cli.frame import Canvas, amount, duration, frame, money, visible_steps
-from prodigy.cli.live import LiveView, Tails, fits
+from prodigy.cli.live import LiveView, Tails, announcement, fits
 from prodigy.cli.view import RunView, StepNow
 from prodigy.state import events as ev
 from support import wait_until
@@ -125,6 +126,31 @@ def test_a_later_attempt_and_a_waiting_retry_are_told() -> None:
     view.apply(started(1, "one", attempt=3), 100.0)
     view.apply(ev.StepRetrying(path=f"{FANOUT}/i0001/a3/1/t1", delay_s=4.0, reason="rate limited"), 101.0)
     assert drawn(view, Canvas(80, 24), now=102.4)[-1] == "  one (attempt 3)      2s  retry in 3 s: rate limited"
+
+
+def test_how_many_items_wait_for_a_retry_is_a_line_below_the_bar() -> None:
+    view = busy_view(30)
+    for ordinal, delay_s in ((900, 62.0), (901, 300.0)):
+        view.apply(failed(ordinal, f"item {ordinal}", "no"), 120.0)
+        view.apply(
+            ev.AgentRetrying(
+                fanout=FANOUT, ordinal=ordinal, attempt=1, item_id=str(ordinal), label=str(ordinal), delay_s=delay_s
+            ),
+            120.0,
+        )
+    lines = drawn(view, Canvas(80, 24), now=142.0)
+    assert "3/1000  1 failed" in lines[1]
+    assert lines[2] == "  2 wait for their next attempt, the next in 40 s"
+    assert lines[3].startswith("  item 4 ")
+    assert len(lines) <= Canvas(80, 24).rows
+    assert max(map(len, lines)) < 80
+    assert drawn(view, Canvas(80, 24), now=200.0)[2] == "  1 waits for its next attempt, in 3m40s"
+
+
+def test_a_resume_tells_failed_items_from_those_that_are_done() -> None:
+    event = ev.JobResumed(command="resume", options="{}", total=16, done=16, failed=6)
+    assert announcement(event) == ("10 of 16 items were done, 6 failed", "")
+    assert announcement(dataclasses.replace(event, done=10, failed=0)) == ("10 of 16 items were done", "")
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50), (40, 12), (40, 24), (20, 6), (8, 3), (1, 1)])

@@ -71,8 +71,15 @@ def planned(total: int, fanout: str = FANOUT) -> ev.ItemsPlanned:
     return ev.ItemsPlanned(fanout=fanout, total=total, duplicates=0)
 
 
-def resumed(total: int, done: int) -> ev.JobResumed:
-    return ev.JobResumed(command="resume", options="{}", total=total, done=done)
+def retrying(ordinal: int, attempt: int = 1, delay_s: float = 30.0) -> ev.AgentRetrying:
+    return ev.AgentRetrying(
+        fanout=FANOUT, ordinal=ordinal, attempt=attempt, item_id=f"n{ordinal}", label=f"item n{ordinal}",
+        delay_s=delay_s,
+    )  # fmt: skip
+
+
+def resumed(total: int, done: int, failed: int = 0) -> ev.JobResumed:
+    return ev.JobResumed(command="resume", options="{}", total=total, done=done, failed=failed)
 
 
 def view_after(*events: ev.Event) -> RunView:
@@ -108,6 +115,32 @@ def test_an_item_that_failed_and_runs_again_is_counted_once() -> None:
     assert counts(view) == (2, 1, 0)
 
 
+def test_an_item_that_waits_for_its_retry_is_neither_done_nor_failed() -> None:
+    view = view_after(planned(4), started(1), failed(1), retrying(1, delay_s=30.0), started(2), failed(2), buried(2))
+    assert counts(view) == (4, 1, 1)
+    assert view.waiting(9.0) == (1, 24.0)
+    for event in (started(1, 2), completed(1, 2)):
+        view.apply(event, 40.0)
+    assert (counts(view), view.waiting(40.0)) == ((4, 2, 1), (0, 0.0))
+
+
+def test_how_many_wait_and_when_the_next_begins_is_known_also_after_a_resume() -> None:
+    view = view_after(planned(3), failed(1), retrying(1, delay_s=60.0), failed(2), retrying(2, delay_s=20.0))
+    assert view.waiting(10.0) == (2, 14.0)
+    assert view.waiting(30.0) == (1, 32.0), "one whose time has come is in line"
+    view.apply(ev.JobPaused(status="interrupted", stop_reason=None), 30.0)
+    assert view.waiting(30.0) == (0, 0.0), "nobody drives it"
+    view.apply(resumed(3, 0), 40.0)
+    assert (counts(view), view.waiting(40.0)) == ((3, 0, 0), (1, 22.0))
+    view.apply(started(1, 2), 41.0)
+    assert counts(view) == (3, 0, 0), "it was not counted as done"
+
+
+def test_an_item_that_is_given_up_while_it_waits_is_a_failure() -> None:
+    view = view_after(planned(2), failed(1), retrying(1), resumed(2, 0), buried(1))
+    assert (counts(view), view.waiting(5.0)) == ((2, 1, 1), (0, 0.0))
+
+
 def test_an_item_whose_second_try_is_interrupted_is_taken_back_once() -> None:
     view = view_after(planned(3), failed(2), buried(2), failed(1), started(1, 2), interrupted(1, 2), started(1, 3))
     assert counts(view) == (3, 1, 1)
@@ -125,7 +158,8 @@ def test_the_next_fanout_is_counted_anew() -> None:
 
 
 def test_a_resume_tells_what_was_done_before() -> None:
-    assert counts(view_after(resumed(10, 4))) == (10, 4, 0)
+    assert counts(view_after(resumed(10, 4, 3))) == (10, 4, 3)
+    assert counts(view_after(planned(4), failed(1), resumed(4, 2, 2), started(3), failed(3))) == (4, 3, 3)
     assert view_after(resumed(0, 0)).batch is None
 
 
@@ -288,8 +322,9 @@ plausible = st.one_of(
     st.builds(failed, ordinals, attempts),
     st.builds(buried, ordinals, attempts),
     st.builds(interrupted, ordinals, attempts),
+    st.builds(retrying, ordinals, attempts, st.floats(0, 60)),
     st.builds(planned, st.integers(0, 4), st.sampled_from([FANOUT, "it1/2"])),
-    st.builds(resumed, st.integers(0, 4), st.integers(0, 4)),
+    st.builds(resumed, st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)),
     st.builds(step_started, paths),
     st.builds(step_finished, paths, st.none() | st.just("exit"), money, st.none() | st.integers(0, 9)),
     st.builds(ev.StepAdopted, path=paths),

@@ -18,7 +18,6 @@ from prodigy.cli.display import describers
 from prodigy.cli.live import LiveView, fits
 from prodigy.cli.progress import Progress
 from prodigy.cli.view import RunView
-from prodigy.cli.words import printable
 from prodigy.engine.summary import exit_code, summarise
 from prodigy.state import events as ev
 from prodigy.store.lock import is_held
@@ -54,7 +53,7 @@ def attach_command(run_reference: str) -> None:
         summary = summarise(store)
     common.show_summary(summary)
     if summary["error"]:
-        click.echo(f"  error: {printable(str(summary['error']))}")
+        common.show_error(summary)
     sys.exit(exit_code(summary))
 
 
@@ -76,7 +75,8 @@ def watch(store: Store) -> None:
         return
     with Progress(view.run_id, sys.stderr) as progress:
         if view.batch:
-            progress.event(ev.JobResumed(command="attach", options="", total=view.batch.total, done=view.batch.done))
+            total, done, failed = view.batch.total, view.batch.done, view.batch.failed
+            progress.event(ev.JobResumed(command="attach", options="", total=total, done=done, failed=failed))
         _follow(store, progress, seen)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -19,6 +19,8 @@ from prodigy.store.rows import FINISHED
 if TYPE_CHECKING:  # they import the engine, which most commands do not need
     from prodigy.engine.choices import Choices
     from prodigy.engine.versions import Edited
+
+NO_REPOSITORY = "not a git repository"  # what `git.context` says where there is none
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -98,15 +100,39 @@ def flags(choices: Choices) -> list[str]:
 
 
 def resolve(reference: str) -> str:
-    """The run id that a reference on the command line means."""
-    return index.resolve(reference, here())
+    """The run that a reference on the command line means, for a command that only looks.
+
+    An id, or the beginning of one, names a run of any repository; a name, a file or `latest` one of the repository the
+    user stands in, and outside of any repository one of all runs. Raises UsageError when nothing or more than one fits,
+    EnvironmentProblem when git refuses the repository.
+    """
+    return index.by_id(reference) or index.by_name(reference, here())
+
+
+def resolve_to_act(reference: str) -> str:
+    """As `resolve`, for a command that drives a run or takes something away: outside of any repository only an id says
+    surely enough which run is meant."""
+    run_id = index.by_id(reference)
+    if run_id is not None:
+        return run_id
+    common_dir = here()
+    if common_dir is None:
+        raise UsageError(
+            f"{printable(reference)} could be a run of any repository, and you stand in none",
+            hint="Go to the repository, or give the run's id; `prodigy status` lists the runs.",
+        )
+    return index.by_name(reference, common_dir)
 
 
 def here() -> str | None:
-    """The repository the user stands in, None outside of any."""
+    """The repository the user stands in, None outside of any. Raises EnvironmentProblem when git refuses it."""
     try:
         return str(common_dir_around(Path.cwd()))
-    except EnvironmentProblem:
+    except FileNotFoundError as error:
+        raise EnvironmentProblem("the directory you stand in is gone", hint="cd to another one") from error
+    except EnvironmentProblem as problem:
+        if problem.what != NO_REPOSITORY:
+            raise
         return None
 
 
@@ -129,27 +155,38 @@ def confirm_merge(target: str, diffstat: str) -> bool:
         signal.signal(signal.SIGINT, handler)
 
 
-def show_summary(summary: dict[str, object]) -> None:
-    """The summary for people, on stdout."""
+def show_summary(summary: dict[str, object], *, err: bool = False) -> None:
+    """The summary for people, on stdout, or on stderr when that is for something else."""
+    for line in _summary_lines(summary):
+        click.echo(line, err=err)
+
+
+def _summary_lines(summary: dict[str, object]) -> Iterator[str]:
     items = cast("dict[str, int]", summary["items"])
     run_id = summary["run_id"]
-    click.echo(f"\n{summary['workflow']}: {str(summary['status']).replace('_', ' ')} (run {run_id})")
+    yield f"\n{summary['workflow']}: {str(summary['status']).replace('_', ' ')} (run {run_id})"
     if items["total"]:
         parts = [f"{count} {name}" for name, count in items.items() if count and name != "total"]
-        click.echo(f"  items: {items['total']} ({', '.join(parts)})")
+        yield f"  items: {items['total']} ({', '.join(parts)})"
     if summary["steps_run"] is not None:
-        click.echo(
-            f"  steps: {summary['steps_run']} run, {summary['steps_reused']} taken from before,"
-            f" in {summary['duration_s']} s"
-        )
+        steps = f"{summary['steps_run']} run, {summary['steps_reused']} taken from before"
+        yield f"  steps: {steps}, in {summary['duration_s']} s"
     if summary["stop_reason"] not in (None, "user"):
-        click.echo(f"  stopped: {printable(str(summary['error']))} ({summary['stop_reason']})")
+        why = str(summary["error"]).partition("\n")[0]
+        yield f"  stopped: {printable(why)} ({summary['stop_reason']})"
     if summary["tokens"] or summary["cost_usd"]:
         cost = "cost unknown" if summary["cost_usd"] is None else f"${summary['cost_usd']:.2f}"
-        click.echo(f"  agents: {cost}, {summary['tokens']:,} tokens in all")
-    click.echo(f"  branch: {summary['branch']}{_merged(summary)}")
-    for line in _next_steps(summary):
-        click.echo(f"  {line}")
+        yield f"  agents: {cost}, {summary['tokens']:,} tokens in all"
+    yield f"  branch: {summary['branch']}{_merged(summary)}"
+    yield from (f"  {line}" for line in _next_steps(summary))
+
+
+def show_error(summary: dict[str, object]) -> None:
+    """The error that stopped a run, below its summary: as many lines as it has."""
+    first, *more = str(summary["error"]).splitlines()
+    click.echo(f"  error: {printable(first)}")
+    for line in more:
+        click.echo(f"    {printable(line.strip())}")
 
 
 def _merged(summary: dict[str, object]) -> str:

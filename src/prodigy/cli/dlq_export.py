@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def export_command(
     form = form or ("csv" if output.lower().endswith(".csv") else "json")
     text = to_csv(chosen) if form == "csv" else to_json(chosen)
     if output == "-":
+        if form == "csv" and sys.stdout.isatty():  # JSON has none: see `json_text`
+            text = "".join(f"{printable(row)}\n" for row in text.removesuffix("\r\n").split("\r\n"))
         click.echo(text.encode(errors="backslashreplace"), nl=False)
         return
     write_whole(Path(output), text)
@@ -54,10 +57,10 @@ def write_whole(path: Path, text: str) -> None:
     Raises UsageError when something that is no file is there, EnvironmentProblem when it can't be written.
     """
     target = Path(os.path.realpath(path))  # a link stays, what it points at is written
-    if target.exists() and not target.is_file():
-        raise UsageError("this is no file that could be replaced", where=str(path), hint="`-` is standard output.")
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        if os.path.lexists(target) and not target.is_file():
+            raise UsageError("this is no file that could be replaced", where=str(path), hint="`-` is standard output.")
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:50]}.", dir=target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode(errors="backslashreplace"))

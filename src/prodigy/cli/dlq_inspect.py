@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from prodigy.cli import common
-from prodigy.cli.dlq_letters import find_letter, name_of, print_json, queue, quoted
-from prodigy.cli.words import counted, printable
+from prodigy.cli.dlq_letters import find_letter, name_of, print_json, queue, retry_command, stage_of
+from prodigy.cli.words import counted, printable, quoted
 from prodigy.engine.cleaning import repository
 from prodigy.git.command import GitError
 from prodigy.git.repo import Repo
@@ -141,4 +141,7 @@ def _show_next(letter: Record) -> None:
     click.echo(f"  {advice(kind).text}")
     every = "" if letter["reprocess_eligible"] else " --all"
     click.echo(f"    prodigy logs {run_id} --item {item}")
-    click.echo(f"    prodigy dlq retry {run_id} --item {item}{every}")
+    if command := retry_command(run_id, stage_of(run_id), f" --item {item}{every}"):
+        click.echo(f"    {command}")
+    else:
+        click.echo("  The run is going on: there is nothing to run before it has ended.")

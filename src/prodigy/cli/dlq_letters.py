@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from prodigy.cli.events import the_run
-from prodigy.cli.words import counted, printable
+from prodigy.cli.words import counted, printable, quoted
 from prodigy.errors import ProdigyError, UsageError
 from prodigy.git.context import common_dir_around
 from prodigy.report.letter_analysis import kind_of
@@ -21,7 +21,9 @@ from prodigy.report.letter_filter import letter_filter
 from prodigy.report.letter_table import json_text
 from prodigy.store import index
 from prodigy.store.letters import Record
+from prodigy.store.lock import is_held
 from prodigy.store.paths import run_directory
+from prodigy.store.rows import FINISHED
 from prodigy.store.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -69,6 +71,16 @@ class Choice:
     kinds: tuple[str, ...] = ()
     filter_text: str | None = None
 
+    def expression(self, letters: list[Record]) -> str | None:
+        """What says the same to `dlq retry --filter`; None when that needs nothing. letters: all there are."""
+        has_own = any(isinstance(item := letter["item_data"], dict) and "error_type" in item for letter in letters)
+        name = "letter.error_type" if has_own else "error_type"
+        known = {kind_of(letter) for letter in letters}
+        kinds = " || ".join(f"{name} == '{kind}'" for kind in dict.fromkeys(self.kinds) if kind in known)
+        if self.filter_text is None or not kinds:
+            return self.filter_text or kinds or None
+        return f"({self.filter_text}) && ({kinds})"
+
     def of(self, letters: list[Record]) -> list[Record]:
         """The chosen letters, in their order; says on stderr when something in the choice names nothing at all."""
         chosen = [letter for letter in letters if letter["reprocess_eligible"] or not self.eligible]
@@ -79,16 +91,32 @@ class Choice:
                 if letters and kind not in known:
                     click.echo(f"Note: no dead letter is of kind {kind}; there are: {', '.join(known)}", err=True)
         if self.filter_text is not None:
-            meant = letter_filter(self.filter_text)
-            matching = [letter for letter in chosen if meant(letter)]
-            for name in meant.unknown(chosen) if chosen else ():
-                click.echo(
-                    f"Note: no item and no dead letter has a field {printable(name)}; a text stands in quotes:"
-                    f" '{printable(name)}'",
-                    err=True,
-                )
-            chosen = matching
+            chosen = filtered(self.filter_text, chosen)
         return chosen
+
+
+Stage = Literal["ended", "stopped", "going on"]
+
+
+def stage_of(run_id: str) -> Stage:
+    """How a run stands: a retry is for one that has ended, a resume for one that was stopped."""
+    directory = run_directory(run_id)
+    if is_held(directory):
+        return "going on"
+    with closing(Store.open(directory)) as store:
+        return "ended" if store.run().status in FINISHED else "stopped"
+
+
+def retry_command(run_id: str, stage: Stage, options: str = "", expression: str | None = None) -> str | None:
+    """What to type so that dead letters of the run run again; None while a process works on it.
+
+    options: of `dlq retry`, with a blank in front. expression: which letters. A resume knows neither.
+    """
+    if stage == "going on":
+        return None
+    if stage == "stopped":
+        return f"prodigy resume {run_id} --include-dlq"
+    return f"prodigy dlq retry {run_id}{options}" + (f" --filter {quoted(expression)}" if expression else "")
 
 
 @dataclass(frozen=True)
@@ -102,9 +130,9 @@ class Queue:
     def where(self) -> str:
         return f"in run {self.run_id}" if self.run_id else "in the runs of this repository"
 
-    @property
-    def retry_command(self) -> str:
-        return f"prodigy dlq retry {self.run_id or 'RUN'}"
+    @cached_property
+    def stage(self) -> Stage:
+        return "ended" if self.run_id is None else stage_of(self.run_id)
 
 
 def queue(run_reference: str | None, job_id: str | None, *, all_runs: bool) -> Queue:
@@ -116,7 +144,7 @@ def queue(run_reference: str | None, job_id: str | None, *, all_runs: bool) -> Q
         run_id = the_run(run_reference, job_id)
         return Queue(run_id, _letters(run_id))
     letters: list[Record] = []
-    for run_id in all_run_ids(run_reference or job_id):
+    for run_id in all_run_ids(job_id if run_reference is None else run_reference):
         try:
             letters += _letters(run_id)
         except ProdigyError as error:
@@ -126,7 +154,7 @@ def queue(run_reference: str | None, job_id: str | None, *, all_runs: bool) -> Q
 
 def all_run_ids(also_named: str | None) -> list[str]:
     """Every run of this repository, newest first."""
-    if also_named:
+    if also_named is not None:
         raise UsageError("RUN and --all-runs exclude each other")
     return [row.id for row in index.runs(str(common_dir_around(Path.cwd())))]
 
@@ -134,6 +162,18 @@ def all_run_ids(also_named: str | None) -> list[str]:
 def _letters(run_id: str) -> list[Record]:
     with closing(Store.open(run_directory(run_id))) as store:
         return store.dead_letters()
+
+
+def filtered(text: str, letters: list[Record]) -> list[Record]:
+    """The letters that a filter means; says on stderr when a name in it is nothing that any of them has."""
+    meant = letter_filter(text)
+    for name in meant.unknown(letters) if letters else ():
+        click.echo(
+            f"Note: no item and no dead letter has a field {printable(name)}; a text stands in quotes:"
+            f" '{printable(name)}'",
+            err=True,
+        )
+    return [letter for letter in letters if meant(letter)]
 
 
 def find_letter(letters: Sequence[Record], name: str, run_id: str) -> Record:
@@ -179,11 +219,6 @@ def name_of(letter: Record) -> str:
     """The item's name for people, with its id when that says more; safe for a terminal."""
     item_id, label = str(letter["item_id"]), str(letter["label"])
     return printable(item_id if label == item_id else f"{label} ({item_id})")
-
-
-def quoted(text: str) -> str:
-    """An argument as one writes it in a shell; safe for a terminal."""
-    return printable(shlex.quote(text))
 
 
 def print_json(value: object) -> None:

@@ -13,6 +13,7 @@ from prodigy.cli.dlq_letters import (
     name_of,
     print_json,
     queue,
+    retry_command,
     run_options,
 )
 from prodigy.cli.words import printable
@@ -50,7 +51,8 @@ def list_command(
     reprocess_eligible, manual_review_required, first_attempt, last_attempt, cost_usd, tokens.
     """
     found = queue(run_reference, job_id, all_runs=all_runs)
-    chosen = Choice(eligible, kinds, filter_text).of(found.letters)
+    choice = Choice(eligible, kinds, filter_text)
+    chosen = choice.of(found.letters)
     if limit is None:
         limit = 0 if as_json else LIST_LIMIT
     shown = chosen[: limit or None]
@@ -59,7 +61,7 @@ def list_command(
         return
     for letter in shown:
         _show(letter, with_run=all_runs)
-    _show_end(found, len(chosen), len(shown))
+    _show_end(found, choice, chosen, len(shown))
 
 
 def _show(letter: Record, *, with_run: bool) -> None:
@@ -80,15 +82,22 @@ def _show(letter: Record, *, with_run: bool) -> None:
     click.echo(f"    branch {printable(str(letter['worktree_artifacts']['branch_name']))}{step}")
 
 
-def _show_end(found: Queue, chosen: int, shown: int) -> None:
+def _show_end(found: Queue, choice: Choice, chosen: list[Record], shown: int) -> None:
     if not found.letters:
-        click.echo(f"run {found.run_id} has no dead letters" if found.run_id else "this repository has no dead letters")
+        _say_none(found)
     elif not chosen:
         click.echo(f"none of the {dead_letters(len(found.letters))} {found.where} is meant")
     else:
         of = f" of {len(found.letters)}" if shown < len(found.letters) else ""
-        more = f" (all {chosen} with --limit 0)" if shown < chosen else ""
-        click.echo(f"\n{shown}{of} {found.where}{more}. Retry them with: {found.retry_command}")
+        more = f" (all {len(chosen)} with --limit 0)" if shown < len(chosen) else ""
+        every = "" if any(letter["reprocess_eligible"] for letter in chosen) else " --all"
+        command = retry_command(found.run_id or "RUN", found.stage, every, choice.expression(found.letters))
+        then = f"Retry them with: {command}" if command else "The run is going on; retry them when it has ended."
+        click.echo(f"\n{shown}{of} {found.where}{more}. {then}")
+
+
+def _say_none(found: Queue) -> None:
+    click.echo(f"run {found.run_id} has no dead letters" if found.run_id else "this repository has no dead letters")
 
 
 @click.command("stats")
@@ -102,7 +111,7 @@ def stats_command(run_reference: str | None, *, job_id: str | None, all_runs: bo
         print_json({"run_id": found.run_id, **numbers})
         return
     if not found.letters:
-        _show_end(found, 0, 0)
+        _say_none(found)
         return
     click.echo(f"{dead_letters(numbers['total_items'])} {found.where}")
     click.echo(f"    eligible for retry: {numbers['eligible_for_reprocess']}")

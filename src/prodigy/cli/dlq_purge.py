@@ -37,8 +37,8 @@ def purge_command(
 
     Their items stay failed, and can't be retried any more. What their steps printed stays.
     """
-    named = run_reference or job_id
-    run_ids = all_run_ids(named) if all_runs else [the_run(run_reference, job_id)]
+    named = job_id if run_reference is None else run_reference
+    run_ids = all_run_ids(named) if all_runs else [the_run(run_reference, job_id, to_act=True)]
     before = (dt.datetime.now(dt.UTC) - dt.timedelta(days=days)).isoformat(timespec="milliseconds")
     _purge(run_ids, before.replace("+00:00", "Z"), alone=not all_runs, yes=yes, as_json=as_json)
 
@@ -52,7 +52,7 @@ def clear_command(run_reference: str, *, yes: bool, as_json: bool) -> None:
 
     Their items stay failed, and can't be retried any more. What their steps printed stays.
     """
-    _purge([common.resolve(run_reference)], None, alone=True, yes=yes, as_json=as_json)
+    _purge([common.resolve_to_act(run_reference)], None, alone=True, yes=yes, as_json=as_json)
 
 
 def _purge(run_ids: list[str], before: str | None, *, alone: bool, yes: bool, as_json: bool) -> None:
@@ -89,7 +89,8 @@ def _told(error: ProdigyError, worst: int, *, alone: bool) -> int:
 
 def _ask(plans: list[Plan], doomed: int) -> None:
     """Ask on a terminal; a no ends the command. Raises UsageError elsewhere."""
-    which = f"run {plans[0].run_id}" if len(plans) == 1 else f"{len(plans)} runs"
+    concerned = [one.run_id for one in plans if one.doomed]
+    which = f"run {concerned[0]}" if len(concerned) == 1 else f"{len(concerned)} runs"
     lost = [branch for one in plans for branch in one.unmerged]
     what = f"{dead_letters(doomed)} of {which} would go for good"
     if lost:
@@ -116,8 +117,9 @@ def _report(purged: list[Purged], *, alone: bool, as_json: bool) -> None:
         return
     for one in purged:
         if one.item_ids or one.refs or alone:
-            letters = dead_letters(len(one.item_ids)) if one.item_ids else "no dead letters"
-            click.echo(f"removed {letters} and {_branches(len(one.branches))} of run {one.run_id}")
+            parts = [dead_letters(len(one.item_ids)) if one.item_ids else "no dead letters"]
+            parts += [_branches(len(one.branches))] if one.branches else []
+            click.echo(f"removed {' and '.join(parts)} of run {one.run_id}")
         for kept in one.kept:
             click.echo(f"kept {printable(kept.item_id)}: {printable(kept.reason)}")
     if not any(one.item_ids or one.kept or one.refs for one in purged) and not alone:

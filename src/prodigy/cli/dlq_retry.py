@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import click
 
 from prodigy.cli import common
-from prodigy.cli.driving import drive, drive_in_background
-from prodigy.cli.words import printable
+from prodigy.cli.background import drive_in_background
+from prodigy.cli.dlq_letters import filtered, find_letter, name_of
+from prodigy.cli.driving import drive
 from prodigy.engine.choices import Choices
 from prodigy.engine.run import BY_OUTCOME
 from prodigy.engine.session import Chosen, retry
 from prodigy.errors import UsageError
-from prodigy.report.letter_filter import letter_filter
 from prodigy.state.items import ItemRow
+from prodigy.store.letters import Record
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
 
 
 @click.command("retry")
 @click.argument("run_reference", metavar="RUN")
-@click.option("--item", "items", multiple=True, metavar="ID", help="Only this item; may be given again.")
+@click.option(
+    "--item", "items", multiple=True, metavar="ITEM", help="Only this item, by its id or label; may be given again."
+)
 @click.option("--filter", "expression", metavar="EXPR", help="Only dead letters for which EXPR holds.")
 @click.option("--all", "every", is_flag=True, help="Also items that can't succeed by themselves.")
 @click.option("--reduce", is_flag=True, help="Run the reduce steps again afterwards.")
@@ -51,18 +55,18 @@ def retry_command(
     """Run the dead items of RUN once more; what succeeds is merged and leaves the queue."""
     choices = Choices(
         merge=common.merge_choice(yes=yes, no_merge=no_merge),
-        max_parallel=max_parallel or parallel,
+        max_parallel=_parallel(max_parallel, parallel),
         items_from=common.items_from(from_start=from_start, from_failed_step=from_failed_step) or BY_OUTCOME,
         max_tries=max_retries,
         edited=common.edited(file),
         reduce=reduce,
         force=force,
     )
-    run_id = common.resolve(run_reference)
-    chosen = _chosen(run_id, items, expression, every=every)
+    run_id = common.resolve_to_act(run_reference)
+    chosen = _chosen(run_id, items, expression, every=every, max_retries=max_retries)
     if detach:
         which = [word for item in items for word in ("--item", item)] + (["--all"] if every else [])
-        which += ["--filter", expression] if expression else []
+        which += ["--filter", expression] if expression is not None else []
         drive_in_background(run_id, ("dlq", "retry", run_id, *which, *common.flags(choices)), as_json=as_json)
         return
     drive(
@@ -73,26 +77,48 @@ def retry_command(
     )
 
 
-def _chosen(run_id: str, items: tuple[str, ...], expression: str | None, *, every: bool) -> Chosen:
-    """Which dead items the call means. Raises UsageError for an item that has no dead letter, or can't be retried."""
-    fits = letter_filter(expression) if expression is not None else None
+def _parallel(max_parallel: int | None, parallel: int | None) -> int | None:
+    if None not in (max_parallel, parallel) and max_parallel != parallel:
+        raise UsageError("--parallel and --max-parallel name two numbers", hint="They mean the same: give one of them.")
+    return max_parallel or parallel
+
+
+def _chosen(
+    run_id: str, items: tuple[str, ...], expression: str | None, *, every: bool, max_retries: int | None
+) -> Chosen:
+    """Which dead items the call means; says which of them stay and why. Raises UsageError for an item that has no dead
+    letter, or can't be retried."""
     with closing(Store.open(run_directory(run_id))) as store:
         records = store.dead_letters()
-    if unknown := sorted(set(items) - {str(record["item_id"]) for record in records}):
-        names = printable(", ".join(unknown))
-        raise UsageError(f"no dead letter for {names}", hint=f"`prodigy dlq list {run_id}` names them.")
-    meant = [record for record in records if not items or record["item_id"] in items]
-    hopeless = [str(record["item_id"]) for record in meant if not (every or record["reprocess_eligible"])]
+    meant = [find_letter(records, item, run_id) for item in items] if items else records
+    meant = meant if expression is None else filtered(expression, meant)
+    hopeless = [record for record in meant if not (every or record["reprocess_eligible"])]
     if items and hopeless:
-        names = printable(", ".join(sorted(hopeless)))
+        names = ", ".join(sorted({name_of(record) for record in hopeless}))
         raise UsageError(f"{names} can't succeed by running again", hint="Mend what is wrong first, then add --all.")
-    if hopeless:
-        click.echo(f"not eligible, left alone: {len(hopeless)}; --all runs them too", err=True)
-    keys = {(record["fanout"], record["ordinal"]) for record in meant if fits is None or fits(record)}
-    if records and not keys:
-        click.echo(f"no dead letter of run {run_id} fits; nothing is retried", err=True)
+    hopeful = [record for record in meant if every or record["reprocess_eligible"]]
+    tired = [record for record in hopeful if max_retries is not None and record["tries"] >= max_retries]
+    for note in _notes(run_id, records, meant, len(hopeless), len(tired), max_retries):
+        click.echo(note, err=True)
+    keys = {(record["fanout"], record["ordinal"]) for record in hopeful}
 
     def chosen(fanout: str, row: ItemRow) -> bool:
         return (fanout, row.ordinal) in keys
 
     return chosen
+
+
+def _notes(
+    run_id: str, records: list[Record], meant: list[Record], hopeless: int, tired: int, max_retries: int | None
+) -> Iterator[str]:
+    """What stays in the queue, and why."""
+    if not records:
+        yield f"no dead letters in run {run_id}"
+    elif not meant:
+        yield f"no dead letter of run {run_id} fits; nothing is retried"
+    if hopeless:
+        yield f"not eligible, left alone: {hopeless}; --all runs them too"
+    if tired:
+        yield f"left out by --max-retries {max_retries}, with as many tries or more: {tired}"
+    if meant and hopeless + tired == len(meant):
+        yield "that is all of them; nothing is retried"

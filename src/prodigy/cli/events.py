@@ -18,6 +18,7 @@ from prodigy.cli import common
 from prodigy.cli.words import printable
 from prodigy.errors import UsageError
 from prodigy.state import events as ev
+from prodigy.store.index import LATEST
 from prodigy.store.lock import is_held
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
@@ -144,11 +145,16 @@ def _as_they_come(store: Store, types: tuple[str, ...]) -> Iterator[dict[str, ob
         time.sleep(FOLLOW_POLL_S)
 
 
-def the_run(reference: str | None, job_id: str | None) -> str:
-    """The run that RUN, or its synonym of the earlier system, means; the latest when neither is given."""
-    if reference and job_id and reference != job_id:
+def the_run(reference: str | None, job_id: str | None, *, to_act: bool = False) -> str:
+    """The run that RUN, or its synonym of the earlier system, means; the latest when neither is given.
+
+    to_act: for a command that takes something away, see `common.resolve_to_act`.
+    """
+    if reference is not None and job_id is not None and reference != job_id:
         raise UsageError("RUN and --job-id name two runs", hint="They mean the same: give one of them.")
-    return common.resolve(reference or job_id or "latest")
+    named = job_id if reference is None else reference
+    resolve = common.resolve_to_act if to_act else common.resolve
+    return resolve(LATEST if named is None else named)
 
 
 def find_item(store: Store, name: str) -> str:

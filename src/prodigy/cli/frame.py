@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,7 @@ from prodigy.cli.words import printable
 
 BAR_CELLS = 30
 MOST_FAILURES = 5
+_IN_SECONDS = 120  # what is nearer is told in seconds
 NARROW = 60  # columns; below, a line shows no output and the bar is short
 
 
@@ -69,7 +71,8 @@ def frame(view: RunView, canvas: Canvas, now: float, tails: Mapping[str, str]) -
         lines.append(_bar(view, view.batch, canvas, now))
     elif spend := _spend(view):
         lines.append(Text(canvas.crop("  " + "  ".join(spend), canvas.cells)))
-    left = canvas.rows - len(lines)
+    lines += _waiting(view, canvas, now)
+    left = max(0, canvas.rows - len(lines))
     failures = list(view.failures)[len(view.failures) - _failure_rows(left, len(view.failures)) :]
     lines += _running(view, canvas, now, tails, left - len(failures))
     lines += [_failure(note, canvas) for note in failures]
@@ -144,6 +147,18 @@ def _bar(view: RunView, batch: Batch, canvas: Canvas, now: float) -> Text:
             text.append(f"  {fact}")
     text.truncate(canvas.cells)
     return text
+
+
+def _waiting(view: RunView, canvas: Canvas, now: float) -> list[Text]:
+    count, next_s = view.waiting(now)
+    if not count:
+        return []
+    seconds = math.ceil(next_s)
+    when = f"{seconds} s" if seconds < _IN_SECONDS else duration(seconds)
+    text = f"1 waits for its next attempt, in {when}"
+    if count > 1:
+        text = f"{count} wait for their next attempt, the next in {when}"
+    return [Text(canvas.crop(f"  {text}", canvas.cells), style="yellow", no_wrap=True)]
 
 
 def _spend(view: RunView) -> list[str]:

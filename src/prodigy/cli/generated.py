@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from prodigy.cli import common
-from prodigy.cli.driving import drive, drive_in_background
+from prodigy.cli.background import drive_in_background
+from prodigy.cli.driving import drive
 from prodigy.engine.run import Options
 from prodigy.engine.session import run
 from prodigy.engine.start import create_run, files_matching

@@ -19,7 +19,7 @@ from typing import TextIO
 
 from prodigy.cli.tail import Describe, last_line, signature
 from prodigy.cli.view import RunView, StepNow
-from prodigy.cli.words import counted
+from prodigy.cli.words import counted, were_done
 from prodigy.state import events as ev
 from prodigy.state.step_path import is_in_an_item
 
@@ -183,8 +183,8 @@ class _Tail:
 def announcement(event: ev.Event) -> Message | None:
     """What is printed for good about an event, and its style: phases, failures, warnings, ends. None: nothing."""
     match event:
-        case ev.JobResumed(total=total, done=done) if total:
-            return f"{done} of {total} items were done", ""
+        case ev.JobResumed(total=total, done=done, failed=failed) if total:
+            return were_done(total, done, failed), ""
         case ev.PhaseStarted(phase=phase):
             return phase, "bold"
         case ev.ItemsPlanned(total=total, duplicates=duplicates):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
-from prodigy.cli.words import counted, printable
+from prodigy.cli.words import counted, printable, were_done
 from prodigy.state import events as ev
 from prodigy.state.step_path import is_in_an_item
 
@@ -53,9 +53,9 @@ class Progress:
 
     def _text(self, event: ev.Event) -> str | None:
         match event:
-            case ev.JobResumed(total=total, done=done) if total:
+            case ev.JobResumed(total=total, done=done, failed=failed) if total:
                 self._total, self._done = total, done
-                return f"{done} of {total} items were done"
+                return were_done(total, done, failed)
             case ev.PhaseStarted(phase=phase):
                 return f"{phase}"
             case ev.ItemsPlanned(total=total, duplicates=duplicates):

@@ -17,7 +17,7 @@ from prodigy.cli import main
 from prodigy.cli.group import command_group
 from prodigy.workflow import keys
 
-COMMANDS = main._COMMANDS  # noqa: SLF001 - which commands there are is known there alone
+COMMANDS, ALIASES = main._COMMANDS, main._ALIASES  # noqa: SLF001 - which commands there are is known there alone
 # The tables of `workflow/keys.py` and where their keys stand in a workflow.
 TABLES = {
     "at the top level": keys.WORKFLOW,
@@ -44,7 +44,7 @@ standard output, progress and messages to standard error. Exit codes: [Running a
 
 def commands_page() -> str:
     """The page of all commands with their options, as Markdown."""
-    group = command_group(COMMANDS, {})
+    group = command_group(COMMANDS, ALIASES)
     context = click.Context(group, info_name="prodigy")
     sections = [_COMMANDS_HEAD]
     sections += [_section(path, command) for path, command in _walk(group, context)]

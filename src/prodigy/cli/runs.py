@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import click
 
 from prodigy.cli import common
-from prodigy.cli.driving import POLL_S, START_PATIENCE_S, drive, drive_in_background
+from prodigy.cli.background import POLL_S, drive_in_background
+from prodigy.cli.driving import drive
 from prodigy.engine.choices import Choices
 from prodigy.engine.run import Options
 from prodigy.engine.session import cancel, resume, run
 from prodigy.engine.start import changed_since, create_run, files_matching
 from prodigy.errors import EnvironmentProblem, UsageError
+from prodigy.state.items import ItemState
 from prodigy.store.checked import CheckedScripts
 from prodigy.store.lock import holder, is_held
 from prodigy.store.paths import run_directory
 from prodigy.store.rows import FINISHED
 from prodigy.store.store import Store
 from prodigy.workflow.load import load
+
+START_PATIENCE_S = 20.0  # for another terminal to let go of a run, and a process in the background to take it
+END_PATIENCE_S = 30.0
 
 
 @click.command("run")
@@ -104,17 +110,20 @@ def resume_command(
         edited=common.edited(file),
         force=force,
     )
-    run_id = common.resolve(run_reference)
+    run_id = common.resolve_to_act(run_reference)
+    include_dead = include_dlq or include_failed
     with closing(Store.open(run_directory(run_id))) as store:
         goes_on = store.run().status not in FINISHED or store.run().status == "failed"
         warning = changed_since(store) if goes_on and file is None else None
+        notes = list(_left_out(store, choices, include_dead=include_dead))
     if warning:
         click.echo(f"Warning: {warning}", err=True)
+    for note in notes:
+        click.echo(note, err=True)
     if detach:
         which = ["--include-failed"] if include_failed else ["--include-dlq"] if include_dlq else []
         drive_in_background(run_id, ("resume", run_id, *which, *common.flags(choices)), as_json=as_json)
         return
-    include_dead = include_dlq or include_failed
     drive(
         run_id,
         "resume",
@@ -123,26 +132,50 @@ def resume_command(
     )
 
 
+def _left_out(store: Store, choices: Choices, *, include_dead: bool) -> Iterator[str]:
+    """What the call asks for and will not do."""
+    run_id = store.directory.name
+    if include_dead and not store.dead_letter_count():
+        yield f"no dead letters in run {run_id}"
+    if choices.max_tries is None or choices.past_limit:
+        return
+    states = (ItemState.FAILED, ItemState.DEAD) if include_dead else (ItemState.FAILED,)
+    rows = [row for fanout in store.fanouts() for row in store.items(fanout["path"]) if row.state in states]
+    if tired := sum(row.tries >= choices.max_tries for row in rows):
+        yield f"left out by --max-retries {choices.max_tries}, with as many tries or more: {tired}"
+
+
 @click.command("cancel")
 @click.argument("run_reference", metavar="RUN")
 def cancel_command(run_reference: str) -> None:
     """End what runs of RUN, through the process that drives it if there is one. The run can be resumed later."""
-    run_id = common.resolve(run_reference)
+    run_id = common.resolve_to_act(run_reference)
     with closing(Store.open(run_directory(run_id))) as store:
         if is_held(store.directory):
             store.add_request("cancel")
             click.echo(f"asked run {run_id} to end", err=True)
+            _await_end(store)
             return
         if not store.started_steps():
             raise UsageError(f"nothing of run {run_id} is running", hint="There is nothing to cancel.")
-    drive(run_id, "cancel", lambda caller: cancel(run_id, caller), as_json=False)
+    drive(run_id, "cancel", lambda caller: cancel(run_id, caller), as_json=False, wanted="cancelled")
+
+
+def _await_end(store: Store) -> None:
+    """So that what comes next finds the run at rest. Steps may take their time to end."""
+    give_up = time.monotonic() + END_PATIENCE_S
+    while is_held(store.directory):
+        if time.monotonic() > give_up:
+            click.echo("it has not ended yet; it is still being asked to", err=True)
+            return
+        time.sleep(POLL_S)
 
 
 @click.command("detach")
 @click.argument("run_reference", metavar="[RUN]", default="latest")
 def detach_command(run_reference: str) -> None:
     """Let RUN, which another terminal drives, go on in the background. Running steps do not notice."""
-    run_id = common.resolve(run_reference)
+    run_id = common.resolve_to_act(run_reference)
     directory = run_directory(run_id)
     before = holder(directory)
     if before is None:

@@ -9,7 +9,6 @@ from contextlib import closing
 import click
 
 from prodigy.cli import common
-from prodigy.cli.words import printable
 from prodigy.engine.summary import summarise
 from prodigy.errors import ProdigyError
 from prodigy.store import index
@@ -29,7 +28,7 @@ def status_command(run_reference: str | None, *, as_json: bool) -> None:
         else:
             common.show_summary(summary)
             if summary["error"] and summary["stop_reason"] is None:
-                click.echo(f"  error: {printable(str(summary['error']))}")
+                common.show_error(summary)
         return
     summaries = list(_summaries())
     if as_json:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from prodigy.cli import common
-from prodigy.cli.words import counted, printable
+from prodigy.cli.words import counted, printable, quoted
 from prodigy.engine.importing import import_run
 from prodigy.engine.transfer import STDIO, export_run
 from prodigy.errors import UsageError
@@ -35,7 +35,7 @@ def export_command(run_reference: str, file: Path, *, overwrite: bool, as_json: 
     to_stdout = str(file) == STDIO
     if to_stdout and (as_json or sys.stdout.isatty()):
         raise UsageError("stdout is to get the run itself", hint="Name a file, or send stdout into one.")
-    run_id = common.resolve(run_reference)
+    run_id = common.resolve_to_act(run_reference)
     done = export_run(run_id, sys.stdout.buffer if to_stdout else file, overwrite=overwrite)
     for warning in done.warnings:
         click.echo(f"Warning: {printable(warning)}", err=True)
@@ -43,8 +43,11 @@ def export_command(run_reference: str, file: Path, *, overwrite: bool, as_json: 
         click.echo(json.dumps(asdict(done), indent=2))
         return
     size = "" if done.size is None else f" ({done.size:,} bytes)"
-    click.echo(f"run {run_id} is in {done.file}{size}: {counted(done.refs, 'ref')}. {SECRETS}", err=True)
-    click.echo(f"go on with it in another clone: prodigy import {file}", err=True)
+    where = "was written to stdout" if to_stdout else f"is in {printable(done.file)}{size}"
+    click.echo(f"run {run_id} {where}: {counted(done.refs, 'ref')}. {SECRETS}", err=True)
+    again = "what came out there" if to_stdout else quoted(f"./{file}" if str(file).startswith("-") else str(file))
+    from_it = "prodigy import FILE, where FILE has" if to_stdout else "prodigy import"
+    click.echo(f"go on with it in another clone: {from_it} {again}", err=True)
     click.echo("Do not resume it here as well: its steps would run twice.", err=True)
 
 

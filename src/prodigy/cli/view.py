@@ -86,6 +86,11 @@ class Batch:
         self.timed += 1
         self.timed_s += max(0.0, duration_s)
 
+    def give_up(self) -> None:
+        """Count an item that will not run again, though it had not been counted as failed."""
+        self.failed = min(self.failed + 1, self.total)
+        self.done = max(min(self.done + 1, self.total), self.failed)
+
     def reopen(self) -> None:
         """A failed item is tried again."""
         if self.failed:
@@ -119,7 +124,9 @@ class RunView:
     merges: int = 0
     merged_into: str | None = None
     started_at: float | None = None
-    _open_failures: set[tuple[str, int]] = field(default_factory=set)  # failed, without a dead letter: may run again
+    # Counted as failed, without a dead letter: they may run again.
+    _open_failures: set[tuple[str, int]] = field(default_factory=set)
+    _waiting: dict[tuple[str, int], float] = field(default_factory=dict)  # when their next attempt may begin
 
     def apply(self, event: ev.Event, at: float) -> None:
         """Take in one event that happened at `at`. Never raises, whatever came before."""
@@ -135,17 +142,21 @@ class RunView:
             case ev.ItemsPlanned(fanout=fanout, total=total):
                 self.batch = Batch(fanout, max(0, total))
                 self._open_failures.clear()
-            case ev.DlqItemsReprocessed(ordinals=ordinals) if self.batch:
-                # The resume that comes with it has told how many are done; only failures are fewer.
-                self.batch.failed = max(0, self.batch.failed - len(ordinals))
+                self._waiting.clear()
             case ev.FanoutFinished(fanout=fanout):
                 self._drop(f"{fanout}/i")
+                self._waiting.clear()
             case ev.PhaseStarted(phase=phase):
                 self.phase = phase
                 if phase not in self.phases:
                     self.phases.append(phase)
             case _:
                 self._run(event, at)
+
+    def waiting(self, now: float) -> tuple[int, float]:
+        """How many items wait for their next attempt, and in how many seconds the first of them may begin."""
+        left = [at - now for at in self._waiting.values() if at > now] if self.state == RUNNING else []
+        return len(left), min(left, default=0.0)
 
     def eta_s(self, now: float) -> float | None:
         """Seconds until the last item ends, from the mean duration so far and the slots in use; None: can't tell."""
@@ -164,8 +175,8 @@ class RunView:
         match event:
             case ev.JobStarted(workflow=workflow):
                 self.workflow, self.state = workflow, RUNNING
-            case ev.JobResumed(total=total, done=done):
-                self._resume(total, done, at)
+            case ev.JobResumed(total=total, done=done, failed=failed):
+                self._resume(total, done, failed, at)
             case ev.JobCompleted(status=status):
                 self._end(status, None)
             case ev.JobFailed(error=error):
@@ -185,12 +196,12 @@ class RunView:
             case ev.FinalMergeFinished(target=target):
                 self.merged_into = target.removeprefix("refs/heads/")
 
-    def _resume(self, total: int, done: int, at: float) -> None:
+    def _resume(self, total: int, done: int, failed: int, at: float) -> None:
         self.state, self.error, self.started_at = RUNNING, None, at
         if total > 0:
             done = max(0, min(done, total))
-            failed = self.batch.failed if self.batch else 0
-            self.batch = Batch("", total, done, min(failed, done))
+            self.batch = Batch("", total, done, max(0, min(failed, done)))
+            self._open_failures.clear()  # whatever may run again is not counted as done
 
     def _end(self, status: str, error: str | None) -> None:
         self.state, self.error = status, _clip(error) if error else None
@@ -207,6 +218,7 @@ class RunView:
         key = (event.fanout, event.ordinal)
         match event:
             case ev.AgentStarted():
+                self._waiting.pop(key, None)
                 if key in self._open_failures:
                     self._open_failures.remove(key)
                     if self.batch:
@@ -220,12 +232,27 @@ class RunView:
                 self._note_failure(event.label, event.kind, event.error)
             case ev.AgentInterrupted():
                 self.lines.pop(path, None)
+            case ev.AgentRetrying(delay_s=delay_s):
+                self._waiting[key] = at + delay_s
+                if key in self._open_failures:
+                    self._open_failures.remove(key)
+                    if self.batch:
+                        self.batch.reopen()
             case ev.DlqItemAdded():
-                self._open_failures.discard(key)
+                self._buried(key)
             case ev.AgentSkipped():
                 self._open_failures.discard(key)
+                self._waiting.pop(key, None)
                 if self.batch:
                     self.batch.failed = max(0, self.batch.failed - 1)
+
+    def _buried(self, key: tuple[str, int]) -> None:
+        """An item is dead: one that failed just now, or one that waited and is past its limit of tries on a resume."""
+        self._waiting.pop(key, None)
+        if key in self._open_failures:
+            self._open_failures.remove(key)
+        elif self.batch:
+            self.batch.give_up()
 
     def _item_ended(self, path: str, *, failed: bool, duration_s: float) -> None:
         self.lines.pop(path, None)

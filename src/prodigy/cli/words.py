@@ -1,11 +1,26 @@
-"""Words for people, for commands that should start quickly: no imports."""
+"""Words for people, for commands that should start quickly: next to no imports."""
 
 from __future__ import annotations
+
+import shlex
 
 
 def counted(number: int, noun: str) -> str:
     """`1 item`, `2 items`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def were_done(total: int, done: int, failed: int) -> str:
+    """How far a run's items had come: `10 of 16 items were done, 6 failed`. done: those that have ended, failed ones
+    included."""
+    return f"{done - failed} of {total} items were done" + (f", {failed} failed" if failed else "")
+
+
+def quoted(text: str) -> str:
+    """An argument as one writes it in a shell; safe for a terminal."""
+    if "'" in text and not any(character in text for character in '"$`\\!\n'):
+        return printable(f'"{text}"')  # easier to read than quotes within quotes
+    return printable(shlex.quote(text))
 
 
 def printable(text: str) -> str:

@@ -102,7 +102,7 @@ def worktree_merge_command(run_reference: str | None, *, every: bool) -> None:
     named.
     """
     if not every:
-        run_id = common.resolve(run_reference or "latest")
+        run_id = common.resolve_to_act(index.LATEST if run_reference is None else run_reference)
         if problem := _why_not_merged(run_id):
             click.echo(problem)
             return
@@ -202,14 +202,14 @@ def worktree_clean_command(
     Never those of a run that somebody works on. Branches and commits stay. A run that was interrupted keeps its
     worktrees unless --force is given: its work is then restorable as it was at the end of its last finished step.
     """
-    reference = run_reference or job_id
-    if reference and every:
+    reference = job_id if run_reference is None else run_reference
+    if reference is not None and every:
         raise UsageError("RUN and --all exclude each other")
-    common_dir, lefts = _of_run(reference) if reference else _of_repository()
+    common_dir, lefts = _of_repository() if reference is None else _of_run(reference)
     chosen = [left for left in lefts if (left.merged or not merged_only) and _idle_for(left, older_than)]
     verdicts = cleaning.clean(common_dir, chosen, force=force, dry_run=dry_run)
     _report(verdicts, dry_run=dry_run, as_json=as_json)
-    if reference and any(verdict.kept for verdict in verdicts):
+    if reference is not None and any(verdict.kept for verdict in verdicts):
         sys.exit(1)
 
 
@@ -220,6 +220,8 @@ def worktree_clean_command(
 @common.json_option
 def clean_orphaned_command(run_reference: str | None, *, dry_run: bool, force: bool, as_json: bool) -> None:
     """Remove worktrees whose run is gone."""
+    if run_reference == "":
+        raise UsageError("an empty text names no run", hint="`prodigy worktree ls` lists the worktrees.")
     common_dir, lefts = _of_repository()
     chosen = [
         left for left in lefts
@@ -240,7 +242,7 @@ def _of_run(reference: str) -> tuple[Path, list[Left]]:
         lefts = [left for left in cleaning.left_on_disk(Path(here)) if left.run_id == reference]
         if lefts:
             return Path(here), lefts
-    run_id = common.resolve(reference)
+    run_id = common.resolve_to_act(reference)
     common_dir = Path(_run(run_id).common_dir)
     return common_dir, [left for left in cleaning.left_on_disk(common_dir) if left.run_id == run_id]
 

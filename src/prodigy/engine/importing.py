@@ -24,9 +24,11 @@ from prodigy.engine.cleaning import left_on_disk
 from prodigy.engine.early_merge import early_merge
 from prodigy.engine.foreign_state import take_over
 from prodigy.engine.run import Options
+from prodigy.engine.summary import summarise
 from prodigy.engine.transfer import STDIO, make_one_file, staged
 from prodigy.errors import RunLocked, UsageError
 from prodigy.faults import point
+from prodigy.git import worktrees
 from prodigy.git.context import discover
 from prodigy.git.private import PrivateGit
 from prodigy.git.refs import is_oid
@@ -47,7 +49,7 @@ _NOTHING = "Nothing was changed. Export the run again."
 
 @dataclass(frozen=True)
 class Imported:
-    """A run that goes on here. status: as it is stored. host: where it came from."""
+    """A run that goes on here. status: as `prodigy status` tells it. host: where it came from."""
 
     run_id: str
     workflow: str
@@ -83,7 +85,7 @@ def import_run(source: Path | IO[bytes], where: Path) -> Imported:
         refs = _take_back(state, manifest)
         bundle = unpacked / BUNDLE if BUNDLE in manifest.paths() else None
         looked = look_through(context.repo, manifest, refs, bundle, staging / "objects")
-        warnings = _settle(state, manifest, looked, where)
+        warnings = [*_elsewhere(manifest.run_id, context.repo), *_settle(state, manifest, looked, where)]
         os.sync()  # all of it is on the disk before anything says so
         point("import:checked")
         looked.take()
@@ -91,9 +93,9 @@ def import_run(source: Path | IO[bytes], where: Path) -> Imported:
         state.rename(runs / manifest.run_id)
         point("import:moved")
     with closing(Store.open(run_directory(manifest.run_id))) as store:
-        row = store.run()
+        row, status = store.run(), str(summarise(store)["status"])
     index.note(row)
-    return Imported(row.id, row.workflow, row.status, row.repo, manifest.host, tuple(warnings))
+    return Imported(row.id, row.workflow, status, row.repo, manifest.host, tuple(warnings))
 
 
 def _opened(source: Path) -> IO[bytes]:
@@ -140,6 +142,15 @@ def _require_place(manifest: Manifest, repo: Repo) -> None:
             where=str(repo.root),
             hint=f"If it is the right one, fetch a branch that has the commit: git fetch origin {manifest.base}",
         )
+
+
+def _elsewhere(run_id: str, repo: Repo) -> list[str]:
+    """Whether another home has worktrees of the run in this repository; those of this one are refused."""
+    for tree in worktrees.listed(repo):
+        if tree.root.name.startswith(f"{run_id}-"):
+            already = f"the run has a worktree in this repository already, {tree.root}, from another PRODIGY_HOME"
+            return [f"{already}: if it goes on there as well, steps run twice, and both move the same branches"]
+    return []
 
 
 def _arrange(unpacked: Path, state: Path, run_id: str) -> None:

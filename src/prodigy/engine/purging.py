@@ -82,7 +82,7 @@ class Purged:
 def plan(run_id: str, before: str | None) -> Plan:
     """Which letters of the run may go. before: only those whose last failure is older than this RFC 3339 time in UTC.
 
-    Changes nothing. Raises RunLocked when a process works on the run.
+    Changes nothing. Raises RunLocked when a process works on the run, EnvironmentProblem when its repository is gone.
     """
     with RunLock(run_directory(run_id)), closing(Store.open(run_directory(run_id))) as store:
         return _plan(_Scene(store), before)
@@ -115,24 +115,31 @@ def _removed(one: Doomed) -> ev.DlqItemRemoved:
 
 
 class _Scene:
-    """A run, its letters, and the refs of its items in the repository (none when that is gone)."""
+    """A run, its letters, and the refs of its items in the repository.
+
+    Raises EnvironmentProblem when that is gone: without it nobody can tell what work would be lost.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.row: RunRow = store.run()
         self.letters: list[Record] = store.dead_letters()
         common_dir = Path(self.row.common_dir)
-        self.repo: Repo | None = repository(common_dir) if common_dir.is_dir() else None
+        if not common_dir.is_dir():
+            raise EnvironmentProblem(
+                f"the repository of run {self.row.id} is not where it was",
+                where=str(common_dir),
+                hint="Nothing was removed: the branches that keep the work are in there. Put it back, then try again.",
+            )
+        self.repo: Repo = repository(common_dir)
         self.branches = f"{self.row.branch.removesuffix('/run')}/items/"
         self.refs = self._listed()
         self.work = _Work(store, self.refs)
-        trees = worktrees.listed(self.repo) if self.repo else []
+        trees = worktrees.listed(self.repo)
         self.checked_out = {tree.branch: tree.root for tree in trees if tree.branch}
 
     def _listed(self) -> dict[str, str]:
         """name -> object id of every branch, attempt and snapshot of the run's items."""
-        if self.repo is None:
-            return {}
         own = f"refs/prodigy/{self.row.id}/"
         wanted = (self.branches, f"{own}attempts/", f"{own}snapshots/")
         lines = self.repo.run("for-each-ref", "--format=%(objectname) %(refname)", *wanted).text.splitlines()
@@ -140,8 +147,6 @@ class _Scene:
 
     def unmerged(self) -> set[str]:
         """The items' branches with commits that the run branch does not hold."""
-        if self.repo is None:
-            return set()
         done = self.repo.run(
             *("for-each-ref", "--format=%(refname)", f"--no-merged={self.row.tip}", self.branches),
             ok=(0, _GIT_DOES_NOT_KNOW_THE_COMMIT),
@@ -222,7 +227,7 @@ def _plan(scene: _Scene, before: str | None) -> Plan:
 def _drop_refs(scene: _Scene) -> tuple[str, ...]:
     """Remove what is left of items that are dead and have no letter any more: of this purge, and of one that was
     killed before it came to this."""
-    if scene.repo is None or not scene.refs:
+    if not scene.refs:
         return ()
     changes: list[RefChange] = []
     for place in _purged(scene):

@@ -37,6 +37,7 @@ from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
 
 STDIO = "-"
+_NAME_SHOWN = 50  # characters of a file's name that its temporary has too: with four bytes each there is room left
 _EXPORT = ".export"  # below a run's directory: what an export writes before it is whole
 
 # Commits that a resume or a retry may need and that no ref has to hold: what was announced, and the boundaries of
@@ -84,8 +85,9 @@ def exported_to(store: Store) -> str | None:
 def export_run(run_id: str, target: Path | IO[bytes], *, overwrite: bool = False) -> Exported:
     """Write the run to a file, whole or not at all, or to a stream.
 
-    Raises RunLocked when a process works on the run or a step of it still runs, UsageError when the file is there
-    already, EnvironmentProblem when git or the disk fails.
+    A link stays, and what it points at is written. Raises RunLocked when a process works on the run or a step of it
+    still runs, UsageError when the file is there already, or is none that could be replaced, EnvironmentProblem when
+    git or the disk fails.
     """
     if isinstance(target, Path):
         _require_free(target, overwrite=overwrite)
@@ -120,11 +122,19 @@ def export_run(run_id: str, target: Path | IO[bytes], *, overwrite: bool = False
     return Exported(run_id, name, size, len(files), len(refs), tuple(warnings))
 
 
-def _require_free(target: Path, *, overwrite: bool) -> None:
-    if not target.absolute().parent.is_dir():
-        raise UsageError("there is no such directory", where=str(target.absolute().parent))
-    if target.is_dir() or (os.path.lexists(target) and not overwrite):
+def _require_free(target: Path, *, overwrite: bool) -> Path:
+    """The file to write: `target`, or what it points at. Only a plain file is ever replaced."""
+    try:
+        file = Path(os.path.realpath(target))
+        if not file.parent.is_dir():
+            raise UsageError("there is no such directory", where=str(file.parent))
+        if os.path.lexists(file) and not file.is_file():
+            raise UsageError("this is no file that could be replaced", where=str(target), hint="Choose another name.")
+    except OSError as error:
+        raise UsageError(f"it can't be looked at: {error.strerror}", where=str(target)) from error
+    if os.path.lexists(target) and not overwrite:
         raise UsageError("it is there already", where=str(target), hint="Choose another name, or give --overwrite.")
+    return file
 
 
 def _require_rest(store: Store) -> list[str]:
@@ -229,19 +239,19 @@ def _manifest(row: RunRow, refs: dict[str, str], files: list[tuple[str, Path]]) 
 
 def _publish(store: Store, target: Path, manifest: Manifest, files: list[Path], *, overwrite: bool) -> int:
     """Write the file beside its place and move it there when it is whole; its size in bytes."""
-    target = target.absolute()
+    file = _require_free(target, overwrite=overwrite)
     try:
-        descriptor, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        descriptor, part = tempfile.mkstemp(prefix=f".{file.name[:_NAME_SHOWN]}.", suffix=".part", dir=file.parent)
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 archive.write(stream, manifest, files, time.time())
                 stream.flush()
                 os.fsync(stream.fileno())
             _require_free(target, overwrite=overwrite)
-            store.record(ev.JobExported(file=str(target)))
-            Path(part).replace(target)
+            store.record(ev.JobExported(file=str(target.absolute())))
+            Path(part).replace(file)
         finally:
             Path(part).unlink(missing_ok=True)
     except OSError as error:
         raise EnvironmentProblem(f"the run can't be exported: {error}", where=str(target)) from error
-    return target.stat().st_size
+    return file.stat().st_size

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-RETRY = "prodigy dlq retry {run}"
-RETRY_ALL = "prodigy dlq retry {run} --all"
-INSPECT = "prodigy dlq inspect {item} {run}"
+RETRY = ""
+RETRY_ALL = " --all"
+INSPECT = None  # look at one of them
 
 
 class Advice(NamedTuple):
-    """text: what to do, a sentence. command: with {run} and, in some, {item}: an example."""
+    """text: what to do, a sentence. retry: the options of the `dlq retry` that comes next, with a blank in front; None
+    where one of the letters should be looked at first."""
 
     text: str
-    command: str
+    retry: str | None
 
 
 _FIRST_LOOK = Advice("See first what failed: the message and the end of the output tell.", INSPECT)
@@ -50,9 +51,7 @@ ADVICE: dict[str, Advice] = {
         "The item does not fit the workflow: mend that and retry all with `--workflow FILE`, or begin a new run.",
         RETRY_ALL,
     ),
-    "resource_exhausted": Advice(
-        "Memory, disk or processes ran out: run fewer at a time.", "prodigy dlq retry {run} --max-parallel 2"
-    ),
+    "resource_exhausted": Advice("Memory, disk or processes ran out: run fewer at a time.", " --max-parallel 2"),
     "lost": Advice("The process was killed from outside: just retry.", RETRY),
     "interrupted": Advice("The user ended it: just retry.", RETRY),
 }
