@@ -281,7 +281,10 @@ def test_make_test_and_the_readme_agree() -> None:
     assert {"demo", "test"} <= shown <= targets
 
 
-@pytest.mark.parametrize("commits", [True, False], ids=["a repository", "an empty repository"])
+@pytest.mark.parametrize(
+    "commits",
+    [pytest.param(True, id="a repository", marks=pytest.mark.chaos), pytest.param(False, id="an empty repository")],
+)
 def test_the_demo_runs_wherever_one_stands_and_touches_nothing(project: Project, tmp_path: Path, commits: bool) -> None:
     where = project.repo if commits else tmp_path / "empty"
     if not commits:

@@ -328,8 +328,8 @@ map:
     assert_free(project)
 
 
-def test_hundreds_of_items_with_failures_survive_three_kills(project: Project) -> None:
-    stress(project, 200, [40, 90, 150])
+def test_a_hundred_items_with_failures_survive_three_kills(project: Project) -> None:
+    stress(project, 100, [20, 45, 75])
 
 
 @pytest.mark.chaos
