@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,11 +38,7 @@ from support import Project, git, processes_of, wait_until
 Stop = Callable[[subprocess.Popen[bytes]], None]
 
 
-@pytest.fixture(autouse=True)
-def let_go(project: Project) -> Iterator[None]:
-    """No step waits for ever when a test fails."""
-    yield
-    put(project, "go")
+pytestmark = pytest.mark.usefixtures("let_go")
 
 
 def subjects(project: Project) -> set[str]:

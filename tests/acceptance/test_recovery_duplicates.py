@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
@@ -35,11 +34,7 @@ from support import Done, Project
 RETRY_LATE = "on_item_failure: retry\nretry_config: {max_attempts: 2, backoff: fixed, initial_delay: 600}"
 
 
-@pytest.fixture(autouse=True)
-def let_go(project: Project) -> Iterator[None]:
-    """No step waits for ever when a test fails."""
-    yield
-    put(project, "go")
+pytestmark = pytest.mark.usefixtures("let_go")
 
 
 def assert_told(project: Project, done: Done, count: int) -> None:

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -43,11 +43,7 @@ from support import Project, git, processes_of, wait_until
 WRITTEN = "one\ntwo"
 
 
-@pytest.fixture(autouse=True)
-def let_go(project: Project) -> Iterator[None]:
-    """No step waits for ever when a test fails."""
-    yield
-    put(project, "go")
+pytestmark = pytest.mark.usefixtures("let_go")
 
 
 def with_stand_in(project: Project) -> None:

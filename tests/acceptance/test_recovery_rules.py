@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 from collections import Counter
 
 import pytest
 
+from recovery_support import interrupt
 from support import Project, git, wait_until
 
 KILLED = -signal.SIGKILL
@@ -17,17 +17,6 @@ KILLED = -signal.SIGKILL
 
 def events(project: Project, kind: str) -> list[str]:
     return project.prodigy("events", "ls", "latest", "--json", "--event-type", kind).out.splitlines()
-
-
-def end(running: subprocess.Popen[bytes]) -> None:
-    """End a run as a user does with two Ctrl-C."""
-    while running.poll() is None:
-        running.send_signal(signal.SIGINT)
-        try:
-            running.wait(0.3)
-        except subprocess.TimeoutExpired:
-            continue
-    running.communicate()
 
 
 # A step outside the items whose merge is done and whose end is not on record ---------------------------------
@@ -113,7 +102,7 @@ map:
         (project.folder / "second").unlink(missing_ok=True)
         running = project.start(*command)
         wait_until(lambda: (project.folder / "second").exists(), "the second step runs")
-        end(running)
+        interrupt(running)
     (project.folder / "go").touch()
     assert project.prodigy("resume", "latest").code == 0
     assert project.tally() == {"first": 2}

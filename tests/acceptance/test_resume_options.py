@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Iterable
 
 import pytest
 
+from recovery_support import interrupt
 from support import Done, Project, wait_until
 
 FLOW = r"""
@@ -183,19 +183,8 @@ def interrupted_run(project: Project) -> None:
     )
     running = project.start("run", project.workflow(text), "--no-merge")
     wait_until(lambda: (project.folder / "in-b").exists(), "the second step of b runs")
-    end(running)
+    interrupt(running)
     (project.folder / "go").touch()
-
-
-def end(running: subprocess.Popen[bytes]) -> None:
-    """End a run as a user does with two Ctrl-C."""
-    while running.poll() is None:
-        running.send_signal(signal.SIGINT)
-        try:
-            running.wait(0.3)
-        except subprocess.TimeoutExpired:
-            continue
-    running.communicate()
 
 
 def test_an_interrupted_item_goes_on_where_it_stood(project: Project) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from prodigy.engine.summary import summarise
-from prodigy.state import events as ev
+from prodigy.state.event_data import from_data
 from prodigy.state.items import Folded, ItemState, fold
 from prodigy.store.store import Store
 from support import Project, make_project
@@ -131,7 +131,7 @@ def assert_events_give_the_tables(directory: Path) -> None:
         folded = Folded()
         for record in store.events():
             data = dict(cast("dict[str, Any]", record["event"]))
-            fold(folded, ev.from_data(data.pop("event_type"), data))
+            fold(folded, from_data(data.pop("event_type"), data))
         row = store.run()
     with closing(sqlite3.connect(directory / "run.db")) as db:
         items = {

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from prodigy.errors import CorruptState
 from prodigy.state import events as ev
+from prodigy.state.event_data import from_data
 from prodigy.state.items import ItemRow, ItemState, follow, remaining_work
 
 LEFT = (ItemState.RUNNING, ItemState.PENDING, ItemState.FAILED)
@@ -161,4 +162,4 @@ def test_moves_that_would_lose_or_repeat_work_are_refused(state: ItemState, even
 
 def test_every_event_survives_storage(every_event: Callable[[], list[ev.Event]]) -> None:
     for event in every_event():
-        assert ev.from_data(event.type, dict(event.data())).data() == event.data()
+        assert from_data(event.type, dict(event.data())).data() == event.data()

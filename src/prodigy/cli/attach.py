@@ -20,6 +20,7 @@ from prodigy.cli.progress import Progress
 from prodigy.cli.view import RunView
 from prodigy.engine.summary import exit_code, summarise
 from prodigy.state import events as ev
+from prodigy.state.event_data import from_data
 from prodigy.store.lock import is_held
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
@@ -119,7 +120,7 @@ def _events(store: Store, after: int) -> Iterator[tuple[int, ev.Event | None, st
     for record in store.events(after):
         data = dict(cast("dict[str, object]", record["event"]))
         try:
-            event = ev.from_data(str(data.pop("event_type")), data)
+            event = from_data(str(data.pop("event_type")), data)
         except KeyError:
             event = None
         yield cast("int", record["seq"]), event, str(record["timestamp"])

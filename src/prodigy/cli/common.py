@@ -6,21 +6,19 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import click
 
 from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem, UsageError
-from prodigy.git.context import common_dir_around
+from prodigy.git.context import NoRepository, common_dir_around
 from prodigy.store import index
 from prodigy.store.rows import FINISHED
 
 if TYPE_CHECKING:  # they import the engine, which most commands do not need
     from prodigy.engine.choices import Choices
     from prodigy.engine.versions import Edited
-
-NO_REPOSITORY = "not a git repository"  # what `git.context` says where there is none
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -59,13 +57,40 @@ def again_options(command: Command) -> Command:
     return command
 
 
-def items_from(*, from_start: bool, from_failed_step: bool) -> str | None:
+class AgainOptions(TypedDict):
+    """What click gives of `again_options` and `driving_options`, but --detach and --json."""
+
+    max_retries: int | None
+    file: Path | None
+    from_start: bool
+    from_failed_step: bool
+    force: bool
+    yes: bool
+    no_merge: bool
+    max_parallel: int | None
+
+
+def again_choices(options: AgainOptions) -> Choices:
+    """What the options choose. Raises UsageError when they contradict each other, or `--workflow` is not in order."""
+    from prodigy.engine.choices import Choices
+
+    return Choices(
+        merge=merge_choice(yes=options["yes"], no_merge=options["no_merge"]),
+        max_parallel=options["max_parallel"],
+        items_from=_items_from(from_start=options["from_start"], from_failed_step=options["from_failed_step"]),
+        max_tries=options["max_retries"],
+        edited=_edited(options["file"]),
+        force=options["force"],
+    )
+
+
+def _items_from(*, from_start: bool, from_failed_step: bool) -> str | None:
     if from_start and from_failed_step:
         raise UsageError("--from-start and --from-failed-step exclude each other")
     return "start" if from_start else "failed_step" if from_failed_step else None
 
 
-def edited(file: Path | None) -> Edited | None:
+def _edited(file: Path | None) -> Edited | None:
     """The workflow that `--workflow` names; its warnings are shown. Raises UsageError when it is not in order."""
     if file is None:
         return None
@@ -130,9 +155,7 @@ def here() -> str | None:
         return str(common_dir_around(Path.cwd()))
     except FileNotFoundError as error:
         raise EnvironmentProblem("the directory you stand in is gone", hint="cd to another one") from error
-    except EnvironmentProblem as problem:
-        if problem.what != NO_REPOSITORY:
-            raise
+    except NoRepository:
         return None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
+from dataclasses import replace
+from typing import Unpack
 
 import click
 
@@ -12,7 +13,6 @@ from prodigy.cli import common
 from prodigy.cli.background import drive_in_background
 from prodigy.cli.dlq_letters import filtered, find_letter, name_of
 from prodigy.cli.driving import drive
-from prodigy.engine.choices import Choices
 from prodigy.engine.run import BY_OUTCOME
 from prodigy.engine.session import Chosen, retry
 from prodigy.errors import UsageError
@@ -41,29 +41,20 @@ def retry_command(
     every: bool,
     reduce: bool,
     parallel: int | None,
-    max_retries: int | None,
-    file: Path | None,
-    from_start: bool,
-    from_failed_step: bool,
-    force: bool,
-    yes: bool,
-    no_merge: bool,
-    max_parallel: int | None,
     detach: bool,
     as_json: bool,
+    **options: Unpack[common.AgainOptions],
 ) -> None:
     """Run the dead items of RUN once more; what succeeds is merged and leaves the queue."""
-    choices = Choices(
-        merge=common.merge_choice(yes=yes, no_merge=no_merge),
-        max_parallel=_parallel(max_parallel, parallel),
-        items_from=common.items_from(from_start=from_start, from_failed_step=from_failed_step) or BY_OUTCOME,
-        max_tries=max_retries,
-        edited=common.edited(file),
+    choices = common.again_choices(options)
+    choices = replace(
+        choices,
+        max_parallel=_parallel(choices.max_parallel, parallel),
+        items_from=choices.items_from or BY_OUTCOME,
         reduce=reduce,
-        force=force,
     )
     run_id = common.resolve_to_act(run_reference)
-    chosen = _chosen(run_id, items, expression, every=every, max_retries=max_retries)
+    chosen = _chosen(run_id, items, expression, every=every, max_retries=choices.max_tries)
     if detach:
         which = [word for item in items for word in ("--item", item)] + (["--all"] if every else [])
         which += ["--filter", expression] if expression is not None else []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 import click
 
@@ -86,35 +88,20 @@ def resume_command(
     *,
     include_dlq: bool,
     include_failed: bool,
-    max_retries: int | None,
-    file: Path | None,
-    from_start: bool,
-    from_failed_step: bool,
-    force: bool,
-    yes: bool,
-    no_merge: bool,
-    max_parallel: int | None,
     detach: bool,
     as_json: bool,
+    **options: Unpack[common.AgainOptions],
 ) -> None:
     """Go on with RUN where it stands; nothing that is finished runs again.
 
     RUN is a run id, the beginning of one, a workflow's file or name, or `latest` (the default).
     """
-    choices = Choices(
-        merge=common.merge_choice(yes=yes, no_merge=no_merge),
-        max_parallel=max_parallel,
-        items_from=common.items_from(from_start=from_start, from_failed_step=from_failed_step),
-        max_tries=max_retries,
-        past_limit=include_failed,
-        edited=common.edited(file),
-        force=force,
-    )
+    choices = replace(common.again_choices(options), past_limit=include_failed)
     run_id = common.resolve_to_act(run_reference)
     include_dead = include_dlq or include_failed
     with closing(Store.open(run_directory(run_id))) as store:
         goes_on = store.run().status not in FINISHED or store.run().status == "failed"
-        warning = changed_since(store) if goes_on and file is None else None
+        warning = changed_since(store) if goes_on and choices.edited is None else None
         notes = list(_left_out(store, choices, include_dead=include_dead))
     if warning:
         click.echo(f"Warning: {warning}", err=True)

@@ -23,6 +23,10 @@ _FETCH_EVERYTHING = (
 )
 
 
+class NoRepository(EnvironmentProblem):
+    """There is no repository here at all."""
+
+
 @dataclass(frozen=True)
 class Context:
     """The user's checkout as a run finds it.
@@ -121,7 +125,7 @@ def _unusable(path: Path, error: GitError) -> EnvironmentProblem:
             hint=f"if you trust it: git config --global --add safe.directory {directory}",
         )
     if "not a git repository" in error.stderr:
-        return EnvironmentProblem(
+        return NoRepository(
             "not a git repository",
             where=where,
             hint="start in a repository, or make one: git init && git add . && git commit -m start",

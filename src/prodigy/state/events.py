@@ -20,7 +20,7 @@ class Event:
 
     def __init_subclass__(cls) -> None:
         cls.type = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-        _TYPES[cls.type] = cls
+        TYPES[cls.type] = cls
 
     def data(self) -> dict[str, object]:
         """The fields as JSON values: scalars, and tuples of them."""
@@ -29,15 +29,8 @@ class Event:
         return {name: getattr(self, name) for name in _FIELDS[self.type]}
 
 
-_TYPES: dict[str, type[Event]] = {}
+TYPES: dict[str, type[Event]] = {}  # by the name that is stored
 _FIELDS: dict[str, tuple[str, ...]] = {}  # by type: an event is written for every little thing
-
-
-def from_data(event_type: str, data: dict[str, object]) -> Event:
-    """The event that `data()` came from. Unknown fields of a newer version are ignored."""
-    cls = _TYPES[event_type]
-    known = {field.name for field in dataclasses.fields(cls)}
-    return cls(**{key: value for key, value in data.items() if key in known})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,17 +43,6 @@ class ItemEvent(Event):
     attempt: int
     item_id: str
     label: str
-
-
-def storable(event: Event) -> Event:
-    """The event with texts that a database can hold: half a character, as in file names of another encoding, is
-    spelled out (`\\udcff`)."""
-    changed = {
-        field.name: value.encode(errors="backslashreplace").decode()
-        for field in dataclasses.fields(event)
-        if isinstance(value := getattr(event, field.name), str) and not value.isascii()
-    }
-    return dataclasses.replace(event, **changed) if changed else event
 
 
 # The run ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import TypeVar
 from prodigy import faults
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.state import events as ev
-from prodigy.state.events import storable
+from prodigy.state.event_data import storable
 from prodigy.store.database import SCHEMA_VERSION, connect, damage, migrate, migrated_copy, now, transaction
 from prodigy.store.last_event import LastEvent
 from prodigy.store.project import project
