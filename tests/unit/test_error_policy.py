@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from prodigy.state.dead_letter import Failure
 from prodigy.state.retry import Again, Park, Skip, decide_item
+from prodigy.workflow.failures import ErrorPolicy, OnItemFailure, Retry
 from prodigy.workflow.load import parse
-from prodigy.workflow.model import ErrorPolicy, MapReduce, OnItemFailure, Retry
+from prodigy.workflow.model import MapReduce
 from unit.workflow_texts import TEMPLATE
 
 MAP = f"map: {{input: x.json, {TEMPLATE}}}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from prodigy.workflow.failures import Retry
 from prodigy.workflow.load import parse
 from prodigy.workflow.model import (
     Agent,
@@ -15,7 +16,6 @@ from prodigy.workflow.model import (
     Handler,
     MapReduce,
     Policy,
-    Retry,
     Shell,
     Step,
     Workspace,

@@ -86,8 +86,8 @@ def test_steps_are_frozen() -> None:
         '{"action":{"kind":"shell","text":"x"},"line":0}',
         '{"action":{"kind":"shell","text":"x"},"line":1,"policy":{"timeout_s":0}}',
         '{"action":{"kind":"shell","text":"x"},"line":1,"policy":{"timeout_s":"5"}}',
-        '{"action":{"kind":"shell","text":"x"},"line":1,"phase":"merge"}',
-        '{"action":{"kind":"mapreduce","input":{"kind":"file","text":"x"},"template":[]},"line":1}',
+        '{"action":{"kind":"shell","text":"x"},"line":1,"phase":"dance"}',
+        '{"action":{"kind":"mapreduce","input":{"kind":"file","text":"x"},"max_parallel":0},"line":1}',
     ],
 )
 def test_what_is_not_in_the_model_is_refused(broken: str) -> None:

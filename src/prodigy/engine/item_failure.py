@@ -15,7 +15,7 @@ from prodigy.state.dead_letter import DeadLetter, Failure, dead_letter
 from prodigy.state.items import NOT_A_TRY
 from prodigy.state.retry import Again, Park, Skip, decide_item
 from prodigy.store.rows import AttemptRow
-from prodigy.workflow.model import ErrorPolicy
+from prodigy.workflow.failures import ErrorPolicy
 
 STOPPED_BY_POLICY = "max_failures"  # the reason in the summary, whichever key of the policy said so
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prodigy.state.dead_letter import NOT_ELIGIBLE, Failure
 from prodigy.state.items import NOT_A_TRY
-from prodigy.workflow.model import Backoff, ErrorPolicy, Retry
+from prodigy.workflow.failures import Backoff, ErrorPolicy, Retry
 
 PATTERN = "re:"
 # Conditions that `retry_on` knows by name, and the texts that show them (case does not matter).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prodigy.workflow import keys
-from prodigy.workflow.model import ErrorPolicy, OnItemFailure, Retry
+from prodigy.workflow.failures import ErrorPolicy, OnItemFailure, Retry
 from prodigy.workflow.policies import read_retry
 from prodigy.workflow.values import Findings, later, read_bool, read_choice, read_keys, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from prodigy.workflow import keys
 from prodigy.workflow.error_policy import read_error_policy
+from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.handlers import commands
 from prodigy.workflow.inputs import classify, refusal
 from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
-from prodigy.workflow.model import ErrorPolicy, Input, MapReduce, Phase, Retry, Step, Uncommitted, Workspace
+from prodigy.workflow.model import Input, MapReduce, Phase, Step, Uncommitted, Workspace
 from prodigy.workflow.policies import read_paths
 from prodigy.workflow.values import (
     Findings,

@@ -6,28 +6,24 @@ Only this form is stored and executed. `model_dump_json` and `model_validate_jso
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from prodigy.workflow.canonical import canonical_json, short_hash
+from prodigy.workflow.environment import Environment
+from prodigy.workflow.failures import ErrorPolicy, Retry
+from prodigy.workflow.frozen import Value
+from prodigy.workflow.item_limits import ItemLimits
+from prodigy.workflow.selection import Selection
 
-Phase = Literal["setup", "map", "reduce", ""]
+Phase = Literal["setup", "map", "reduce", "merge", ""]
 Uncommitted = Literal["commit", "discard", "fail"]
-OnItemFailure = Literal["dlq", "retry", "skip", "stop"]
 CaptureFormat = Literal["string", "json", "lines", "number", "boolean"]
 CaptureStream = Literal["stdout", "stderr", "both", "none"]
-Backoff = Literal["fixed", "linear", "exponential", "fibonacci", "custom"]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    # Fields that may change without changing what a finished step has done; see `fingerprint`.
-    not_what_it_does: ClassVar[frozenset[str]] = frozenset()
-
-
-class Shell(_Value):
+class Shell(Value):
     """Run `text` as a bash script; placeholders in it are data (see `shell_words`).
 
     options: bash's own, in place of the built-in `-e -o pipefail`; None: those.
@@ -38,7 +34,7 @@ class Shell(_Value):
     options: tuple[str, ...] | None = None
 
 
-class Agent(_Value):
+class Agent(Value):
     """Give `prompt`, with its placeholders replaced, to the agent program `use`."""
 
     kind: Literal["agent"] = "agent"
@@ -46,18 +42,61 @@ class Agent(_Value):
     prompt: str
 
 
-class Input(_Value):
-    """Where work items come from: a file, the output of a shell command, or the files that match a pattern.
+class WriteFile(Value):
+    """Write `content` to `path`, below the worktree; both may hold placeholders.
+
+    format: `json` and `yaml` are checked and laid out; None: text. mode: of the file; None: 0644.
+    """
+
+    kind: Literal["write_file"] = "write_file"
+    path: str
+    content: str
+    format: Literal["json", "yaml"] | None = None
+    mode: int | None = Field(default=None, ge=0, le=0o777)
+    create_dirs: bool | None = None
+
+
+class Input(Value):
+    """Where work items come from: a file, the output of a shell command, the files that match a pattern, or `values`,
+    which may hold placeholders.
 
     options: of the command's bash, as in `Shell`.
     """
 
-    kind: Literal["file", "command", "glob"]
-    text: str
+    kind: Literal["file", "command", "glob", "values"]
+    text: str = ""
+    values: tuple[str, ...] = ()
     options: tuple[str, ...] | None = None
 
 
-class Workspace(_Value):
+class Foreach(Value):
+    """Run `do` once per value of `input`, one after another in the same worktree.
+
+    continue_on_error: a value whose steps failed does not stop the others, and the step holds all the same.
+    """
+
+    kind: Literal["foreach"] = "foreach"
+    input: Input
+    do: tuple[Step, ...] = Field(min_length=1)
+    max_items: int | None = Field(default=None, ge=0)
+    continue_on_error: bool | None = None
+
+
+class Group(Value):
+    """The steps of another workflow, with names of their own.
+
+    given: names that they have, with JSON texts for values. inputs: (name inside, path outside) of values that are
+    handed in. outputs: names of theirs that the steps behind see too.
+    """
+
+    kind: Literal["group"] = "group"
+    do: tuple[Step, ...] = Field(min_length=1)
+    given: tuple[tuple[str, str], ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+class Workspace(Value):
     """What a worktree needs beside the files of its commit.
 
     include: paths below the user's checkout that are copied into each worktree. setup: steps that run once in each
@@ -69,70 +108,72 @@ class Workspace(_Value):
     keep_ignored: tuple[str, ...] = ()
 
 
-class Retry(_Value):
-    """How often and when what failed runs again; times in seconds.
+class Named(Value):
+    """Steps of a parallel experiment, in a worktree of their own. merge: whether their commits are merged."""
 
-    attempts: all of them, the first included. increment_s belongs to linear (None: as initial_delay_s), base to
-    exponential, delays_s to custom. jitter: the width of the random part, as a fraction of the delay.
-    retry_on: error kinds and, behind `re:`, patterns; empty means every failure. budget_s: of all pauses together.
-    """
-
-    attempts: int = Field(default=3, ge=1)
-    backoff: Backoff = "exponential"
-    initial_delay_s: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    max_delay_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)
-    increment_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    base: float = Field(default=2.0, ge=1, allow_inf_nan=False)
-    delays_s: tuple[float, ...] = ()
-    jitter: float = Field(default=0.0, ge=0, le=2)
-    retry_on: tuple[str, ...] = ()
-    budget_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    name: str
+    do: tuple[Step, ...] = Field(min_length=1)
+    merge: bool | None = None
 
 
-class ErrorPolicy(_Value):
-    """What becomes of items that fail.
-
-    on_item_failure: `retry` runs the item again as `retry` says and then, like `dlq`, parks it; `skip` leaves it out;
-    `stop` parks it and starts nothing more. continue_on_failure: whether more items start once one has been parked.
-    """
-
-    on_item_failure: OnItemFailure = "dlq"
-    continue_on_failure: bool = True
-    retry: Retry = Retry()
-
-    @property
-    def stops(self) -> bool:
-        """Whether nothing more starts once an item has been parked."""
-        return self.on_item_failure == "stop" or not self.continue_on_failure
-
-
-class MapReduce(_Value):
+class MapReduce(Value):
     """Run `template` once per work item, at most `max_parallel` items at a time, then `reduce` once.
 
-    json_path: an RFC 9535 query on the input, beginning with `$`. on_uncommitted: what becomes of changes that an
-    item's steps did not commit; None: they are committed.
+    json_path: an RFC 9535 query on the input, beginning with `$`. select: which of its values become items.
+    on_uncommitted: what becomes of changes that an item's steps did not commit; None: they are committed.
+    limits: on the time of an item. variables: (name, expression over the results) for the steps behind.
+    named: the items are these, each with steps of its own, in place of `template`.
     """
 
-    not_what_it_does = frozenset({"max_parallel", "errors"})
+    not_what_it_does = frozenset({"max_parallel", "errors", "limits"})
 
     kind: Literal["mapreduce"] = "mapreduce"
     input: Input
     json_path: str | None = None
+    select: Selection | None = None
     max_parallel: int = Field(default=10, ge=1)
     on_uncommitted: Uncommitted | None = None
     errors: ErrorPolicy = ErrorPolicy()
-    template: tuple[Step, ...] = Field(min_length=1)
+    limits: ItemLimits | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+    template: tuple[Step, ...] = ()
     reduce: tuple[Step, ...] = ()
+    named: tuple[Named, ...] = ()
+
+    def steps_of(self, ordinal: int) -> tuple[Step, ...]:
+        """The steps of the item with this ordinal, from 1."""
+        return self.named[ordinal - 1].do if self.named else self.template
 
 
-Action = Annotated[Shell | Agent | MapReduce, Field(discriminator="kind")]
+Action = Annotated[
+    Shell | Agent | WriteFile | Foreach | Group | MapReduce,
+    Field(discriminator="kind"),
+]
 
 
-class Policy(_Value):
+class Commit(Value):
+    """How what a step changed is committed when it has succeeded.
+
+    auto: what it left uncommitted is. message: of that commit, with placeholders; None: one that names the step.
+    pattern: every message of the step's commits must match it. author: `Name <mail>`. include, exclude: patterns of
+    the files that are committed. squash: the step's commits become one.
+    """
+
+    auto: bool = False
+    message: str | None = None
+    pattern: str | None = None
+    author: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    squash: bool | None = None
+
+
+class Policy(Value):
     """How the action runs.
 
     timeout_s, idle_timeout_s: limits on the whole time and on the time without output, in seconds; None: the built-in
-    limit. env: names and values, which may hold placeholders. working_dir: below the worktree.
+    limit. env: names and values, which may hold placeholders. clear_env: the step gets nothing else of the user's
+    environment but what it takes to run. working_dir: below the worktree.
     """
 
     not_what_it_does = frozenset({"timeout_s", "idle_timeout_s", "retry"})
@@ -141,17 +182,45 @@ class Policy(_Value):
     idle_timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     retry: Retry | None = None
     env: tuple[tuple[str, str], ...] = ()
+    clear_env: bool | None = None
     working_dir: str | None = None
+    commit: Commit | None = None
 
 
-class Check(_Value):
-    """What must hold after the action. `commit`: it has added at least one commit. `success`: the steps of `run` do."""
+class Want(Value):
+    """What one command of a check is expected to do. output: a regular expression that its output must match."""
 
-    expect: Literal["commit", "success"]
+    exit_code: int | None = None
+    output: str | None = None
+
+
+class Check(Value):
+    """What must hold after the action.
+
+    expect: `commit`: it has added at least one commit. `success`: the steps of `run` succeed. `result`: they tell, as
+    JSON in `result_file` or in the output of the last of them, that the work is at least `threshold` percent complete
+    (None: 100) and fits `json_schema` (a JSON text). `answers`: at least `needed` of the steps of `run` (None: all) do
+    what their place in `wants` says.
+    timeout_s: of each step of `run` that has no limit of its own. repair: steps that run when it does not hold, after
+    which it is looked at again, at most `rounds` times; without repair, it is looked at `rounds` times more, each
+    after `delay_s` seconds. lenient: what does not hold in the end is warned of, and fails nothing.
+    """
+
+    expect: Literal["commit", "success", "result", "answers"]
     run: tuple[Step, ...] = ()
+    wants: tuple[Want, ...] = ()
+    needed: int | None = Field(default=None, ge=0)
+    threshold: float | None = Field(default=None, ge=0, le=100)
+    result_file: str | None = None
+    json_schema: str | None = None
+    timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    repair: tuple[Step, ...] = ()
+    rounds: int | None = Field(default=None, ge=0)
+    delay_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    lenient: bool | None = None
 
 
-class Handler(_Value):
+class Handler(Value):
     """Steps to run when the action ended in a certain way.
 
     on: `failure`, `success`, or one exit status. again: how often, after `do`, a failed action runs once more.
@@ -164,25 +233,44 @@ class Handler(_Value):
     fatal: bool = False
 
 
-class Capture(_Value):
+class Extract(Value):
+    """A name for a part of a step's output: the first group of `pattern` (or all that it matches), the first value at
+    `json_path`, or all of it; at most `max_size` bytes (None: 1 MiB); `default` where there is none.
+
+    multiline: what becomes of several lines; None: they stay.
+    """
+
+    name: str
+    source: Literal["stdout", "stderr", "both"] = "stdout"
+    pattern: str | None = None
+    json_path: str | None = None
+    max_size: int | None = Field(default=None, ge=1)
+    default: str | None = None
+    multiline: Literal["join", "first_line", "last_line", "array"] | None = None
+
+
+class Capture(Value):
     """What is kept of this step's output: the names under which later steps see it, and the form it has there.
 
-    file: a path below the worktree that it is written to as well; it may hold placeholders.
+    file: a path below the worktree that it is written to as well; it may hold placeholders. extracts: parts of it,
+    under names of their own.
     """
 
     names: tuple[str, ...] = ()
     format: CaptureFormat = "string"
     stream: CaptureStream = "stdout"
     file: str | None = None
+    extracts: tuple[Extract, ...] = ()
 
 
-class Step(_Value):
+class Step(Value):
     """One step, in six parts: action, when, policy, checks, handlers, capture.
 
-    id, name and phase are labels for people. line: where the step begins in the workflow file, from 1.
+    id, name and phase are labels for people. line: where the step begins in the workflow file, from 1. file: the name
+    of that file when it is another one.
     """
 
-    not_what_it_does = frozenset({"id", "name", "phase", "line"})
+    not_what_it_does = frozenset({"id", "name", "phase", "line", "file"})
 
     action: Action
     when: str | None = None
@@ -194,6 +282,7 @@ class Step(_Value):
     name: str | None = None
     phase: Phase = ""
     line: int = Field(ge=1)
+    file: str | None = None
 
     @property
     def label(self) -> str:
@@ -207,7 +296,7 @@ class Step(_Value):
         return "map"
 
 
-class AgentSettings(_Value):
+class AgentSettings(Value):
     """How the workflow wants an agent program started: another program, a model, more arguments."""
 
     name: str
@@ -216,16 +305,21 @@ class AgentSettings(_Value):
     args: tuple[str, ...] = ()
 
 
-class Workflow(_Value):
+class Workflow(Value):
     """A whole workflow. A step's number, the key of everything it does, is its place in its list, from 1.
 
-    source: the file's name as the user gave it, for messages.
+    source: the file's name as the user gave it, for messages. parameters: (name, JSON text of the value).
+    merge: steps that run once before the final merge. limits: (phase, seconds that its steps may take together).
     """
 
     name: str
     steps: tuple[Step, ...] = Field(min_length=1)
     agents: tuple[AgentSettings, ...] = ()
     workspace: Workspace = Workspace()
+    environment: Environment = Environment()
+    parameters: tuple[tuple[str, str], ...] = ()
+    merge: tuple[Step, ...] = ()
+    limits: tuple[tuple[Phase, float], ...] = ()
     source: str
 
 
@@ -245,7 +339,7 @@ def fingerprint(step: Step) -> str:
 
 
 def _what_it_does(value: object) -> object:
-    if isinstance(value, _Value):
+    if isinstance(value, Value):
         counted = [name for name in type(value).model_fields if name not in value.not_what_it_does]
         parts = {name: _what_it_does(getattr(value, name)) for name in counted}
         return {name: part for name, part in parts.items() if part not in (None, [], {})}
@@ -256,13 +350,16 @@ def _what_it_does(value: object) -> object:
 
 def every_step(workflow: Workflow) -> Iterator[Step]:
     """Every step of a workflow, those inside of others too."""
-    waiting = [*workflow.steps, *workflow.workspace.setup]
+    waiting = [*workflow.steps, *workflow.workspace.setup, *workflow.merge]
     while waiting:
         step = waiting.pop(0)
         yield step
-        if isinstance(step.action, MapReduce):
-            waiting += [*step.action.template, *step.action.reduce]
+        match step.action:
+            case MapReduce(template=template, reduce=reduce, named=named):
+                waiting += [*template, *reduce, *(inner for part in named for inner in part.do)]
+            case Foreach(do=do) | Group(do=do):
+                waiting += do
         for check in step.checks:
-            waiting += check.run
+            waiting += [*check.run, *check.repair]
         for handler in step.handlers:
             waiting += handler.do

@@ -8,8 +8,9 @@ from prodigy.workflow import keys
 from prodigy.workflow.agent_keys import read_agents
 from prodigy.workflow.captures import declared_names
 from prodigy.workflow.error_policy import read_error_policy
+from prodigy.workflow.failures import ErrorPolicy
 from prodigy.workflow.fan_outs import read_fan_out, read_uncommitted, read_workspace
-from prodigy.workflow.model import AgentSettings, ErrorPolicy, Step, Workflow, Workspace
+from prodigy.workflow.model import AgentSettings, Step, Workflow, Workspace
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.scripts import KnownScripts
 from prodigy.workflow.steps import Defaults, StepReader

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from prodigy.workflow import keys
-from prodigy.workflow.model import Backoff, Retry
+from prodigy.workflow.failures import Backoff, Retry
 from prodigy.workflow.values import (
     Findings,
     read_bool,

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any
 
 from prodigy.workflow import fan_outs, keys
 from prodigy.workflow.captures import CaptureReader
+from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.handlers import IGNORED, commands, read_handlers, read_validate
 from prodigy.workflow.model import (
     Agent,
     Check,
-    ErrorPolicy,
     Handler,
     MapReduce,
     Phase,
     Policy,
-    Retry,
     Shell,
     Step,
     Uncommitted,
@@ -315,7 +315,7 @@ class StepReader:
 
     def _policy(self, entries: dict[str, Entry], phase: Phase) -> tuple[Policy, tuple[Handler, ...]]:
         """The policy, and the handler that `retry: {on_failure}` stands for."""
-        limits = {
+        limits: dict[str, Any] = {
             f"{key}_s": read_duration(entries[key].value, key, self.findings)
             for key in ("timeout", "idle_timeout")
             if key in entries

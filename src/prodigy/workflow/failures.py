@@ -1,0 +1,49 @@
+"""What a workflow says of failures: when something runs again, and what becomes of items that fail."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from prodigy.workflow.frozen import Value
+
+OnItemFailure = Literal["dlq", "retry", "skip", "stop"]
+Backoff = Literal["fixed", "linear", "exponential", "fibonacci", "custom"]
+
+
+class Retry(Value):
+    """How often and when what failed runs again; times in seconds.
+
+    attempts: all of them, the first included. increment_s belongs to linear (None: as initial_delay_s), base to
+    exponential, delays_s to custom. jitter: the width of the random part, as a fraction of the delay.
+    retry_on: error kinds and, behind `re:`, patterns; empty means every failure. budget_s: of all pauses together.
+    """
+
+    attempts: int = Field(default=3, ge=1)
+    backoff: Backoff = "exponential"
+    initial_delay_s: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    max_delay_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)
+    increment_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    base: float = Field(default=2.0, ge=1, allow_inf_nan=False)
+    delays_s: tuple[float, ...] = ()
+    jitter: float = Field(default=0.0, ge=0, le=2)
+    retry_on: tuple[str, ...] = ()
+    budget_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+class ErrorPolicy(Value):
+    """What becomes of items that fail.
+
+    on_item_failure: `retry` runs the item again as `retry` says and then, like `dlq`, parks it; `skip` leaves it out;
+    `stop` parks it and starts nothing more. continue_on_failure: whether more items start once one has been parked.
+    """
+
+    on_item_failure: OnItemFailure = "dlq"
+    continue_on_failure: bool = True
+    retry: Retry = Retry()
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing more starts once an item has been parked."""
+        return self.on_item_failure == "stop" or not self.continue_on_failure
