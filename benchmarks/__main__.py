@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import dead_letters, engine_only, growth, overhead, scaling, startup
+from benchmarks import dead_letters, engine_only, growth, overhead, planning, scaling, startup
 from benchmarks.common import Result, set_identity
 
 # name -> the quick set, then the full one.
@@ -25,6 +25,10 @@ BENCHMARKS: dict[str, tuple[Callable[[], list[Result]], Callable[[], list[Result
     "dead-letters": (
         lambda: dead_letters.dead_letters(rounds=5, items=60),
         lambda: dead_letters.dead_letters(rounds=7, items=200),
+    ),
+    "planning": (
+        lambda: planning.planning(items=20_000, rounds=2),
+        lambda: planning.planning(items=100_000, rounds=5),
     ),
     "startup": (lambda: startup.startup(5), lambda: startup.startup(15)),
 }

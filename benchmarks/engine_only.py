@@ -16,6 +16,8 @@ from benchmarks.common import ITEMS_FOR_MEMORY, Result, make_repository, make_ru
 from benchmarks.null_executor import NullExecutor, NullPrivate, NullRepo
 from prodigy.engine.attempt import FanoutPlace
 from prodigy.engine.control import Control
+from prodigy.engine.environment import RunEnvironment
+from prodigy.engine.environment_sources import Places
 from prodigy.engine.fanout import run_items
 from prodigy.engine.merge_queue import MergeQueue
 from prodigy.engine.run import Options, Run
@@ -96,11 +98,16 @@ async def _run(folder: Path, items: int, slots: int, watch: _Watch) -> None:
     row, (version, workflow_json) = store.run(), store.workflow()
     workflow = Workflow.model_validate_json(workflow_json)
     control = Control()
+    environment = RunEnvironment(
+        directory=store.directory, places=Places(None, folder, folder), base={}, own=frozenset(), facts={},
+        shell="/bin/bash", warn=lambda message: store.record(ev.Warned(message=message)),
+    )  # fmt: skip
     run = Run(
         id=row.id, store=store, workflow=workflow, workflow_version=version, options=Options.from_json(row.options),
         repo=repo, private=private, executor=NullExecutor(folder),
         merges=MergeQueue(store, repo, private, row.branch),
-        steps=StepRunner(store, control, "/bin/bash"), control=control, env={},
+        steps=StepRunner(store, control, "/bin/bash", private, environment=environment), control=control,
+        env={}, environment=environment,
     )  # fmt: skip
     rows = [(number, f"n{number}", f"n{number}", json.dumps({"id": f"n{number}"})) for number in range(1, items + 1)]
     store.plan_items(FANOUT, rows, ev.ItemsPlanned(fanout=FANOUT, total=items, duplicates=0))
@@ -108,5 +115,5 @@ async def _run(folder: Path, items: int, slots: int, watch: _Watch) -> None:
     mapping = workflow.steps[0].action
     assert isinstance(mapping, MapReduce)
     store.listener = watch
-    await run_items(run, FanoutPlace(FANOUT, mapping, run.names(1, {}), {}, {}))
+    await run_items(run, FanoutPlace(FANOUT, mapping, run.names(1, {}), {}, {}, {}))
     store.close()

@@ -7,11 +7,12 @@ queue on top of them is the real one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prodigy.executors.base import DEFAULT_GRACE_S, Exit, ProcessSpec, ProcessState, Snapshot
+from prodigy.executors.furnishing import Lodging
 from prodigy.git.command import Completed
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import RefChange, Repo
@@ -75,7 +76,17 @@ class NullWorkspace:
         self.head = commit
         return ()
 
-    async def commit_leftovers(self, message: str, *, leave: frozenset[str] = frozenset()) -> str:  # noqa: ARG002
+    async def commit_leftovers(
+        self,
+        message: str,  # noqa: ARG002
+        *,
+        leave: frozenset[str] = frozenset(),  # noqa: ARG002
+        only: Callable[[str], bool] | None = None,  # noqa: ARG002
+        author: Mapping[str, str] | None = None,  # noqa: ARG002
+    ) -> str:
+        return self.head
+
+    async def squash(self, base: str, message: str, author: Mapping[str, str] | None = None) -> str:  # noqa: ARG002
         return self.head
 
 
@@ -87,7 +98,24 @@ class NullExecutor:
         self._free: list[str] = []
         self._count = 0
 
-    def expect(self, agents: int, items: int) -> None: ...
+    def expect(self, agents: int, items: int, lodging: Lodging | None = None) -> int:  # noqa: ARG002
+        return agents
+
+    def remarks(self) -> list[str]:
+        return []
+
+    def lodges_for_long(self, slot: str) -> bool:  # noqa: ARG002
+        return False
+
+    def used(self) -> list[str]:
+        return []
+
+    def place(self, slot: str) -> Path:
+        return self._path / slot
+
+    def retire(self, slot: str) -> None: ...
+
+    async def discard(self, slot: str) -> None: ...
 
     def reserve(self) -> str:
         if self._free:

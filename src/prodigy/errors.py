@@ -52,27 +52,28 @@ class CorruptState(ProdigyError):
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One mistake in a workflow file. Lines and columns count from 1."""
+    """One mistake in a workflow file. Lines and columns count from 1. file: its name, "" for the main one."""
 
     line: int
     column: int
     message: str
     hint: str | None = None
+    file: str = ""
 
 
 class WorkflowError(UsageError):
-    """A workflow file has problems; all of them are listed, in file order."""
+    """A workflow file has problems; all of them are listed, in file order, those of the files it is made of behind."""
 
     def __init__(self, file: str, problems: list[Problem]) -> None:
         self.file = file
-        self.problems = sorted(set(problems), key=lambda p: (p.line, p.column, p.message))
+        self.problems = sorted(set(problems), key=lambda p: (p.file, p.line, p.column, p.message))
         count = len(self.problems)
         super().__init__(f"{count} problem{'s' if count != 1 else ''} in {file}")
 
     def __str__(self) -> str:
         lines = []
         for problem in self.problems:
-            lines.append(f"{self.file}:{problem.line}:{problem.column}: {problem.message}")
+            lines.append(f"{problem.file or self.file}:{problem.line}:{problem.column}: {problem.message}")
             if problem.hint:
                 lines.append(f"  {problem.hint}")
         return "\n".join(lines)

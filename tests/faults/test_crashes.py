@@ -26,7 +26,7 @@ EVENTS = [
     "job_started", "phase_started", "step_started", "step_finished", "items_planned", "agent_started", "merging",
     "worktree_merged", "agent_completed", "agent_failed", "dlq_item_added", "fanout_finished",
     "final_merge_started", "final_merge_finished", "job_completed", "worktree_created",
-    "step_skipped", "step_retrying", "step_settled",
+    "step_skipped", "step_retrying", "step_settled", "errors_collected",
 ]  # fmt: skip
 POINTS = [f"{side}:{event}" for event in EVENTS for side in ("before", "after")] + ["final_merge:checked_out"]
 

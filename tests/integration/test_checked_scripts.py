@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from prodigy.store.checked import MAX_KEYS, CheckedScripts
+from prodigy.workflow.catalogue import available
 from prodigy.workflow.load import parse
 from prodigy.workflow.shell_words import forget
 from support import Project
@@ -47,9 +48,8 @@ def test_a_forged_entry_makes_nothing_run(project: Project) -> None:
     assert project.prodigy("run", project.workflow(bad)).code == 2
     from prodigy.workflow.scripts import _key
 
-    names = frozenset({"item", "item_id", "item_index", "item_total", "run", "workflow"})
     with (project.home / "cache" / "scripts").open("a") as file:
-        file.write(_key("eval ${item}", names, check_plain=True) + "\n")
+        file.write(_key("eval ${item}", available("map"), check_plain=True) + "\n")
     done = project.prodigy("run", project.workflow(bad), "--yes")
     assert done.code == 3
     assert "eval" in done.err

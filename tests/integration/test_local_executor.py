@@ -55,7 +55,7 @@ def test_a_ready_worktree_steps_forward_to_a_newer_base(world: World, tmp_path: 
         slot = executor.reserve()
         await executor.open(slot, old)
         executor.release(slot, old)
-        await asyncio.wait(list(executor._making_fresh.values()))
+        await asyncio.wait(list(executor._going.values()))
         new = world.commit({"new.txt": "new", "sub/other.txt": "x"})
         workspace = await executor.open(executor.reserve(), new)
         assert workspace.slot == slot

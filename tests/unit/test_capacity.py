@@ -23,6 +23,7 @@ from prodigy.executors.capacity import (
     files_needed,
     open_files_limit,
     raise_open_files_limit,
+    slots_allowed,
     slots_for,
     slots_for_files,
     slots_for_processes,
@@ -253,3 +254,13 @@ def test_the_open_files_limit_is_the_soft_one() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert open_files_limit() == (None if soft == resource.RLIM_INFINITY else soft)
     assert raise_open_files_limit(1) == open_files_limit()
+
+
+def test_what_all_items_may_take_together_bounds_the_slots() -> None:
+    assert slots_allowed(4, 100, None) == (4, None)
+    assert slots_allowed(4, 100, 400) == (4, None)
+    slots, reason = slots_allowed(4, 100, 250)
+    assert slots == 2
+    assert reason is not None
+    assert "max_memory_mb is enough for 2 (250; each needs about 100 MB)" in reason
+    assert slots_allowed(4, 100, 50)[0] == 1

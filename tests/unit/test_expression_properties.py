@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
+import statistics
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prodigy.workflow import expression_ast as ast
+from prodigy.workflow.aggregate_parts import element_finder
 from prodigy.workflow.expression import (
     MISSING,
     ExpressionError,
@@ -20,7 +24,7 @@ from prodigy.workflow.expression import (
     scope_finder,
 )
 from prodigy.workflow.expression_ast import Node, show
-from prodigy.workflow.interpolate import Unresolved, lookup, parse_placeholders
+from prodigy.workflow.interpolate import Unresolved, lookup, parse_placeholders, render
 
 KEYS = ["a", "b", "item", "exists", "k v", "0", "not", "count"]
 SCALARS = (
@@ -59,7 +63,15 @@ def _calls(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         st.builds(lambda name, part: ast.Call(name, (part,)), unary, inner)
         | st.builds(lambda path: ast.Call("exists", (path,)), PATHS)
         | st.builds(lambda one, other: ast.Call("length", (one, other)), inner, inner)
+        | st.builds(_with_option, st.sampled_from(["count", "where"]), inner, inner.map(show))
+        | st.builds(_with_option, st.just("each"), inner, PATHS.map(show))
+        | st.builds(_with_option, st.just("sort"), inner, st.sampled_from(["asc", "DESC"]))
+        | st.builds(_with_option, st.just("concat"), inner, st.text(max_size=2))
     )
+
+
+def _with_option(name: str, part: Node, option: str) -> Node:
+    return ast.Call(name, (part, ast.Literal(option)))
 
 
 def _compound(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
@@ -107,8 +119,26 @@ class Reference:
                 return self.compare(operator, self.value(left), self.value(right))
             case ast.Call("exists", (ast.Path(text, braces) as path,)):
                 return self.value(path) if braces and text.endswith(".exists") else self.there(text)
+            case ast.Call(name, (part, ast.Literal(str(option)))) if name in ast.OPTIONS:
+                found = self.value(part)
+                return self.with_option(
+                    name, found if isinstance(found, list) else [] if found is None else [found], option
+                )
             case ast.Call(name, arguments):
                 return self.call(name, [self.value(argument) for argument in arguments])
+
+    def with_option(self, name: str, elements: list[Any], option: str) -> object:
+        if name == "sort":
+            return compile_sort(f"item {option}").sorted(elements)
+        if name == "concat":
+            return option.join(render(element) for element in elements if element is not None)
+        inner = compile_expression(option).node
+        if name == "each":
+            assert isinstance(inner, ast.Path)
+            found = [element_finder(element)(inner.text) for element in elements]
+            return [one for one in found if one is not MISSING]
+        kept = [element for element in elements if Reference(element_finder(element)).holds(inner)]
+        return len(kept) if name == "count" else kept
 
     def holds(self, node: Node) -> bool:
         return self.value(node) not in (None, False) or type(self.value(node)) in (int, float)
@@ -165,9 +195,39 @@ class Reference:
                 return len(elements)
             case "min" | "max":
                 return {"min": min, "max": max}[name](sortable, default=None)
+            case "collect":
+                return elements
+            case "unique":
+                return [one for index, one in enumerate(elements) if not any(same(one, b) for b in elements[:index])]
+            case "concat":
+                return ", ".join(render(element) for element in elements if element is not None)
+            case "merge":
+                objects = [one for one in elements if isinstance(one, dict)]
+                return {key: next(b[key] for b in objects if key in b) for one in objects for key in one}
+            case "flatten":
+                lists = [one if isinstance(one, list) else [one] for one in elements if one is not None]
+                return [part for one in lists for part in one]
+            case "sort":
+                return compile_sort("item").sorted(elements)
+        return self.number(name, numbers)
+
+    def number(self, name: str, numbers: list[Any]) -> object:
+        finite = [Fraction(number) for number in numbers if not isinstance(number, float) or math.isfinite(number)]
+        odd = sum(number for number in numbers if isinstance(number, float) and not math.isfinite(number))
         try:
-            return sum(numbers) / len(numbers) if name == "avg" else sum(numbers)
-        except (OverflowError, ZeroDivisionError):
+            if name == "median":
+                return statistics.median(sorted(n for n in numbers if n == n)) if any(n == n for n in numbers) else None
+            if name in ("variance", "stddev"):
+                if odd or not numbers:
+                    return None
+                variance = float(statistics.variance(finite)) if len(finite) > 1 else 0.0
+                return math.sqrt(variance) if name == "stddev" else variance
+            if odd:
+                return odd
+            if name == "avg":
+                return float(sum(finite) / len(finite)) if finite else None
+            return float(sum(finite)) if any(isinstance(number, float) for number in numbers) else sum(numbers)
+        except OverflowError:
             return None
 
 

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prodigy.workflow.catalogue import FREE
+from prodigy.workflow.formats import Names, parse_parts
 from prodigy.workflow.interpolate import (
     Placeholder,
     TextProblem,
@@ -99,8 +101,9 @@ def test_a_placeholder_inside_one_of_the_shell_is_found() -> None:
 @pytest.mark.parametrize(
     ("text", "operator"),
     [
-        ("${item.x:json}", ":json"),
-        ("${item.x|default:y}", "|default:y"),
+        ("${item.x:yaml}", ":yaml"),
+        ("${item.x|upper}", "|upper"),
+        ("${item.x|length:json}", "|length:json"),
         ("${item.x%.js}", "%.js"),
         ("${item.x##*/}", "##*/"),
         ("${item.x-y z}", " z"),
@@ -216,7 +219,8 @@ def test_a_long_list_of_names_is_cut() -> None:
     [
         ("as it is\n", "as it is\n"), (True, "true"), (False, "false"), (None, "null"), (5, "5"), (1.5, "1.5"),
         (["a", {"é": None}], '["a",{"é":null}]'), ((1, 2), "[1,2]"), (MappingProxyType({"a": 1}), '{"a":1}'),
-        (datetime.date(2024, 1, 2), '"2024-01-02"'), ("", ""),
+        (datetime.date(2024, 1, 2), '"2024-01-02"'), ("", ""), (Names(("a b", "c")), "a b c"), (Names(()), ""),
+        ([Names(("a", "b"))], '[["a","b"]]'),
     ],
 )  # fmt: skip
 def test_render(value: object, text: str) -> None:
@@ -251,7 +255,20 @@ def test_any_text_is_parsed_into_disjoint_spans(text: str) -> None:
         assert placeholder.path.startswith(("item", "map", "run", "workflow"))
         assert placeholder.operator or text[placeholder.end - 1] == "}"
         end = placeholder.end
-    assert [p.offset for p in check_text(text)] == [p.start for p in parse_placeholders(text) if p.operator]
+    wrong = [p.start for p in parse_placeholders(text) if p.prefix or (p.operator and parse_parts(p.operator) is None)]
+    assert [p.offset for p in check_text(text)] == wrong
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="{")) | st.text(alphabet="$$}item.:-\\ \n"))
+def test_text_without_placeholders_stays_as_it_is(text: str) -> None:
+    assert interpolate_text(text, SCOPE) == text
+
+
+@pytest.mark.parametrize("name", ["step", "last", "result", "test", "error", "merge", "setup", "worktrees"])
+def test_names_that_only_have_parts_are_ours_with_a_dot_alone(name: str) -> None:
+    text = f"${{{name}}} ${{{name}[0]}} ${{{name}%x}} ${{{name}:-y}} ${{#{name}}} ${{{name}.a}}"
+    given = {f"{name}.a"} if name in FREE else {name, f"{name}.a"}
+    assert [p.path for p in parse_placeholders(text, given)] == [f"{name}.a"]
 
 
 @given(st.text(alphabet=st.characters(exclude_characters='"]\n', exclude_categories=["Cs"]), min_size=1), JSON)

@@ -131,8 +131,8 @@ def test_agents_in_their_forms() -> None:
 
 
 def test_the_earlier_systems_test_step_is_a_shell_step_with_a_handler() -> None:
-    loaded = parse("- test: {command: make test, on_failure: {claude: /fix, max_attempts: 3}}", "w.yml")
-    fix = Step(action=Agent(prompt="/fix"), line=1)
+    loaded = parse("- test: {command: make test, on_failure: {claude: /fix}}", "w.yml")
+    fix = Step(action=Agent(prompt="/fix"), checks=(Check(expect="commit"),), line=1)
     assert loaded.workflow.steps == (shell("make test", handlers=(Handler(on="failure", do=(fix,), again=3),)),)
     assert [warning.message for warning in loaded.warnings] == ["`test` is deprecated"]
 
@@ -154,11 +154,6 @@ map: {{input: x.json, {TEMPLATE}}}
     assert action.template[0].action == Shell(text="a", options=("-u",))
     setup = Step(action=Shell(text="s", options=("-u",)), phase="setup", line=5, policy=Policy(retry=Retry(attempts=2)))
     assert workflow.workspace == Workspace(include=(".env",), setup=(setup,), keep_ignored=("node_modules",))
-
-
-def test_a_workspace_below_the_only_map_is_the_workflows() -> None:
-    text = f"map: {{input: x.json, workspace: {{include: [.env]}}, {TEMPLATE}}}"
-    assert parse(text, "w.yml").workflow.workspace == Workspace(include=(".env",))
 
 
 WRONG = [
@@ -190,7 +185,7 @@ WRONG = [
     ("on_failure: {shel: b}", 16, "unknown key `shel` in a step; did you mean `shell`?"),
     ("shell_options: [-c]", 18, "`-c` is no option for a script"),
     ("shell_options: [-o]", 18, "`-o` needs a name behind it"),
-    ("validate: {expected_schema: {}}", 14, "this form of `validate` is part of the language"),
+    ("validate: {expected_schema: {}}", 13, "`validate` has no command"),
     ("validate: []", 13, "`validate` has no step"),
 ]
 

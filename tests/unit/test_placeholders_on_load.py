@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prodigy.workflow.load import parse
-from unit.workflow_texts import LATER, TEMPLATE, mapping, problems_of
+from unit.workflow_texts import TEMPLATE, mapping, problems_of
 
 
 def in_phase(phase: str, text: str) -> str:
@@ -22,8 +22,17 @@ def in_phase(phase: str, text: str) -> str:
     ("phase", "text"),
     [
         ("setup", "echo ${workflow.name} ${run.id} ${HOME} $item"),
+        ("setup", "echo ${last.output} ${last.exit_code} ${CAPTURED_OUTPUT} ${test.output} ${dlq.count} ${env.A}"),
+        ("setup", "echo ${step.name} ${step.files_added:*.md:json} ${step.commits[0]} ${workflow.insertions} ${env:A}"),
+        ("setup", "echo ${result} ${result[0]} ${step} ${error} ${test:0:3} ${merge[@]} ${setup%x} ${index}"),
         ("map", "echo ${item} ${item.any.thing[0]} ${item_id} ${item_index} ${item_total} ${workflow.name} ${run.id}"),
+        (
+            "map",
+            "echo ${map.key} ${worker.id} ${item.tags:csv} ${item.x|default:y|length:3} ${json:a.b:from:item.data}",
+        ),
         ("reduce", 'echo ${map.total} ${map.successful} ${map["failed"]} ${workflow.name} ${run.id}'),
+        ("reduce", "echo ${map.results[0].output} ${map.outputs:lines} ${map.results_file} ${result.0.status}"),
+        ("reduce", "echo ${sum(map.results[*].output.n)} ${count(map.results)|length} ${uuid} ${date:%Y} ${cmd:ls}"),
     ],
 )
 def test_placeholders_that_have_a_value_are_accepted(phase: str, text: str) -> None:
@@ -35,24 +44,27 @@ def test_placeholders_that_have_a_value_are_accepted(phase: str, text: str) -> N
     [
         ("setup", "${item}", "`${item}` has no value here", "here there are run, workflow"),
         ("setup", "${map.total}", "`${map.total}` has no value here", "here there are run, workflow"),
-        ("map", "${map.total}", "`${map.total}` has no value here", "item, item_id, item_index, item_total, run"),
-        ("reduce", "${item.x}", "`${item.x}` has no value here", "here there are map, run, workflow"),
-        ("reduce", "${item_id}", "`${item_id}` has no value here", "here there are map, run, workflow"),
+        ("map", "${map.total}", "`${map.total}` has no value here", "item_total, map, run, worker, workflow"),
+        ("reduce", "${item.x}", "`${item.x}` has no value here", "here there are map, result, run, workflow"),
+        ("reduce", "${item_id}", "`${item_id}` has no value here", "here there are map, result, run, workflow"),
         ("reduce", "${map.sucessful}", "did you mean `${map.successful}`?", "`${map.total}`"),
-        ("reduce", "${map.colour}", "`${map.colour}` is no variable", "`${map.failed}`, `${map.success_count}`"),
+        ("reduce", "${map.colour}", "`${map.colour}` is no variable", "`${map.failed}`, `${map.outputs}`"),
         ("reduce", "${map}", "`${map}` is no variable", "there are `${map.failed}`"),
         ("reduce", "${map[0]}", "`${map[0]}` is no variable", "there are `${map.failed}`"),
         ("reduce", "${map.total.x}", "`${map.total.x}`: map.total is one value without parts", None),
-        ("reduce", "${map.results}", f"`${{map.results}}` {LATER}", None),
-        ("map", "${workflow.commits}", f"`${{workflow.commits}}` {LATER}", None),
-        ("map", "${workflow.nam}", "did you mean `${workflow.name}`?", "there are `${workflow.id}`"),
+        ("reduce", "${map.key}", "`${map.key}` has no value here", "here there are map, result, run, workflow"),
+        ("map", "${workflow.commit_count.x}", "workflow.commit_count is one value without parts", None),
+        ("map", "${workflow.nam}", "did you mean `${workflow.name}`?", "there are `${workflow.commit_count}`"),
         ("map", "${run.name}", "`${run.name}` is no variable", "there are `${run.id}`"),
         ("map", "${item_id.x}", "`${item_id.x}`: item_id is one value without parts", None),
         ("map", "${item_index[0]}", "`${item_index[0]}`: item_index is one value without parts", None),
-        ("map", "${shell.output}", f"`${{shell.output}}` {LATER}", "put a space behind the `{`"),
-        ("reduce", "${step.files_added}", f"`${{step.files_added}}` {LATER}", "put a space behind the `{`"),
-        ("setup", "${env.HOME}", f"`${{env.HOME}}` {LATER}", "put a space behind the `{`"),
-        ("setup", "${env:HOME}", f"`${{env:HOME}}` {LATER}", "put a space behind the `{`"),
+        ("map", "${shell.outputs}", "did you mean `${shell.output}`?", "`${shell.stderr}`"),
+        ("map", "${merge.commits}", "`${merge.commits}` has a value only in the steps of `merge`", "put a space"),
+        ("map", "${result.0.item_id}", "only behind a map, in a list of steps, `reduce` and the steps", "put a space"),
+        ("reduce", "${worktrees.a.path}", "only behind a `worktree` step, in a list of steps", "put a space"),
+        ("setup", "${worker.id}", "`${worker.id}` has a value only in `agent_template`", "put a space"),
+        ("reduce", "${setup.nothing}", "no step of `setup` captures `nothing`", "give it a `capture`"),
+        ("setup", "${json:a:from:item.x}", "`item.x` has no value here", "here there are run, workflow"),
     ],
 )  # fmt: skip
 def test_placeholders_without_a_value_are_refused(phase: str, placeholder: str, message: str, hint: str | None) -> None:
@@ -60,6 +72,35 @@ def test_placeholders_without_a_value_are_refused(phase: str, placeholder: str, 
     assert message in problem.message
     assert (hint or "") in (problem.hint or "")
     assert (problem.line, problem.column) == {"setup": (4, 12), "map": (6, 13), "reduce": (8, 17)}[phase]
+
+
+def test_paths_in_a_call_are_checked_where_they_stand() -> None:
+    text = "- claude: 'n ${count(map.results)} ${sum(fix.x, y)}'\n"
+    assert [(problem.column, problem.message) for problem in problems_of(text)] == [
+        (22, "`map.results` has no value here"),
+        (38, "`${sum(fix.x, y)}` can't be read: sum does not take 2 arguments"),
+    ]
+
+
+def test_variables_of_a_map_have_values_behind_it_and_no_others() -> None:
+    variables = "map: {input: x.json, variables: {mean: 'avg(results[*].output)'}, agent_template: [{shell: a}]}\n"
+    parse(f"{variables}reduce: [{{shell: 'echo ${{map.mean}}'}}]", "w.yml")
+    (problem,) = problems_of(f"{variables}reduce: [{{shell: 'echo ${{map.meen}}'}}]")
+    assert "did you mean `${map.mean}`?" in problem.message
+
+
+def test_what_the_environment_holds_is_a_placeholder_in_other_texts_alone() -> None:
+    parse("- shell: echo ${WORKTREE:0:3} ${ARG%x}\n- claude: see ${WORKTREE|length:3} and ${ARG:-nothing}\n", "w.yml")
+    (problem,) = problems_of("- claude: see ${WORKTREE:0:3}\n")
+    assert "`:0:3` is not supported" in problem.message
+
+
+def test_a_step_cannot_be_called_as_built_in_variables_are() -> None:
+    text = "- {shell: a, capture: result}\n- {shell: a, id: last}\n- {shell: a, id: index}\n"
+    assert [(problem.line, problem.message) for problem in problems_of(text)] == [
+        (1, "`result` cannot be a capture: it is the name of built-in variables"),
+        (2, "`last` cannot be an id: it is the name of built-in variables"),
+    ]
 
 
 def test_only_steps_behind_the_fan_out_see_its_results() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from prodigy.workflow.interpolate import parse_placeholders
+from prodigy.workflow.formats import Names
+from prodigy.workflow.interpolate import interpolate_text, parse_placeholders
 from prodigy.workflow.shell.operators import apply, objection
 from prodigy.workflow.shell_words import BindError, compile_script
-from shell_support import BASH, refusal
+from shell_support import BASH, HOSTILE_VALUES, make_recorder, refusal, run_bound
 
 PATTERNS = st.text(alphabet="ab.*?[]!-/\\é^", min_size=1, max_size=8)
 OPERATORS = ("%", "%%", "#", "##")
@@ -68,6 +71,10 @@ def test_any_accepted_pattern_cuts_like_bash(operator: str, pattern: str, values
         ("${item.x%}", "not supported"), ("${#item.x}", "not supported"), ("${#item.x%a}", "not supported"),
         ("${!item.x#a}", "not supported"), ("${item.x/a/b}", "not supported"), ("${item.x^^}", "not supported"),
         ("${raw:item.x%a}", "not supported"), ("${item.x:file:json}", "not supported"), ("${item.x%a", "closing brace"),
+        ("${item.x%.js|default:y}", "not supported"), ("${item.x#a:json}", "not supported"),
+        ("${item.x%.js:file}", "not supported"), ("${item.x:json%a}", "not supported"),
+        ("${item.x|length:3%a}", "not supported"), ("${item.x:*.md%.md}", "not supported"),
+        ("${item.x|upper}", "not supported"), ("${raw:item.x:file}", "not supported"), ("${item.x|length:file}", "not"),
     ],
 )  # fmt: skip
 def test_what_is_no_literal_pattern_is_refused(text: str, reason: str) -> None:
@@ -102,6 +109,69 @@ def test_the_checks_judge_what_arrives(text: str, good: str, bad: str) -> None:
         assert script.bind({"item": {"x": good}})
     with pytest.raises(BindError, match=r"\$\{item\.x[#%]"):
         script.bind({"item": {"x": bad}})
+
+
+FORMATS = (":json", ":lines", ":csv", ":*a*", ":*:json", "|length", "|length:3", "|default:d", ":csv|length:9", ":-d")
+
+
+@pytest.mark.parametrize("operator", [*FORMATS, ":file", ":json:file"])
+def test_cutting_does_not_combine_with_the_rest_and_says_so(operator: str) -> None:
+    # Behind `%` a colon and a star are a pattern (`%:*` takes a port away), and a default takes all that follows it.
+    if operator not in (":-d", ":*a*", ":*:json"):
+        assert refusal(f"echo ${{item.x%.js{operator}}}")
+    if operator not in (":-d", "|default:d"):
+        assert refusal(f"echo ${{item.x{operator}%.js}}")
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(FORMATS), st.sampled_from(HOSTILE_VALUES[:-2])), min_size=12, max_size=12))
+def test_values_arrive_byte_for_byte_after_modifiers_and_filters(cases: list[tuple[str, str]]) -> None:
+    """Each as a word, in both kinds of quotes, and in a here-document."""
+    names = [f"${{item.k{number}{operator}}}" for number, (operator, _) in enumerate(cases)]
+    item = {f"k{number}": [value, "a b"] for number, (_, value) in enumerate(cases)}
+    words = " ".join(f"{name} \"{name}\" '{name}'" for name in names)
+    text = f"rec word -- {words}\ncat > ../out <<END\n{'|'.join(names)}\nEND\n"
+    wanted = [interpolate_text(name, {"item": item}) for name in names]
+    seen: list[bytes] = []
+    with TemporaryDirectory() as directory:
+        ran = run_bound(
+            lambda step: compile_script(text).bind({"item": item}, step),
+            make_recorder(Path(directory)),
+            after=lambda work: seen.append((work / "out").read_bytes()),
+        )
+    assert ran.calls == {"word": [[b"--", *(one.encode() for one in wanted for _ in range(3))]]}
+    assert seen == ["|".join(wanted).encode() + b"\n"]
+    assert not ran.hurt
+
+
+def test_the_checks_judge_what_modifiers_and_filters_leave() -> None:
+    for text, good, bad in (
+        ("ls ${item.x:csv}", ["a", "-b"], ["-a", "b"]),
+        ("echo $((${item.x|length} + ${item.y|default:2}))", "abc", None),
+        ("echo > ${item.x|length:3}", "abc/../..", "../x"),
+        ("ls ${item.x:*.md}", Names(("-a", "b.md")), Names(("-a.md",))),
+    ):
+        assert compile_script(text).bind({"item": {"x": good}})
+        if bad is not None:
+            with pytest.raises(BindError, match=r"\$\{item\.x[:|]"):
+                compile_script(text).bind({"item": {"x": bad}})
+
+
+@pytest.mark.parametrize(
+    ("text", "script", "files"),
+    [
+        ("echo ${item.names}", 'echo "${PRODIGY_1}"', {}),
+        ("cat ${item.names:lines:file}", 'cat "${PRODIGY_1}"', {"file-1": b"a b\nc"}),
+        ("cat ${item.none:file:-x}", 'cat "${PRODIGY_1}"', {"file-1": b"x"}),
+        ("make ${raw:item.none:-all} ${raw:item.names:csv}", "make all a b,c", {}),
+        ("make ${raw:item.none|default:-k|length:2}", "make -k", {}),
+        ("echo ${item.none|default:file}", 'echo "${PRODIGY_1}"', {}),
+    ],
+)
+def test_files_and_raw_text_take_modifiers_and_defaults(text: str, script: str, files: dict[str, bytes]) -> None:
+    bound = compile_script(text).bind({"item": {"names": Names(("a b", "c"))}}, "/step")
+    assert bound.script.decode().endswith(script)
+    assert bound.files == files
 
 
 def test_no_pattern_takes_long() -> None:

@@ -284,3 +284,7 @@ def test_the_cure_by_the_environment_names_the_placeholder_itself() -> None:
 
 def test_every_place_has_a_reason_and_a_cure() -> None:
     assert all(refusal.reason and refusal.cure for refusal in PLACES.values())
+
+
+def test_a_cure_repeats_the_placeholder_as_it_is_written() -> None:
+    assert """bash -c 'grep "$1" f' _ ${item}, or with env: {NAME: "${item}"}""" in refusal("eval ${item}")[1]

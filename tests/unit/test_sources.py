@@ -222,7 +222,7 @@ def test_items_separated_by_nul_are_refused() -> None:
 
 
 def test_a_script_named_as_a_file_is_explained() -> None:
-    assert file_error("#!/bin/sh\nls\n").hint == "an input file holds JSON; to run a script, write `bash FILE`"
+    assert file_error("#!/bin/sh\nls\n").hint == "an input file holds items; to run a script, write `bash FILE`"
     assert file_error("{").hint is None
 
 

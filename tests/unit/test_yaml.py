@@ -257,7 +257,7 @@ def test_a_place_in_a_value_is_found_in_the_file(text: str) -> None:
     column = node.value.index("MARK") - (node.value.rfind("\n", 0, node.value.index("MARK")) + 1) + 1
     expected_line = text.count("\n", 0, text.index("MARK")) + 1
     expected_column = text.index("MARK") - (text.rfind("\n", 0, text.index("MARK")) + 1) + 1
-    assert Text(text).inside(node, line, column) == (expected_line, expected_column)
+    assert Text(text).inside(node, line, column) == Position(expected_line, expected_column)
 
 
 def find_marked(node: Node) -> Scalar:
@@ -270,7 +270,7 @@ def find_marked(node: Node) -> Scalar:
 @pytest.mark.parametrize("text", ['a: "one\\ttwo MARK"\n', "a: 'it''s MARK'\n", 'a: "one\\\n  MARK"\n'])
 def test_with_escapes_the_place_is_where_the_value_begins(text: str) -> None:
     node = entry(text)
-    assert Text(text).inside(node, 1, node.value.index("MARK") + 1) == (1, 4)
+    assert Text(text).inside(node, 1, node.value.index("MARK") + 1) == Position(1, 4)
 
 
 @given(
@@ -288,7 +288,7 @@ def test_every_place_of_a_block_is_exact(lines: list[str], indent: int, data: st
     column = data.draw(st.integers(first, last))
     node = entry(text)
     assert node.value.split("\n")[number] == lines[number]
-    assert Text(text).inside(node, number + 1, column + 1) == (number + 2, indent + column + 1)
+    assert Text(text).inside(node, number + 1, column + 1) == Position(number + 2, indent + column + 1)
 
 
 @given(

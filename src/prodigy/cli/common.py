@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import click
 
+from prodigy.cli.given import edited, given_options
 from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.git.context import NoRepository, common_dir_around
@@ -18,7 +19,6 @@ from prodigy.store.rows import FINISHED
 
 if TYPE_CHECKING:  # they import the engine, which most commands do not need
     from prodigy.engine.choices import Choices
-    from prodigy.engine.versions import Edited
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -48,6 +48,7 @@ def again_options(command: Command) -> Command:
             click.option(
                 "--workflow", "file", type=click.Path(path_type=Path), help="An edited workflow for what has not begun."
             ),
+            given_options,
             click.option("--from-start", is_flag=True, help="Items that run again begin at their first step."),
             click.option("--from-failed-step", is_flag=True, help="They begin at the step that failed."),
             click.option("--force", is_flag=True, help="Take the run from a process on another host that is gone."),
@@ -62,6 +63,9 @@ class AgainOptions(TypedDict):
 
     max_retries: int | None
     file: Path | None
+    params: tuple[str, ...]
+    param_file: Path | None
+    profile: str | None
     from_start: bool
     from_failed_step: bool
     force: bool
@@ -70,8 +74,9 @@ class AgainOptions(TypedDict):
     max_parallel: int | None
 
 
-def again_choices(options: AgainOptions) -> Choices:
-    """What the options choose. Raises UsageError when they contradict each other, or `--workflow` is not in order."""
+def again_choices(options: AgainOptions, run_id: str) -> Choices:
+    """What the options choose for a run. Raises UsageError when they contradict each other, or `--workflow` is not in
+    order."""
     from prodigy.engine.choices import Choices
 
     return Choices(
@@ -79,7 +84,7 @@ def again_choices(options: AgainOptions) -> Choices:
         max_parallel=options["max_parallel"],
         items_from=_items_from(from_start=options["from_start"], from_failed_step=options["from_failed_step"]),
         max_tries=options["max_retries"],
-        edited=_edited(options["file"]),
+        edited=edited(run_id, options["file"], options["params"], options["param_file"], options["profile"]),
         force=options["force"],
     )
 
@@ -88,20 +93,6 @@ def _items_from(*, from_start: bool, from_failed_step: bool) -> str | None:
     if from_start and from_failed_step:
         raise UsageError("--from-start and --from-failed-step exclude each other")
     return "start" if from_start else "failed_step" if from_failed_step else None
-
-
-def _edited(file: Path | None) -> Edited | None:
-    """The workflow that `--workflow` names; its warnings are shown. Raises UsageError when it is not in order."""
-    if file is None:
-        return None
-    from prodigy.engine.versions import Edited
-    from prodigy.store.checked import CheckedScripts
-    from prodigy.workflow.load import load, problem_text
-
-    loaded = load(file, CheckedScripts())
-    for problem in loaded.warnings:
-        click.echo(f"Warning: {problem_text(loaded.workflow.source, problem)}", err=True)
-    return Edited(loaded.workflow, file)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
@@ -119,7 +110,7 @@ def flags(choices: Choices) -> list[str]:
     words += {"start": ["--from-start"], "failed_step": ["--from-failed-step"]}.get(choices.items_from or "", [])
     for name, value in (("--max-parallel", choices.max_parallel), ("--max-retries", choices.max_tries)):
         words += [name, str(value)] if value is not None else []
-    words += ["--workflow", str(choices.edited.file.absolute())] if choices.edited else []
+    words += choices.edited.words if choices.edited else ()
     words += ["--reduce"] if choices.reduce else []
     return [*words, *(["--force"] if choices.force else [])]
 

@@ -13,6 +13,7 @@ from prodigy.cli.dlq_letters import Choice, choice_options, dead_letters, queue,
 from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.report.letter_table import to_csv, to_json
+from prodigy.secrets import mask
 
 
 @click.command("export")
@@ -45,14 +46,15 @@ def export_command(
     if output == "-":
         if form == "csv" and sys.stdout.isatty():  # JSON has none: see `json_text`
             text = "".join(f"{printable(row)}\n" for row in text.removesuffix("\r\n").split("\r\n"))
-        click.echo(text.encode(errors="backslashreplace"), nl=False)
+        click.echo(mask(text).encode(errors="backslashreplace"), nl=False)
         return
     write_whole(Path(output), text)
     click.echo(f"wrote {dead_letters(len(chosen))} to {printable(output)}")
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that only its owner can read (0600): all of it, or nothing and what was there before stays.
+    """Write a file that only its owner can read (0600): all of it, or nothing and what was there before stays. Secrets
+    in it are masked.
 
     Raises UsageError when something that is no file is there, EnvironmentProblem when it can't be written.
     """
@@ -63,7 +65,7 @@ def write_whole(path: Path, text: str) -> None:
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:50]}.", dir=target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode(errors="backslashreplace"))
+                file.write(mask(text).encode(errors="backslashreplace"))
                 file.flush()
                 os.fsync(descriptor)
             Path(name).replace(target)

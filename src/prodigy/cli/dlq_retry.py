@@ -46,14 +46,14 @@ def retry_command(
     **options: Unpack[common.AgainOptions],
 ) -> None:
     """Run the dead items of RUN once more; what succeeds is merged and leaves the queue."""
-    choices = common.again_choices(options)
+    run_id = common.resolve_to_act(run_reference)
+    choices = common.again_choices(options, run_id)
     choices = replace(
         choices,
         max_parallel=_parallel(choices.max_parallel, parallel),
         items_from=choices.items_from or BY_OUTCOME,
         reduce=reduce,
     )
-    run_id = common.resolve_to_act(run_reference)
     chosen = _chosen(run_id, items, expression, every=every, max_retries=choices.max_tries)
     if detach:
         which = [word for item in items for word in ("--item", item)] + (["--all"] if every else [])

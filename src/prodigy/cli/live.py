@@ -19,7 +19,8 @@ from typing import TextIO
 
 from prodigy.cli.tail import Describe, last_line, signature
 from prodigy.cli.view import RunView, StepNow
-from prodigy.cli.words import counted, were_done
+from prodigy.cli.words import BREAKER_CLOSED, breaker_opened, counted, were_done
+from prodigy.secrets import mask
 from prodigy.state import events as ev
 from prodigy.state.step_path import is_in_an_item
 
@@ -92,7 +93,10 @@ class LiveView:
         """Take in one event that happened now."""
         with self._known:
             self.view.apply(event, time.monotonic())
-        if (message := announcement(event)) is not None:
+        if isinstance(event, ev.ErrorsCollected):
+            for line in event.message.split("\n"):
+                self._announce(line, "red")
+        elif (message := announcement(event)) is not None:
             self._announce(*message)
 
     @contextmanager
@@ -104,7 +108,7 @@ class LiveView:
 
     def _announce(self, text: str, style: str) -> None:
         elapsed = time.monotonic() - self._started
-        self._messages.append((f"[{elapsed:7.1f}s] {text[:LONGEST_MESSAGE]}", style))
+        self._messages.append((f"[{elapsed:7.1f}s] {mask(text)[:LONGEST_MESSAGE]}", style))
 
     # In the drawing thread ---------------------------------------------------------------------------------
 
@@ -189,8 +193,12 @@ def announcement(event: ev.Event) -> Message | None:
             return phase, "bold"
         case ev.ItemsPlanned(total=total, duplicates=duplicates):
             return counted(total, "item") + (f", {counted(duplicates, 'duplicate')} left out" if duplicates else ""), ""
-        case ev.AgentFailed(label=label, error=error):
-            return f"FAILED {label}: {error}", "red"
+        case ev.AgentFailed(label=label, error=error, collected=collected):
+            return f"FAILED {label}{'' if collected else f': {error}'}", "red"
+        case ev.BreakerOpened(failures=failures, pause_s=pause_s):
+            return breaker_opened(failures, pause_s), "yellow"
+        case ev.BreakerClosed():
+            return BREAKER_CLOSED, "yellow"
         case ev.AgentInterrupted(label=label):
             return f"ended  {label}", ""
         case ev.StepLost(path=path, reason="lost"):

@@ -19,6 +19,7 @@ from prodigy.cli.tail import Describe
 from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem
 from prodigy.executors.base import ProcessState
+from prodigy.secrets import MaskedStream
 from prodigy.state.items import ItemState
 from prodigy.store.lock import is_held
 
@@ -45,6 +46,7 @@ class _Source:
     describe: Describe | None = None  # what a line of an agent's stream says
     lines: Lines = field(default_factory=Lines)
     offset: int = 0
+    masked: MaskedStream = field(default_factory=MaskedStream)
 
 
 class Printer:
@@ -80,8 +82,11 @@ class Printer:
             if self._headers and not any(source.offset for source in sources):
                 self._write(f"==> {execution} printed nothing <==\n".encode())
 
-    def grow(self, source: _Source, tail: int | None = None) -> None:
-        """What is new since the last look; at the first one, only the last `tail` lines of it."""
+    def grow(self, source: _Source, tail: int | None = None, *, growing: bool = False) -> None:
+        """What is new since the last look; at the first one, only the last `tail` lines of it.
+
+        growing: the step may print more, so a line that has not ended waits until the next look.
+        """
         file = _opened(source.path)
         if file is None:
             return
@@ -90,12 +95,20 @@ class Printer:
             if tail is not None and source.offset == 0:
                 source.offset = _start_of_tail(file, end, tail)
             file.seek(source.offset)
+            before = source.offset
             while source.offset < end and (data := file.read(min(CHUNK, end - source.offset))):
                 source.offset += len(data)
-                self._switch_to(source)
-                if source.describe is not None:
-                    data = _in_words(source.lines.feed(data), source.describe)
-                self._write(self._made_safe(source, data) if self._safe else data)
+                self._show(source, source.masked.feed(data))
+        if not growing or source.offset == before:
+            self._show(source, source.masked.flush())
+
+    def _show(self, source: _Source, data: bytes) -> None:
+        if not data:
+            return
+        self._switch_to(source)
+        if source.describe is not None:
+            data = _in_words(source.lines.feed(data), source.describe)
+        self._write(self._made_safe(source, data) if self._safe else data)
 
     def _switch_to(self, source: _Source) -> None:
         if self._headers and self._at is not source:
@@ -167,7 +180,7 @@ class Follower:
         for execution in self._begun():
             self._open[execution] = printer.sources(log, execution)
             for source in self._open[execution]:
-                printer.grow(source, tail or (None if path or item_id else FOLLOW_BEFORE))
+                printer.grow(source, tail or (None if path or item_id else FOLLOW_BEFORE), growing=True)
 
     def run(self) -> None:
         while True:
@@ -178,7 +191,7 @@ class Follower:
             for execution in list(self._open):
                 ended = self._has_ended(execution, nobody_starts_it=over)
                 for source in self._open[execution]:
-                    self._printer.grow(source)
+                    self._printer.grow(source, growing=not ended)
                 if ended:
                     del self._open[execution]
             if over and not self._open:

@@ -26,6 +26,8 @@ _COMMANDS = {
     "export": ("prodigy.cli.transfer", "export_command", "Write RUN, whole, to FILE, to go on elsewhere."),
     "import": ("prodigy.cli.transfer", "import_command", "Bring the run in FILE into the repository you stand in."),
     "validate": ("prodigy.cli.validate", "validate_command", "List every problem of WORKFLOW at its place."),
+    "schema": ("prodigy.cli.schema", "schema_command", "Print the JSON Schema of workflow files, for editors."),
+    "migrate-yaml": ("prodigy.cli.migrate_yaml", "migrate_command", "Rewrite what is deprecated in workflow files."),
     "dlq": ("prodigy.cli.dlq", "dlq_group", "The dead letter queue: items that failed."),
     "doctor": ("prodigy.cli.doctor", "doctor_command", "Check whether this machine is fit for runs."),
     "demo": ("prodigy.cli.demo", "demo_command", "See a whole run on a real package."),
@@ -53,8 +55,10 @@ def main() -> None:
     import click
 
     from prodigy.cli.group import command_group
-    from prodigy.errors import ProdigyError
+    from prodigy.cli.masked import mask_standard_streams
+    from prodigy.errors import ProdigyError, WorkflowError
 
+    mask_standard_streams()
     cli = command_group(_COMMANDS, _ALIASES)
     try:
         # Not `cli()`: click would end with 1 when whoever reads our output has seen enough.
@@ -67,6 +71,11 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except WorkflowError as error:
+        from prodigy.cli.problems import error_text
+
+        click.echo(f"Error: {error_text(error)}", err=True)
+        sys.exit(error.exit_code)
     except ProdigyError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -83,13 +92,15 @@ def _report_bug(error: Exception) -> int:
     import tempfile
     import traceback
 
+    from prodigy.secrets import mask
+
     details = (
         f"prodigy {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
         f"{' '.join(sys.argv)}\n\n{''.join(traceback.format_exception(error))}"
     )
     descriptor, name = tempfile.mkstemp(prefix="prodigy-bug-", suffix=".log")
     with os.fdopen(descriptor, "w") as file:
-        file.write(details)
+        file.write(mask(details))
     sys.stderr.write(
         f"Error: this is a bug in Prodigy ({type(error).__name__}: {error})\n"
         f"  Please report it with the file {name}. The run, if one was going on, can be resumed.\n"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
-from prodigy.cli.words import counted, printable, were_done
+from prodigy.cli.words import BREAKER_CLOSED, breaker_opened, counted, printable, were_done
 from prodigy.state import events as ev
 from prodigy.state.step_path import is_in_an_item
 
@@ -22,6 +22,7 @@ class Progress:
         self._started = time.monotonic()
         self._total = 0
         self._done = 0
+        self._phase = ""
 
     def __enter__(self) -> Progress:
         self.say(f"run {self._run_id}")
@@ -48,7 +49,10 @@ class Progress:
 
     def event(self, event: ev.Event) -> None:
         text = self._text(event)
-        if text is not None:
+        if isinstance(event, ev.ErrorsCollected):
+            for line in event.message.split("\n"):
+                self.say(line)
+        elif text is not None:
             self.say(text)
 
     def _text(self, event: ev.Event) -> str | None:
@@ -57,9 +61,10 @@ class Progress:
                 self._total, self._done = total, done
                 return were_done(total, done, failed)
             case ev.PhaseStarted(phase=phase):
-                return f"{phase}"
+                is_new, self._phase = phase != self._phase, phase
+                return phase if is_new else None
             case ev.ItemsPlanned(total=total, duplicates=duplicates):
-                self._total = total
+                self._total, self._done = total, 0
                 return counted(total, "item") + (f", {counted(duplicates, 'duplicate')} left out" if duplicates else "")
             case ev.AgentStarted(label=item, attempt=attempt):
                 again = f" (attempt {attempt})" if attempt > 1 else ""
@@ -67,9 +72,9 @@ class Progress:
             case ev.AgentCompleted(label=item, merged=merged):
                 self._done += 1
                 return f"done   {item}{'' if merged else ', nothing to merge'}{self._count()}"
-            case ev.AgentFailed(label=item, error=error):
+            case ev.AgentFailed(label=item, error=error, collected=collected):
                 self._done += 1
-                return f"FAILED {item}: {error}{self._count()}"
+                return f"FAILED {item}{'' if collected else f': {error}'}{self._count()}"
             case ev.AgentRetrying(label=item, delay_s=delay_s):
                 self._done -= 1
                 return f"again  {item} in {delay_s:g} s"
@@ -87,6 +92,10 @@ class Progress:
                 return f"lost, will run again: {path}"
             case ev.StepFinished(path=path, kind=kind, message=message) if kind and not is_in_an_item(path):
                 return f"step {path} failed: {message}"
+            case ev.BreakerOpened(failures=failures, pause_s=pause_s):
+                return breaker_opened(failures, pause_s)
+            case ev.BreakerClosed():
+                return BREAKER_CLOSED
             case ev.Warned(message=message) | ev.FinalMergeRefused(problem=message):
                 return f"warning: {message}"
             case ev.FinalMergeFinished(target=target):

@@ -1,7 +1,6 @@
-"""Writes what of the reference follows from the code: the commands, and the keys that are other names or refused.
+"""Writes what of the reference follows from the code: the commands, the keys of workflows, and tables in other pages.
 
-`python -m prodigy.cli.reference DIRECTORY` rewrites `commands.md` and the generated parts of `workflow.md`; a test
-compares both with the code.
+`python -m prodigy.cli.reference DIRECTORY` rewrites them; a test compares them with the code.
 """
 
 from __future__ import annotations
@@ -15,22 +14,10 @@ import click
 
 from prodigy.cli import main
 from prodigy.cli.group import command_group
-from prodigy.workflow import keys
+from prodigy.workflow.catalogue_page import variables_page
+from prodigy.workflow.reference import given_up_keys, other_names, refused_keys, workflow_page
 
 COMMANDS, ALIASES = main._COMMANDS, main._ALIASES  # noqa: SLF001 - which commands there are is known there alone
-# The tables of `workflow/keys.py` and where their keys stand in a workflow.
-TABLES = {
-    "at the top level": keys.WORKFLOW,
-    "under `settings`": keys.SETTINGS,
-    "under `workspace`": keys.WORKSPACE,
-    "under `mapreduce`": keys.MAPREDUCE,
-    "under `map`": keys.MAP,
-    "in a step": keys.STEP,
-    "under `retry`": keys.RETRY,
-    "under `on_failure`": keys.ON_FAILURE,
-    "under an agent": keys.AGENT,
-    "around nested steps": keys.NESTED_STEPS,
-}
 
 _COMMANDS_HEAD = """\
 <!-- Written by `make docs` from the commands themselves; change their help texts instead. -->
@@ -94,35 +81,6 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(part.replace("\b", "").split()) for part in parts)
 
 
-# Keys ------------------------------------------------------------------------------------------------------
-
-
-def other_names() -> str:
-    """A table of the other names that keys may be written with."""
-    rows = [
-        f"| `{written}` | `{name}` | {place} |"
-        for place, table in TABLES.items()
-        for written, name in sorted(table.synonyms.items())
-    ]
-    return "\n".join(["| written | read as | where |", "| --- | --- | --- |", *rows])
-
-
-def refused_keys() -> str:
-    """A table of the keys that are known but do not run in this version."""
-    rows = [
-        f"| {place} | {', '.join(f'`{name}`' for name in sorted(table.later))} |"
-        for place, table in TABLES.items()
-        if table.later
-    ]
-    return "\n".join(["| where | keys |", "| --- | --- |", *rows])
-
-
-def given_up_keys() -> str:
-    """A table of the keys of the earlier system that are not carried over."""
-    rows = [f"| `{name}` | {instead} |" for name, instead in keys.GIVEN_UP.items()]
-    return "\n".join(["| key | instead |", "| --- | --- |", *rows])
-
-
 PARTS = {"other names": other_names, "refused keys": refused_keys, "given up keys": given_up_keys}
 _PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -135,6 +93,8 @@ def with_generated_parts(text: str) -> str:
 def write(directory: Path) -> None:
     """Bring the generated texts in the documentation's `directory` up to date."""
     (directory / "reference" / "commands.md").write_text(commands_page())
+    (directory / "reference" / "workflow.md").write_text(workflow_page())
+    (directory / "reference" / "variables.md").write_text(variables_page())
     for page in sorted(directory.rglob("*.md")):
         text = page.read_text()
         if (fresh := with_generated_parts(text)) != text:

@@ -14,6 +14,7 @@ import click
 from prodigy.cli import common
 from prodigy.cli.background import POLL_S, drive_in_background
 from prodigy.cli.driving import drive
+from prodigy.cli.given import given_options, read_given
 from prodigy.engine.choices import Choices
 from prodigy.engine.run import Options
 from prodigy.engine.session import cancel, resume, run
@@ -34,19 +35,25 @@ END_PATIENCE_S = 30.0
 @click.command("run")
 @click.argument("workflow", type=click.Path(path_type=Path))
 @click.option("-p", "--path", "where", type=click.Path(path_type=Path), default=Path(), help="The repository.")
-@click.option("-n", "--max-iterations", type=click.IntRange(min=1), default=1, help="Run the workflow N times.")
+@click.option("-n", "--max-iterations", type=click.IntRange(min=1), help="Run the workflow N times.")
 @click.option("--args", "arguments", multiple=True, metavar="VALUE", help="Run it once with VALUE as $ARG.")
 @click.option("--map", "patterns", multiple=True, metavar="PATTERN", help="Run it once for each file, as $FILE.")
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and run nothing.")
+@click.option("--run-input", is_flag=True, help="With --dry-run: run the command that prints the items, to show them.")
+@given_options
 @common.driving_options
 def run_command(
     workflow: Path,
     where: Path,
     *,
-    max_iterations: int,
+    max_iterations: int | None,
     arguments: tuple[str, ...],
     patterns: tuple[str, ...],
     dry_run: bool,
+    run_input: bool,
+    params: tuple[str, ...],
+    param_file: Path | None,
+    profile: str | None,
     yes: bool,
     no_merge: bool,
     max_parallel: int | None,
@@ -54,21 +61,24 @@ def run_command(
     as_json: bool,
 ) -> None:
     """Run WORKFLOW on the repository you stand in. --args and --map may be given several times."""
+    if run_input and not dry_run:
+        raise UsageError("--run-input goes with --dry-run")
     merge = common.merge_choice(yes=yes, no_merge=no_merge)
+    loaded = load(workflow, CheckedScripts(), read_given(params, param_file, profile))
     options = Options(
         merge=merge or "ask",
         max_parallel=max_parallel,
         started_in=str(where.absolute()),
-        max_iterations=max_iterations,
+        max_iterations=max_iterations or loaded.workflow.max_iterations or 1,
         args=arguments,
         files=tuple(file for pattern in patterns for file in files_matching(pattern, where)),
     )
     if dry_run:
         from prodigy.cli.dry_run import show_plan
 
-        show_plan(workflow, where, options, as_json=as_json)
+        show_plan(loaded, where, options, as_json=as_json, run_input=run_input)
         return
-    created = create_run(load(workflow, CheckedScripts()), workflow, where, options)
+    created = create_run(loaded, workflow, where, options)
     for warning in created.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if detach:
@@ -96,8 +106,8 @@ def resume_command(
 
     RUN is a run id, the beginning of one, a workflow's file or name, or `latest` (the default).
     """
-    choices = replace(common.again_choices(options), past_limit=include_failed)
     run_id = common.resolve_to_act(run_reference)
+    choices = replace(common.again_choices(options, run_id), past_limit=include_failed)
     include_dead = include_dlq or include_failed
     with closing(Store.open(run_directory(run_id))) as store:
         goes_on = store.run().status not in FINISHED or store.run().status == "failed"

@@ -39,7 +39,9 @@ def status_command(run_reference: str | None, *, as_json: bool) -> None:
         items = summary["items"]
         assert isinstance(items, dict)
         done = f"{items['successful']}/{items['total']} items"
-        click.echo(f"{summary['run_id']}  {summary['status']!s:24} {done:>14}  {summary['workflow']}")
+        why = f" ({summary['stop_reason']})" if summary["status"] == "paused" else ""
+        status = f"{summary['status']}{why}"
+        click.echo(f"{summary['run_id']}  {status:26} {done:>14}  {summary['workflow']}")
 
 
 def _summaries() -> Iterator[dict[str, object]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prodigy.cli.words import printable
 from prodigy.executors.warden import STDERR, STDOUT
+from prodigy.secrets import mask
 
 # What one line of an agent's stream says, for people; None when it says nothing worth showing.
 Describe = Callable[[bytes], str | None]
@@ -79,5 +80,5 @@ def _shown(line: bytes | str | None) -> str:
     if not line:
         return ""
     text = line.decode(errors="replace") if isinstance(line, bytes) else line
-    text = _ESCAPES.sub("", text).replace("\t", " ").strip()
+    text = mask(_ESCAPES.sub("", mask(text))).replace("\t", " ").strip()
     return printable(text[:LONGEST_LINE])[:LONGEST_LINE]

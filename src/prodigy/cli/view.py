@@ -229,7 +229,7 @@ class RunView:
             case ev.AgentFailed(duration_s=duration_s):
                 self._item_ended(path, failed=True, duration_s=duration_s)
                 self._open_failures.add(key)
-                self._note_failure(event.label, event.kind, event.error)
+                self._note_failure(event.label, event.kind, "" if event.collected else event.error)
             case ev.AgentInterrupted():
                 self.lines.pop(path, None)
             case ev.AgentRetrying(delay_s=delay_s):

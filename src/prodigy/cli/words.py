@@ -16,6 +16,14 @@ def were_done(total: int, done: int, failed: int) -> str:
     return f"{done - failed} of {total} items were done" + (f", {failed} failed" if failed else "")
 
 
+def breaker_opened(failures: int, pause_s: float) -> str:
+    """What is said when the circuit breaker of a map opens."""
+    return f"{failures} attempts failed one after another: nothing starts for {pause_s:g} s"
+
+
+BREAKER_CLOSED = "what was tried after the pause succeeded: going on as before"
+
+
 def quoted(text: str) -> str:
     """An argument as one writes it in a shell; safe for a terminal."""
     if "'" in text and not any(character in text for character in '"$`\\!\n'):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sys
 from contextlib import closing
@@ -19,6 +18,7 @@ from prodigy.engine.choices import Choices
 from prodigy.engine.cleaning import Left, Verdict
 from prodigy.engine.session import resume
 from prodigy.errors import ProdigyError, UsageError
+from prodigy.executors.allowance import disk_usage
 from prodigy.git.context import common_dir_around
 from prodigy.store import index
 from prodigy.store.lock import is_held, require_free
@@ -50,9 +50,11 @@ def worktree_ls_command(*, detailed: bool, as_json: bool) -> None:
         return
     for left in lefts:
         click.echo(f"{left.run_id}  {left.slot:4} {_state(left):24} {(left.head or '?')[:12]:12}  {left.path}")
+        if left.item_id is not None:
+            click.echo(f"    kept for the failed item {printable(left.item_id)}")
         if detailed:
             at = left.last_active.isoformat(timespec="seconds") if left.last_active else "?"
-            size = _human(cleaning.disk_usage(left.path))
+            size = _human(disk_usage(left.path))
             click.echo(f"    {printable(left.workflow or '?')}, last active {at}, {size}")
     if not lefts:
         click.echo("no worktrees of Prodigy here")
@@ -71,8 +73,9 @@ def _row(left: Left, *, detailed: bool) -> dict[str, object]:
         "head": left.head,
         "workflow": left.workflow,
         "last_active": left.last_active.isoformat(timespec="seconds") if left.last_active else None,
+        "item_id": left.item_id,
     }
-    return {**row, "size_bytes": cleaning.disk_usage(left.path)} if detailed else row
+    return {**row, "size_bytes": disk_usage(left.path)} if detailed else row
 
 
 def _state(left: Left) -> str:
@@ -181,7 +184,7 @@ def _why_not_merged(run_id: str) -> str | None:
 @click.argument("run_reference", metavar="[RUN]", required=False)
 @click.option("--job-id", metavar="RUN", hidden=True, help="The same as RUN.")
 @click.option("-a", "--all", "every", is_flag=True, help="Of every run of this repository; so it is without RUN.")
-@click.option("-f", "--force", is_flag=True, help="Also of runs that were interrupted and could go on in them.")
+@click.option("-f", "--force", is_flag=True, help="Also of runs that could go on in them, and those with a name.")
 @click.option("--merged-only", is_flag=True, help="Only of runs whose result is merged.")
 @click.option("--older-than", type=duration("d"), metavar="AGE", help="Only of runs idle for so long: 12h, 7d.")
 @_dry_run_option
@@ -206,7 +209,9 @@ def worktree_clean_command(
     if reference is not None and every:
         raise UsageError("RUN and --all exclude each other")
     common_dir, lefts = _of_repository() if reference is None else _of_run(reference)
-    chosen = [left for left in lefts if (left.merged or not merged_only) and _idle_for(left, older_than)]
+    if reference is not None and not force:  # a worktree with a name is the next run's as well
+        lefts = [left for left in lefts if left.status != cleaning.NAMED]
+    chosen = [left for left in lefts if (left.merged or not merged_only) and cleaning.idle_for(left, older_than)]
     verdicts = cleaning.clean(common_dir, chosen, force=force, dry_run=dry_run)
     _report(verdicts, dry_run=dry_run, as_json=as_json)
     if reference is not None and any(verdict.kept for verdict in verdicts):
@@ -245,12 +250,6 @@ def _of_run(reference: str) -> tuple[Path, list[Left]]:
     run_id = common.resolve_to_act(reference)
     common_dir = Path(_run(run_id).common_dir)
     return common_dir, [left for left in cleaning.left_on_disk(common_dir) if left.run_id == run_id]
-
-
-def _idle_for(left: Left, seconds: float | None) -> bool:
-    if seconds is None or left.last_active is None:
-        return True
-    return (dt.datetime.now(dt.UTC) - left.last_active).total_seconds() >= seconds
 
 
 def _report(verdicts: list[Verdict], *, dry_run: bool, as_json: bool) -> None:

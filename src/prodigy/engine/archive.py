@@ -31,10 +31,11 @@ BUNDLE = "commits.bundle"
 STEPS = "steps"
 DISPLACED = "displaced"  # files of setup that merged items had to displace
 BACKGROUND_LOG = "coordinator.log"
+EXTRAS = (BACKGROUND_LOG, "environment.json", "masks.json")  # files beside the database, where there are any
 
 RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{4}")
 _SUM = re.compile(r"[0-9a-f]{64}")
-_FILES = frozenset({DATABASE, BUNDLE, BACKGROUND_LOG})
+_FILES = frozenset({DATABASE, BUNDLE, *EXTRAS})
 _FOLDERS = frozenset({STEPS, DISPLACED})
 
 _BLOCK = 512  # bytes, the unit of a tar

@@ -12,27 +12,35 @@ from prodigy.engine.control import Interrupted
 from prodigy.engine.furnish import furnish
 from prodigy.engine.item_failure import fail
 from prodigy.engine.item_keys import AttemptKey, completion, drop_refs, keep_boundary
+from prodigy.engine.kept_failed import is_kept, keep
+from prodigy.engine.lodging import workspace_of
 from prodigy.engine.merge_queue import MergeRequest
+from prodigy.engine.named import named_branch, named_slot
+from prodigy.engine.places import fan_out_at
 from prodigy.engine.run import Run
-from prodigy.engine.site import Outcome, Site
+from prodigy.engine.site import Outcome, Site, workspace_env, workspace_names
 from prodigy.engine.tamper import TamperCheck
+from prodigy.engine.teardown import tear_down
+from prodigy.engine.time_limits import TimeLimit, item_limit
 from prodigy.engine.verdict import lost
 from prodigy.executors.base import ProcessState, Snapshot, Workspace
 from prodigy.git.merge import Conflict
+from prodigy.git.repo import ANY, RefChange
 from prodigy.plan.identity import Item, item_scope
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
 from prodigy.state.items import ItemRow, ItemState
 from prodigy.state.retry import Again
 from prodigy.store.rows import AttemptRow
-from prodigy.workflow.model import MapReduce, Workflow
+from prodigy.workflow.model import MapReduce, Named, Workflow
+from prodigy.workflow.model import Workspace as Settings
 
 
 @dataclass(frozen=True)
 class FanoutPlace:
     """What all attempts of a fan-out share: its path and action, the names and the environment of its steps.
 
-    inputs: what the iteration adds to the environment of every step.
+    inputs: what the iteration adds to the environment of every step. base: what every step of the run may name.
     """
 
     path: str
@@ -40,6 +48,7 @@ class FanoutPlace:
     names: Mapping[str, object]
     env: Mapping[str, str]
     inputs: Mapping[str, str]
+    base: Mapping[str, object]
 
 
 class Attempt:
@@ -47,7 +56,7 @@ class Attempt:
 
     def __init__(self, run: Run, place: FanoutPlace, row: ItemRow, tamper: TamperCheck) -> None:
         self._run = run
-        self._names, self._env = place.names, place.env
+        self._names, self._env, self._base = place.names, place.env, place.base
         self._newest = place.mapping
         self._row = row
         self._fanout = place.path
@@ -70,7 +79,7 @@ class Attempt:
         workspace, boundary = await self._prepare(key, attempt)
         again = None
         try:
-            failure = await furnish(self._run, workspace, key.path, boundary)
+            failure = await furnish(self._run, self._settings, workspace, key.path, boundary)
             if failure is not None:
                 outcome = Outcome(boundary, replace(failure, message=f"workspace.setup failed: {failure.message}"))
             else:
@@ -79,16 +88,42 @@ class Attempt:
             self._run.store.record(ev.AgentInterrupted(**key.event()))
         else:
             again = await self._conclude(key, attempt, workspace, outcome)
-        self._run.executor.release(workspace.slot, self._run.merges.tip())
+            try:
+                await self._tear_down(key, workspace, outcome.boundary)
+            finally:
+                await self._give_back(key, workspace)
+            return again
+        await self._give_back(key, workspace)
         return again
+
+    async def _tear_down(self, key: AttemptKey, workspace: Workspace, now: Snapshot) -> None:
+        """A worktree that stays as it is prepared for the next item is torn down when the fan-out is over."""
+        stays = self._run.executor.lodges_for_long(workspace.slot) and self._settings.keep_ignored
+        if self._settings.teardown and not stays:
+            await tear_down(self._run, self._settings, workspace, key.path, now, self._environment(key, workspace))
+
+    async def _give_back(self, key: AttemptKey, workspace: Workspace) -> None:
+        if self._settings.keep_failed and is_kept(self._run, workspace, key.fanout, key.ordinal):
+            await keep(self._run, workspace, key.fanout)
+        elif self._named is None:
+            self._run.executor.release(workspace.slot, self._run.merges.tip())
+
+    @property
+    def _settings(self) -> Settings:
+        return workspace_of(self._run.workflow, self._newest)
+
+    @property
+    def _named(self) -> Named | None:
+        """The named worktree that this item is, if it is one."""
+        return self._newest.named[self._row.ordinal - 1] if self._newest.named else None
 
     def _version(self, attempt: AttemptRow) -> tuple[Workflow, MapReduce]:
         """The workflow that the attempt began with, and its part of it."""
         if attempt.workflow == self._run.workflow_version:
             return self._run.workflow, self._newest
         workflow = self._run.workflow_at(attempt.workflow)
-        action = workflow.steps[int(self._fanout.rpartition("/")[2]) - 1].action
-        assert isinstance(action, MapReduce)
+        action = fan_out_at(workflow, self._fanout)
+        assert action is not None
         return workflow, action
 
     def _key(self, number: int) -> AttemptKey:
@@ -105,11 +140,12 @@ class Attempt:
             ev.AgentStarted(
                 **key.event(),
                 agent_id=f"agent-{key.item_id}",
-                worktree=run.executor.reserve(),
+                worktree=named_slot(self._named.name) if self._named else run.executor.reserve(),
                 base=begins.base,
                 workflow=run.workflow_version,
                 continues=begins.continues,
                 taken=begins.taken,
+                inside=begins.inside,
                 head=begins.boundary.head if elsewhere else None,
                 snapshot=begins.boundary.commit if elsewhere else None,
             )
@@ -134,7 +170,7 @@ class Attempt:
         """Another workspace for an attempt whose own is gone, and with it the work of a step that has no end on
         record: that step runs again, however its process ended."""
         run = self._run
-        slot = run.executor.reserve()
+        slot = attempt.worktree if self._named or self._settings.name else run.executor.reserve()
         workspace = await run.executor.open(slot, attempt.base)
         if boundary != Snapshot(attempt.base, None):
             await workspace.restore(boundary)
@@ -160,6 +196,12 @@ class Attempt:
         row = run.store.fanout(key.fanout)
         assert row is not None
         item = Item(key.ordinal, key.item_id, data)
+        own = {
+            **item_scope(item, int(row["total"])),
+            **workspace_names(workspace),
+            "worker.id": workspace.slot,
+            "map.key": key.item_id,
+        }
 
         async def keep(now: Snapshot, _succeeded: bool) -> None:
             await keep_boundary(run, key, attempt.base, now)  # whatever became of the step, its work is kept
@@ -167,18 +209,23 @@ class Attempt:
         site = Site(
             workspace=workspace,
             prefix=key.path,
-            scope=Scope({**self._names, **item_scope(item, int(row["total"]))}),
+            scope=Scope({**self._names, **own}),
             env=self._environment(key, workspace),
             keep=keep,
             item=data,
             workflow=self._workflow,
+            base={**self._base, **own},
+            limit=self._limit(key),
         )
-        return await run.steps.run_list(self._mapping.template, site, boundary)
+        return await run.steps.run_list(self._mapping.steps_of(key.ordinal), site, boundary)
+
+    def _limit(self, key: AttemptKey) -> TimeLimit | None:
+        return item_limit(self._mapping.limits, self._mapping.steps_of(key.ordinal), key.path)
 
     def _environment(self, key: AttemptKey, workspace: Workspace) -> Mapping[str, str]:
         return {
             **self._env,
-            "PRODIGY_WORKTREE": str(workspace.path),
+            **workspace_env(workspace),
             "PRODIGY_ITEM_ID": key.item_id,
         }
 
@@ -200,7 +247,7 @@ class Attempt:
             failure = await self._deliver(key, attempt, boundary)
         if failure is None:
             return None
-        return await fail(self._run, key, attempt, self._newest.errors, boundary, failure)
+        return await fail(self._run, key, attempt, self._newest.errors, boundary, failure, self._limit(key))
 
     async def _leftovers(
         self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, boundary: Snapshot
@@ -229,6 +276,9 @@ class Attempt:
     async def _deliver(self, key: AttemptKey, attempt: AttemptRow, boundary: Snapshot) -> Failure | None:
         """Merge the attempt's commits and record its success; a failure when they can't be merged."""
         run = self._run
+        if self._named is not None:
+            branch = RefChange(named_branch(run, self._named.name), ANY, boundary.head)
+            await asyncio.to_thread(run.repo.update_refs, [branch])
         if boundary.head == attempt.base:
             await drop_refs(run, key)
             run.store.record(*completion(run.store, key, (), None))
@@ -240,6 +290,10 @@ class Attempt:
                 f" ({attempt.base[:12]}): history was rewritten",
                 kind="history_rewritten",
             )
+        if self._named is not None and not self._named.merge:
+            await drop_refs(run, key)  # its branch has all of it
+            run.store.record(*completion(run.store, key, added, None))
+            return None
         title = f"Merge {key.label} ({run.workflow.name})"
         request = MergeRequest(
             path=key.path,

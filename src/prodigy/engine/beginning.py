@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prodigy.engine.run import BY_OUTCOME, Run
 from prodigy.executors.base import Snapshot
 from prodigy.state.items import NOT_A_TRY
-from prodigy.state.step_path import attempt_path
+from prodigy.state.step_path import attempt_path, step_in_list
 from prodigy.store.rows import AttemptRow
 from prodigy.store.store import Store
-from prodigy.workflow.model import MapReduce, fingerprint
+from prodigy.workflow.model import Foreach, MapReduce, Step, fingerprint
 
 
 @dataclass(frozen=True)
 class Beginning:
     """base: the commit of the run branch that the attempt's commits descend from. continues: the earlier attempt whose
-    steps `taken`, by number, count as finished, None without one. boundary: the state in which the attempt starts."""
+    steps `taken`, by number, count as finished, None without one. inside: executions in a loop that it stood in, which
+    count as finished too, by their paths in the attempt. boundary: the state in which the attempt starts."""
 
     base: str
     boundary: Snapshot
     continues: int | None = None
     taken: tuple[int, ...] = ()
+    inside: tuple[str, ...] = ()
 
 
 def beginning(run: Run, mapping: MapReduce, fanout: str, ordinal: int, previous: AttemptRow | None) -> Beginning:
@@ -40,20 +43,23 @@ def beginning(run: Run, mapping: MapReduce, fanout: str, ordinal: int, previous:
     if not blameless and wish != "failed_step":
         return afresh
     path = attempt_path(fanout, ordinal, previous.number)
-    finished = _unchanged_steps(run.store, mapping, path, settled=True)
+    steps = mapping.steps_of(ordinal)
+    finished = _unchanged_steps(run.store, steps, path, settled=True)
     start = start_of(previous)
-    if blameless and _goes_on_inside(run.store, mapping, path, finished):
+    inside = {} if previous.state == "interrupted" else _done_in_loop(run.store, steps, path, finished)
+    if blameless and _goes_on_inside(run.store, steps, path, finished):
         taken = (*finished, len(finished) + 1) if previous.state == "interrupted" else finished
         found = run.store.last_boundary(path)
-    elif not finished:
+    elif not finished and not inside:
         return afresh
     else:
         taken = finished
-        found = run.store.boundary_after([f"{path}/{number}" for number in taken])
+        found = run.store.boundary_after([f"{path}/{step}" for step in (*taken, *inside.keys())])
     boundary = Snapshot(*found) if found else start
-    if not taken and boundary == start and start.head == previous.base:
+    if not taken and not inside and boundary == start and start.head == previous.base:
         return afresh
-    return Beginning(previous.base, boundary, previous.number, taken)
+    executions = tuple(execution for found in inside.values() for execution in found)
+    return Beginning(previous.base, boundary, previous.number, taken, executions)
 
 
 def start_of(attempt: AttemptRow) -> Snapshot:
@@ -61,10 +67,10 @@ def start_of(attempt: AttemptRow) -> Snapshot:
     return Snapshot(attempt.start_head or attempt.base, attempt.start_snapshot)
 
 
-def _unchanged_steps(store: Store, mapping: MapReduce, path: str, *, settled: bool) -> tuple[int, ...]:
+def _unchanged_steps(store: Store, steps: Sequence[Step], path: str, *, settled: bool) -> tuple[int, ...]:
     """The numbers of the leading steps that the attempt has finished and that are in the workflow as they were."""
     numbers = []
-    for number, step in enumerate(mapping.template, 1):
+    for number, step in enumerate(steps, 1):
         rows = store.executions(f"{path}/{number}")
         if not rows or rows[-1].settled is not settled or rows[-1].fingerprint != fingerprint(step):
             break
@@ -72,10 +78,29 @@ def _unchanged_steps(store: Store, mapping: MapReduce, path: str, *, settled: bo
     return tuple(numbers)
 
 
-def _goes_on_inside(store: Store, mapping: MapReduce, path: str, finished: tuple[int, ...]) -> bool:
+def _done_in_loop(
+    store: Store, steps: Sequence[Step], path: str, finished: tuple[int, ...]
+) -> dict[str, tuple[str, ...]]:
+    """Of the loop that the attempt stood in, the steps that are done, each with its executions, checks and handlers
+    included; all by their paths in the attempt."""
+    number = len(finished) + 1
+    if number > len(steps) or not isinstance(steps[number - 1].action, Foreach):
+        return {}
+    if not _goes_on_inside(store, steps, path, finished):
+        return {}
+    done: dict[str, tuple[str, ...]] = {}
+    for row in store.finished_below(f"{path}/{number}"):
+        step = step_in_list(row.path)
+        if step is not None and step != f"{path}/{number}" and store.is_done(step):
+            key = step.removeprefix(f"{path}/")
+            done[key] = (*done.get(key, ()), row.execution.removeprefix(f"{path}/"))
+    return done
+
+
+def _goes_on_inside(store: Store, steps: Sequence[Step], path: str, finished: tuple[int, ...]) -> bool:
     """Whether the step that the attempt stood at, if it had begun, is in the workflow as it was."""
     number = len(finished) + 1
     rows = store.executions(f"{path}/{number}")
-    if number > len(mapping.template):
+    if number > len(steps):
         return not rows
-    return not rows or rows[-1].fingerprint == fingerprint(mapping.template[number - 1])
+    return not rows or rows[-1].fingerprint == fingerprint(steps[number - 1])

@@ -5,19 +5,32 @@ Nothing of it is kept in memory or in the database: it is read from the step's o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from prodigy.agents import agent
 from prodigy.agents.base import read_transcript
+from prodigy.engine.specials import Specials
 from prodigy.errors import ProdigyError
 from prodigy.plan.strict_json import NotJsonError, UnusableJsonError, parse_json
 from prodigy.store.rows import StepRow
 from prodigy.workflow.expression import MISSING, scope_finder
-from prodigy.workflow.model import Agent, Capture, Step
+from prodigy.workflow.json_path import compile_json_path
+from prodigy.workflow.model import Agent, Capture, Extract, Step
+from prodigy.workflow.regex import first_match
 
 MAX_CAPTURE_BYTES = 64 * 1024 * 1024
+MAX_EXTRACT_BYTES = 1024 * 1024
 _PARTS = ("output", "stderr", "exit_code", "success", "duration")
+_STREAMS = {"stdout": ("stdout",), "stderr": ("stderr",), "both": ("stdout", "stderr"), "none": ()}
+_UNNAMED = Capture()
+# The names of what ran last of its kind. The earlier system's `test` and `handler` steps are shell and agent steps.
+_KINDS = {
+    "shell": ("shell", "test", "handler"),
+    "agent": ("claude", "agent", "handler"),
+    "write_file": ("write_file",),
+    "foreach": ("foreach",),
+}
 
 
 class CaptureError(ProdigyError):
@@ -38,7 +51,12 @@ class Deferred:
 
 
 class Scope(dict[str, object]):
-    """The names that placeholders and conditions may use; deferred values are worked out on access."""
+    """The names that placeholders and conditions may use; deferred values are worked out on access.
+
+    specials: gives the values of `${date:...}` and the like, None where they have none.
+    """
+
+    specials: Specials | None = None
 
     def __getitem__(self, name: str) -> object:
         value = super().__getitem__(name)
@@ -53,21 +71,34 @@ class Scope(dict[str, object]):
 
     def with_names(self, names: Mapping[str, object]) -> Scope:
         """This scope and `names`, which win."""
-        return Scope({**self, **names})
+        scope = Scope({**self, **names})
+        scope.specials = self.specials
+        return scope
+
+    def special(self, kind: str, argument: str) -> str:
+        """The value of `${kind:argument}`. Raises ProdigyError when it has none."""
+        if self.specials is None:
+            raise ProdigyError(f"`${{{kind}...}}` has no value here: it belongs to the texts of a step that runs")
+        return self.specials(kind, argument)
+
+    def with_specials(self, specials: Specials) -> Scope:
+        scope = self.with_names({})
+        scope.specials = specials
+        return scope
 
 
-def captured(step: Step, row: StepRow | None, directory: Path | None) -> dict[str, object]:
+def captured(step: Step, row: StepRow | None, directory: Path | None, taken: Collection[str] = ()) -> dict[str, object]:
     """The names that the newest execution of a step gives to later ones; all null when it was skipped.
 
-    directory: where the execution's files are.
+    directory: where the execution's files are. A step that ran gives `last.output`, `shell.output` and the like too,
+    but for the names that the workflow has `taken` for steps of its own.
     """
-    if step.capture is None:
-        return {}
+    form = step.capture or _UNNAMED
     if row is None or row.skipped or directory is None:
-        return {name: None for given in step.capture.names for name in (given, *(f"{given}.{p}" for p in _PARTS))}
+        given = (*form.names, *(part.name for part in form.extracts), *(name for name, _ in form.files))
+        return _of_phase(step, {name: None for one in given for name in (one, *(f"{one}.{p}" for p in _PARTS))})
     output = Deferred(lambda: output_of(step, directory, row.exit_code))
     succeeded = row.kind is None
-    form = step.capture
     facts: dict[str, object] = {
         "output": output,
         "stderr": Deferred(lambda: _text(directory / "stderr")),
@@ -79,7 +110,24 @@ def captured(step: Step, row: StepRow | None, directory: Path | None) -> dict[st
     for name in form.names:
         found[name] = Deferred(lambda: _lenient(form, str(output()), succeeded=succeeded))
         found |= {f"{name}.{part}": value for part, value in facts.items()}
-    return found
+    for extract in form.extracts:
+        found[extract.name] = Deferred(lambda extract=extract: _extracted(extract, directory))  # type: ignore[misc]
+    found = _of_phase(step, found)
+    for name in {"last", *_KINDS.get(step.action.kind, ())}.difference(taken):
+        found |= {f"{name}.{part}": value for part, value in facts.items()}
+    return found | {"CAPTURED_OUTPUT": output}
+
+
+def _of_phase(step: Step, names: dict[str, object]) -> dict[str, object]:
+    """What setup captures can be named as `setup.x` as well."""
+    return names | {f"setup.{name}": value for name, value in names.items()} if step.phase == "setup" else names
+
+
+def _extracted(extract: Extract, directory: Path) -> object:
+    try:
+        return extracted(extract, directory)
+    except CaptureError:
+        return None  # of a step that failed
 
 
 def output_of(step: Step, directory: Path, exit_code: int | None) -> str:
@@ -87,8 +135,7 @@ def output_of(step: Step, directory: Path, exit_code: int | None) -> str:
     if isinstance(step.action, Agent):
         return read_transcript(agent(step.action.use), directory / "stdout", exit_code).text
     stream = step.capture.stream if step.capture else "stdout"
-    names = {"stdout": ("stdout",), "stderr": ("stderr",), "both": ("stdout", "stderr"), "none": ()}[stream]
-    return "".join(_text(directory / name, strip=False) for name in names).rstrip("\r\n")
+    return "".join(_text(directory / name, strip=False) for name in _STREAMS[stream]).rstrip("\r\n")
 
 
 def formed(capture: Capture, text: str, *, succeeded: bool) -> object:
@@ -102,6 +149,40 @@ def formed(capture: Capture, text: str, *, succeeded: bool) -> object:
             return {"true": True, "false": False}.get(text.strip().lower(), succeeded)
         case "lines":
             return text.splitlines()
+    return text
+
+
+def extracted(extract: Extract, directory: Path) -> object:
+    """The value of a part of a step's output. Raises CaptureError when there is none and no default."""
+    text = "".join(_text(directory / name, strip=False) for name in _STREAMS[extract.source]).rstrip("\r\n")
+    limit = extract.max_size or MAX_EXTRACT_BYTES
+    if len(text.encode("utf-8", "surrogateescape")) > limit:
+        raise CaptureError(f"`{extract.name}`: the output is larger than {limit} bytes (`max_size`)")
+    value: object = text
+    if extract.pattern is not None:
+        value = first_match(extract.pattern, text)
+    if extract.json_path is not None and value is not None:
+        document = _json(str(value))
+        values = list(compile_json_path(extract.json_path).find(document).values())  # type: ignore[arg-type]
+        value = values[0] if values else None
+    if value is None:
+        if extract.default is None:
+            raise CaptureError(f"`{extract.name}`: nothing in the output of its command matches, and it has no default")
+        return extract.default
+    return _lines_of(extract, value) if isinstance(value, str) else value
+
+
+def _lines_of(extract: Extract, text: str) -> object:
+    lines = text.splitlines()
+    match extract.multiline:
+        case "join":
+            return " ".join(line.strip() for line in lines)
+        case "first_line":
+            return lines[0] if lines else ""
+        case "last_line":
+            return lines[-1] if lines else ""
+        case "array":
+            return lines
     return text
 
 

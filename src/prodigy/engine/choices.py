@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from prodigy.engine.places import fan_out_at
 from prodigy.engine.run import Options
 from prodigy.engine.versions import Edited
 from prodigy.errors import UsageError
@@ -12,7 +13,7 @@ from prodigy.state import events as ev
 from prodigy.store.database import now
 from prodigy.store.rows import FINISHED, RunRow
 from prodigy.store.store import Store
-from prodigy.workflow.model import MapReduce, Workflow
+from prodigy.workflow.model import Workflow
 
 Listener = Callable[[ev.Event], None]
 
@@ -70,7 +71,7 @@ def reduce_paths(store: Store) -> list[str]:
     workflow = Workflow.model_validate_json(store.workflow()[1])
     paths = []
     for row in store.fanouts():
-        action = workflow.steps[int(row["path"].rpartition("/")[2]) - 1].action
-        assert isinstance(action, MapReduce)
+        action = fan_out_at(workflow, row["path"])
+        assert action is not None
         paths += [f"{row['path']}/{number}" for number, _ in enumerate(action.reduce, 1)]
     return paths

@@ -14,12 +14,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prodigy.engine.captures import output_of
+from prodigy.engine.committing import commit_step, unlike_pattern
+from prodigy.engine.composite import Composites, inner_path, is_composite
 from prodigy.engine.control import Control, Interrupted
+from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.site import Site
 from prodigy.engine.spec import path_below, spec_of
+from prodigy.engine.specials import Specials
 from prodigy.engine.summary import Counters
+from prodigy.engine.time_limits import is_used_up, overrun, within
 from prodigy.engine.verdict import MAX_STATEMENT, NEVER_STARTED, agent_verdict, judge, last_output, lost
-from prodigy.errors import ProdigyError
+from prodigy.errors import EnvironmentProblem, ProdigyError
 from prodigy.executors.base import (
     Exit,
     ExitReason,
@@ -28,10 +33,12 @@ from prodigy.executors.base import (
     Workspace,
 )
 from prodigy.git.command import GitError
+from prodigy.git.private import PrivateGit
 from prodigy.git.snapshot import UnreadableTree
+from prodigy.secrets import mask
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
-from prodigy.state.step_path import execution_path
+from prodigy.state.step_path import execution_path, split_try
 from prodigy.store.rows import StepRow
 from prodigy.store.store import Store
 from prodigy.workflow.interpolate import Unresolved
@@ -62,7 +69,10 @@ class Executions:
     store: Store
     control: Control
     shell: str
+    private: PrivateGit
+    environment: RunEnvironment
     counters: Counters
+    composites: Composites
     # By identity; the step is kept so that no other one can get its place in memory.
     _fingerprints: dict[int, tuple[Step, str]] = field(default_factory=dict)
 
@@ -85,13 +95,41 @@ class Executions:
             self.store.record(
                 ev.StepStarted(path=execution, fingerprint=self._fingerprint(step), label=step.label, agent=uses)
             )
+        if is_composite(step):
+            return await self._run_composite(step, execution, number, site, since, before)
+        specials = Specials.of(site.workspace.directory(execution), site.workspace.path)
+        site = replace(site, scope=site.scope.with_specials(specials))
         if exit_ is None:
             exit_ = await self._start_and_wait(step, execution, site, before)
-        return await self._finish(step, execution, site, since, before, exit_)
+        overran = overrun(self.store, site.limit, step, execution, exit_)
+        return await self._finish(step, execution, site, since, before, exit_, overran)
+
+    async def _run_composite(
+        self, step: Step, execution: str, number: int, site: Site, since: Snapshot, before: Snapshot
+    ) -> Execution:
+        """A step that consists of others has no process: its steps are run, and how they ended is its end."""
+        path = split_try(execution)[0]
+        try:
+            outcome = await self.composites.run(step, path, number, site, before)
+        except Interrupted:
+            self.store.record(ev.StepLost(path=execution, reason="interrupted"))
+            raise
+        failure = outcome.failure
+        inner = self.store.finished_below(inner_path(step, path, number))
+        exit_ = Exit(failure.exit_code if failure else 0, "exited", 0.0, sum(row.duration_s or 0.0 for row in inner))
+        failed = (failure.kind or "unknown", failure.message) if failure else None
+        ended = await self._finish(step, execution, site, since, outcome.boundary, exit_, failed)
+        if ended.failure is None or failure is None:
+            return ended
+        # Whoever looks for what went wrong wants the step inside, its log and its words.
+        told = replace(ended.failure, step=failure.step, log=failure.log, last_output=failure.last_output)
+        return replace(ended, failure=told)
 
     async def _resumed(self, step: Step, last: StepRow, site: Site, before: Snapshot) -> tuple[str | None, Exit | None]:
         """(execution, exit) of a step that an earlier coordinator started; (None, None): run it anew."""
         workspace, execution = site.workspace, last.execution
+        if is_composite(step):
+            return execution, None
         match workspace.state(execution):
             case ProcessState.ABSENT:
                 return execution, None
@@ -104,12 +142,18 @@ class Executions:
         return None, None
 
     async def _start_and_wait(self, step: Step, execution: str, site: Site, before: Snapshot) -> Exit:
+        if is_used_up(self.store, site.limit):
+            return Exit(None, "not_started", 0.0, 0.0, "no time is left for it")
         try:
-            spec = spec_of(step, execution, site, self.shell)
+            outer, site = site.env, await self.environment.at_step(step, site)
+            site = replace(site, scope=site.scope.with_names({"env": {**outer, **site.env}}))
+            if site.scope.specials is not None:
+                await site.scope.specials.run_commands(step, site.env, self.shell)
+            spec = within(self.store, site.limit, step, execution, spec_of(step, execution, site, self.shell))
         except ProdigyError as error:  # values that do not fit their places
             hint = f" ({error.hint})" if error.hint else ""
             reason: ExitReason = "unfit" if _blames_the_item(error) else "not_started"
-            return Exit(None, reason, 0.0, 0.0, f"{error.what}{hint}"[:MAX_STATEMENT])
+            return Exit(None, reason, 0.0, 0.0, mask(f"{error.what}{hint}")[:MAX_STATEMENT])
         self.counters.steps_run += 1
         await site.workspace.start(execution, spec)
         exit_ = await self._wait(step, execution, site, before)
@@ -154,14 +198,23 @@ class Executions:
     # Ending ------------------------------------------------------------------------------------------------
 
     async def _finish(
-        self, step: Step, execution: str, site: Site, since: Snapshot, before: Snapshot, exit_: Exit
+        self,
+        step: Step,
+        execution: str,
+        site: Site,
+        since: Snapshot,
+        before: Snapshot,
+        exit_: Exit,
+        failed: tuple[str, str] | None = None,
     ) -> Execution:
+        """Judge and record the end. failed: (error kind, message) when it is known already."""
         boundary = before
         directory = site.workspace.directory(execution)
         told = await asyncio.to_thread(agent_verdict, step, directory, exit_.code)
         unwritten = None
         if exit_.reason not in NEVER_STARTED and step.capture and step.capture.file:
             unwritten = await _write_output(step, step.capture.file, directory, site, exit_)
+        uncommitted = await _commit(step, site, since) if exit_.ok and failed is None else None
         try:
             boundary = await _snapshot(site.workspace, before)
         except (GitError, OSError) as error:
@@ -171,9 +224,11 @@ class Executions:
                 boundary = error.boundary  # its commits are kept all the same
             failure: tuple[str, str] | None = "worktree_error", f"the step left a worktree that can't be read: {error}"
         else:
-            failure = await asyncio.to_thread(judge, step, directory, since, boundary, exit_, told)
+            failure = failed or await asyncio.to_thread(judge, step, directory, since, boundary, exit_, told)
             if failure is None and unwritten is not None:
                 failure = "worktree_error", unwritten
+            if failure is None and (said := uncommitted or await unlike_pattern(step, self.private, since, boundary)):
+                failure = "commit_validation_failed", said
         settles = not any(check.run for check in step.checks) and all(on_failure(handler) for handler in step.handlers)
         if objection := await site.keep(boundary, failure is None and settles and not site.inner):
             failure = objection.kind or "unknown", objection.message
@@ -227,6 +282,17 @@ async def _snapshot(workspace: Workspace, before: Snapshot) -> Snapshot:
     if before.unfinished and not now.unfinished and await workspace.is_same(before, now):
         return replace(now, unfinished=before.unfinished)
     return now
+
+
+async def _commit(step: Step, site: Site, since: Snapshot) -> str | None:
+    """Commit what the step's policy says; why that can't be done, or None."""
+    try:
+        await commit_step(step, site, since)
+    except ProdigyError as error:
+        if isinstance(error, EnvironmentProblem):
+            raise
+        return f"what the step did can't be committed: {error}"
+    return None
 
 
 def _blames_the_item(error: ProdigyError) -> bool:

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
+from prodigy.engine import results
 from prodigy.engine.attempt import Attempt, FanoutPlace
+from prodigy.engine.captures import Scope
 from prodigy.engine.control import Interrupted, Stopped
+from prodigy.engine.fanout_gate import FanoutGate
 from prodigy.engine.item_failure import park
 from prodigy.engine.item_keys import AttemptKey, seconds_since
 from prodigy.engine.item_queue import ItemQueue
+from prodigy.engine.kept_failed import keep_newest
+from prodigy.engine.lodging import slots_for_items
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import RunWorkspace, StepFailed
 from prodigy.engine.tamper import TamperCheck
+from prodigy.engine.teardown import end_abandoned, tear_down_pool
 from prodigy.errors import UsageError
-from prodigy.executors.capacity import AGENT_STEP_MB, SHELL_STEP_MB, capacity
 from prodigy.plan.identity import InvalidItemsError, identify, label
-from prodigy.plan.sources import Found, InputError, items_of_file, items_of_glob, items_of_output, locate
+from prodigy.plan.sources import (
+    Found,
+    InputError,
+    items_of_file,
+    items_of_glob,
+    items_of_output,
+    items_of_values,
+    locate,
+)
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
 from prodigy.state.step_path import INPUT
-from prodigy.workflow.model import Agent, Policy, Shell, Step
+from prodigy.store.store import Store
+from prodigy.workflow.interpolate import interpolate_text
+from prodigy.workflow.model import Policy, Shell, Step
+
+Tally = results.Tally
 
 
 class InputUnusable(StepFailed):
@@ -31,48 +47,36 @@ class InputUnusable(StepFailed):
     exit_code = UsageError.exit_code
 
 
-@dataclass(frozen=True)
-class Tally:
-    """How many items a fan-out has, and in which end: total = successful + failed + not done yet."""
-
-    total: int
-    successful: int
-    failed: int
-
-    def variables(self) -> dict[str, object]:
-        """What `${map...}` names. success_rate: in percent, of all items."""
-        rate = round(100 * self.successful / self.total, 2) if self.total else 0.0
-        return {
-            "total": self.total,
-            "successful": self.successful,
-            "success_count": self.successful,
-            "failed": self.failed,
-            "success_rate": rate,
-        }
-
-
 async def plan(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> None:
     """Find the fan-out's items and store them, once: a resume works on the same list whatever the input becomes."""
     path = here.path
     try:
-        found = identify(await _values(run, here, step, place))
+        store_items(run.store, path, await _values(run, here, step, place))
     except (InputError, InvalidItemsError) as error:
         taken_by = f"{path}/{INPUT}" if here.mapping.input.kind == "command" else None
         raise InputUnusable(str(error), path=taken_by) from error
+
+
+def store_items(store: Store, path: str, values: Iterable[object]) -> None:
+    """Give the values ids and store them as the items of the fan-out `path`. Raises InvalidItemsError."""
+    found = identify(values)
     for warning in found.warnings:
-        run.store.record(ev.Warned(message=warning))
-    rows = [(item.ordinal, item.id, label(item), json.dumps(item.data, ensure_ascii=False)) for item in found.items]
-    run.store.plan_items(path, rows, ev.ItemsPlanned(fanout=path, total=len(rows), duplicates=found.duplicates))
+        store.record(ev.Warned(message=warning))
+    rows = [(item.ordinal, item.id, label(item), item.text) for item in found.items]
+    store.plan_items(path, rows, ev.ItemsPlanned(fanout=path, total=len(rows), duplicates=found.duplicates))
 
 
 async def _values(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> tuple[object, ...]:
     path, mapping = here.path, here.mapping
     if mapping.input.kind == "glob":
-        return _told(run, items_of_glob(mapping.input.text, place.path))
+        return _told(run, items_of_glob(mapping.input.text, place.path, mapping.select))
+    if mapping.input.kind == "values":
+        texts = [interpolate_text(text, Scope(here.names)) for text in mapping.input.values]
+        return _told(run, items_of_values(texts, mapping.select))
     if mapping.input.kind == "file":
         user_dir = Path(run.options.started_in)
         file = locate(mapping.input.text, place.path, user_dir)
-        return _told(run, items_of_file(file, mapping.json_path))
+        return _told(run, items_of_file(file, mapping.json_path, mapping.select))
     action = Shell(text=mapping.input.text, options=mapping.input.options)
     command = Step(action=action, policy=Policy(), line=step.line)
     outcome = await place.run_steps((command,), path, here.names, here.inputs, first=INPUT)
@@ -83,7 +87,7 @@ async def _values(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) 
         )  # fmt: skip
     execution = run.store.executions(f"{path}/{INPUT}")[-1].execution
     output = (run.directory / "steps" / execution / "stdout").read_bytes()
-    return _told(run, items_of_output(output, mapping.json_path))
+    return _told(run, items_of_output(output, mapping.json_path, mapping.select))
 
 
 def _told(run: Run, found: Found) -> tuple[object, ...]:
@@ -96,24 +100,27 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
     """Run every item that remains, at most `max_parallel` at a time. Raises Stopped when the run drains."""
     path, mapping = here.path, here.mapping
     rows = _work(run, here)
-    queue = _queue(run, path, rows)
+    gate = FanoutGate(run, path, mapping.errors, len(rows))
+    queue = _queue(run, path, rows, gate)
     tamper = TamperCheck(run)
     await tamper.start()
-    wanted = max(1, min(run.options.max_parallel or mapping.max_parallel, len(rows)))
-    room = capacity(wanted, AGENT_STEP_MB if any(map(_runs_agent, mapping.template)) else SHELL_STEP_MB)
-    for reason in room.reasons:
-        run.store.record(ev.Warned(message=reason))
-    run.executor.expect(room.slots, len(rows))
+    await end_abandoned(run, path)
+    slots = slots_for_items(run, mapping, len(rows))
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(room.slots):
-                group.create_task(_worker(run, here, queue, tamper))
+        with gate.listening():
+            async with asyncio.TaskGroup() as group:
+                for _ in range(slots):
+                    group.create_task(_worker(run, here, queue, tamper, gate))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the first worker's error stopped the others
+    gate.tell(ended=True)
     counts = run.store.counts(path)
     if any(counts[state] for state in (ItemState.PENDING, ItemState.RUNNING, ItemState.FAILED)):
         raise Stopped
     run.control.check()  # a policy that stops the run does so after its last item too
+    await keep_newest(run, path)
+    await end_abandoned(run, "run")
+    await tear_down_pool(run, mapping)
     run.store.record(ev.FanoutFinished(fanout=path))
 
 
@@ -140,9 +147,9 @@ def _work(run: Run, here: FanoutPlace) -> tuple[ItemRow, ...]:
     return work.rows
 
 
-def _queue(run: Run, path: str, rows: tuple[ItemRow, ...]) -> ItemQueue:
+def _queue(run: Run, path: str, rows: tuple[ItemRow, ...], gate: FanoutGate) -> ItemQueue:
     """The rows in line; those that failed wait for what is left of their pause."""
-    queue = ItemQueue((row for row in rows if row.state is not ItemState.FAILED), run.control)
+    queue = ItemQueue((row for row in rows if row.state is not ItemState.FAILED), run.control, gate.pause_s)
     for row in rows:
         if row.state is ItemState.FAILED:
             last = run.store.attempts(path, row.ordinal)[-1]
@@ -151,22 +158,17 @@ def _queue(run: Run, path: str, rows: tuple[ItemRow, ...]) -> ItemQueue:
     return queue
 
 
-def _runs_agent(step: Step) -> bool:
-    return isinstance(step.action, Agent)
-
-
-async def _worker(run: Run, here: FanoutPlace, queue: ItemQueue, tamper: TamperCheck) -> None:
+async def _worker(run: Run, here: FanoutPlace, queue: ItemQueue, tamper: TamperCheck, gate: FanoutGate) -> None:
     """One slot: takes item after item until none is left or the run drains."""
     while row := await queue.take():
         try:
             again = await Attempt(run, here, row, tamper).execute()
         except (Stopped, Interrupted):
             return
+        gate.tell()
         if again is not None:
             queue.put(run.store.item(here.path, row.ordinal), again.delay_s)
 
 
 def tally(run: Run, path: str) -> Tally:
-    counts = run.store.counts(path)
-    failed = counts[ItemState.FAILED] + counts[ItemState.DEAD]
-    return Tally(sum(counts.values()), counts[ItemState.SUCCEEDED], failed)
+    return results.tally(run.store, path)

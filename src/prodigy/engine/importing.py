@@ -23,6 +23,7 @@ from prodigy.engine.bundling import Looked, look_through
 from prodigy.engine.cleaning import left_on_disk
 from prodigy.engine.early_merge import early_merge
 from prodigy.engine.foreign_state import take_over
+from prodigy.engine.lodging import workspaces
 from prodigy.engine.run import Options
 from prodigy.engine.summary import summarise
 from prodigy.engine.transfer import STDIO, make_one_file, staged
@@ -155,7 +156,7 @@ def _elsewhere(run_id: str, repo: Repo) -> list[str]:
 
 def _arrange(unpacked: Path, state: Path, run_id: str) -> None:
     """What becomes the run's directory, without what the import alone needs."""
-    for name in (archive.STEPS, archive.DISPLACED, archive.BACKGROUND_LOG):
+    for name in (archive.STEPS, archive.DISPLACED, *archive.EXTRAS):
         if (unpacked / name).exists():
             (unpacked / name).rename(state / name)
     take_over(unpacked / DATABASE, state, run_id)
@@ -240,6 +241,7 @@ def _lacking(store: Store, row: RunRow, repo: Repo) -> list[str]:
             f" origin/{name}"
         )
     workflow = Workflow.model_validate_json(store.workflow()[1])
-    if missing := [path for path in workflow.workspace.include if not (repo.root / path).exists()]:
+    included = dict.fromkeys(path for wanted in workspaces(workflow) for path in wanted.include)
+    if missing := [path for path in included if not (repo.root / path).exists()]:
         warnings.append(f"`workspace.include` names {', '.join(missing)}, which this checkout does not have")
     return warnings

@@ -6,32 +6,47 @@ import asyncio
 import hashlib
 
 from prodigy.engine.item_keys import AttemptKey, seconds_since
+from prodigy.engine.kept_failed import to_keep
 from prodigy.engine.run import Run
+from prodigy.engine.time_limits import TimeLimit, ended_by
 from prodigy.executors.base import Snapshot
 from prodigy.git.repo import ANY, RefChange
 from prodigy.plan.identity import Item
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import DeadLetter, Failure, dead_letter
+from prodigy.state.gate import MAX_FAILURES
 from prodigy.state.items import NOT_A_TRY
 from prodigy.state.retry import Again, Park, Skip, decide_item
 from prodigy.store.rows import AttemptRow
 from prodigy.workflow.failures import ErrorPolicy
 
-STOPPED_BY_POLICY = "max_failures"  # the reason in the summary, whichever key of the policy said so
-
 
 async def fail(
-    run: Run, key: AttemptKey, attempt: AttemptRow, policy: ErrorPolicy, boundary: Snapshot, failure: Failure
+    run: Run,
+    key: AttemptKey,
+    attempt: AttemptRow,
+    policy: ErrorPolicy,
+    boundary: Snapshot,
+    failure: Failure,
+    limit: TimeLimit | None = None,
 ) -> Again | None:
     """Record a failed attempt and what follows from it, after the branch that keeps its work is in place.
 
-    Again: the item is to run once more; None: it is not. A policy that stops the run makes it drain.
+    limit: on the time of the attempt. Again: the item is to run once more; None: it is not. A policy that stops the
+    run makes it drain.
     """
     letter = _letter(run, key, failure)
     branch = key.refs(run)[2]
     await asyncio.to_thread(run.repo.update_refs, [RefChange(branch, ANY, boundary.commit or boundary.head)])
-    tries = run.store.item(key.fanout, key.ordinal).tries + (letter.kind not in NOT_A_TRY)
-    decision = _decide(run, key, policy, failure, letter, tries)
+    took_too_long = ended_by(run.store, limit, failure)
+    action = limit.action if limit is not None and took_too_long else None
+    match action:
+        case "skip":
+            decision: Again | Skip | Park = Skip()
+        case "fail":
+            decision = Park(stops=True)
+        case _:
+            decision = _decide(run, key, policy, failure, letter)
     failed = ev.AgentFailed(
         **key.event(),
         kind=letter.kind,
@@ -43,25 +58,39 @@ async def fail(
         last_output=failure.last_output,
         duration_s=seconds_since(attempt.started_at),
         head=boundary.head,
+        collected=policy.collects and not isinstance(decision, Again),
     )
-    short = branch.removeprefix("refs/heads/")
-    follows: ev.Event
+    rule = f"timeout_action is {action}" if action in ("skip", "fail") else f"on_item_failure is {_rule(policy)}"
+    run.store.record(failed, *_follows(run, key, letter, decision, boundary, rule))
+    if isinstance(decision, Park) and decision.stops:
+        run.control.pause(MAX_FAILURES, f"the item {key.label} failed, and {rule}: {letter.message}")
+    return decision if isinstance(decision, Again) else None
+
+
+def _rule(policy: ErrorPolicy) -> str:
+    """What the policy says of failed items, as it is written."""
+    stops = policy.on_item_failure != "stop" and policy.stops
+    return f"{policy.on_item_failure}, with continue_on_failure false" if stops else policy.on_item_failure
+
+
+def _follows(
+    run: Run, key: AttemptKey, letter: DeadLetter, decision: Again | Skip | Park, boundary: Snapshot, rule: str
+) -> list[ev.Event]:
+    """The events that follow the failure. rule: what made the decision, for people."""
+    branch = key.refs(run)[2].removeprefix("refs/heads/")
     match decision:
         case Again(delay_s=delay_s):
-            follows = ev.AgentRetrying(**key.event(), delay_s=delay_s)
-        case Skip():
-            follows = ev.AgentSkipped(**key.event(), reason="on_item_failure is skip", branch=short)
+            return [ev.AgentRetrying(**key.event(), delay_s=delay_s)]
         case Park():
-            follows = _parked(key, letter, short, boundary.commit)
-    left_out = run.store.dead_letters_of(key.fanout, key.item_id) if isinstance(decision, Skip) else []
-    removed = (
-        ev.DlqItemRemoved(fanout=key.fanout, ordinal=ordinal, item_id=key.item_id, reason="skipped")
-        for ordinal in left_out
-    )
-    run.store.record(failed, follows, *removed)
-    if isinstance(decision, Park) and decision.stops:
-        run.control.pause(STOPPED_BY_POLICY, f"the item {key.label} failed, and the error policy stops the run then")
-    return decision if isinstance(decision, Again) else None
+            return [_parked(key, letter, branch, boundary.commit, to_keep(run, key.fanout, key.ordinal))]
+    left_out = run.store.dead_letters_of(key.fanout, key.item_id)
+    return [
+        ev.AgentSkipped(**key.event(), reason=rule, branch=branch),
+        *(
+            ev.DlqItemRemoved(fanout=key.fanout, ordinal=ordinal, item_id=key.item_id, reason="skipped")
+            for ordinal in left_out
+        ),
+    ]
 
 
 def park(run: Run, key: AttemptKey, attempt: AttemptRow) -> None:
@@ -79,22 +108,25 @@ def _letter(run: Run, key: AttemptKey, failure: Failure) -> DeadLetter:
     return letter
 
 
-def _parked(key: AttemptKey, letter: DeadLetter, branch: str, snapshot: str | None) -> ev.DlqItemAdded:
+def _parked(
+    key: AttemptKey, letter: DeadLetter, branch: str, snapshot: str | None, worktree: str | None = None
+) -> ev.DlqItemAdded:
     return ev.DlqItemAdded(
         **key.event(),
         error_signature=letter.signature,
         reprocess_eligible=letter.reprocess_eligible,
         manual_review_required=letter.manual_review_required,
         branch=branch,
-        worktree_path=None,
+        worktree_path=worktree,
         snapshot=snapshot,
     )
 
 
 def _decide(
-    run: Run, key: AttemptKey, policy: ErrorPolicy, failure: Failure, letter: DeadLetter, tries: int
+    run: Run, key: AttemptKey, policy: ErrorPolicy, failure: Failure, letter: DeadLetter
 ) -> Again | Skip | Park:
     known = Failure(failure.message, letter.kind, letter.exit_code, last_output=failure.last_output)
+    tries = run.store.item(key.fanout, key.ordinal).tries + (letter.kind not in NOT_A_TRY)
     if letter.kind == "lost":
         tries = max(tries, key.number)  # it does not count, but it has to end some day
     if run.max_tries is not None:

@@ -17,15 +17,18 @@ from pathlib import Path
 from prodigy.agents import agent
 from prodigy.agents.base import find_program
 from prodigy.engine.choices import NO_CHOICES, Choices, Listener, require_ended, retired
+from prodigy.engine.cleaning import clean, idle_for, left_on_disk
 from prodigy.engine.control import Control
+from prodigy.engine.environment import RunEnvironment
+from prodigy.engine.environment_sources import Places
 from prodigy.engine.item_keys import AttemptKey, completion
+from prodigy.engine.lodging import lodging, workspaces
 from prodigy.engine.merge_queue import MergeQueue, Recorded
 from prodigy.engine.run import Options, Run, inherited_environment
 from prodigy.engine.steps import StepRunner
 from prodigy.engine.versions import adopt
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.executors.base import RUN_SLOT
-from prodigy.executors.furnishing import Furnishing
 from prodigy.executors.local import LocalExecutor
 from prodigy.executors.processes import Processes
 from prodigy.git.context import discover
@@ -97,11 +100,14 @@ async def opened_run(
         workflow = Workflow.model_validate_json(text)
         if not row.status.startswith("completed"):
             find_agents(workflow)
-        wanted = workflow.workspace
-        ignored = [*wanted.include, *wanted.keep_ignored]
+        ignored = [path for wanted in workspaces(workflow) for path in (*wanted.include, *wanted.keep_ignored)]
         private.exclude(ignored)
-        furnishing = Furnishing(Path(row.repo), wanted.include, wanted.keep_ignored)
-        executor = LocalExecutor(repo, private, processes, worktrees, run_id, store.running_worktrees(), furnishing)
+        environment = _environment(store, row, options, workflow, repo, private.excludes if ignored else None)
+        executor = LocalExecutor(
+            repo, private, processes, worktrees, run_id, store.running_worktrees(),
+            lodging(workflow.workspace, Path(row.repo)),
+            retired=_slots_of_failed(store),
+        )  # fmt: skip
         run = Run(
             id=run_id,
             store=store,
@@ -114,28 +120,53 @@ async def opened_run(
             private=private,
             executor=executor,
             merges=MergeQueue(store, repo, private, row.branch),
-            steps=StepRunner(store, control, find_shell()),
+            steps=StepRunner(
+                store, control, find_shell(), private, environment=environment, taken=_own_names(workflow)
+            ),
             control=control,
-            env=_step_environment(repo, run_id, private.excludes if ignored else None),
+            env=environment.base,
+            environment=environment,
         )
+        if not row.status.startswith("completed"):
+            await environment.prepare(workflow.environment)
         if row.status == "new":
+            _remove_old(run)
             _begin(run, row)
         try:
             yield run
         finally:
-            await executor.close(keep=_kept_slots(store))
+            await executor.close(keep=_kept_slots(store, workflow))
             await processes.close()
 
 
-def _kept_slots(store: Store) -> set[str] | None:
-    """The slots whose worktrees outlive this process; None: all, because attempts may be in flight."""
+def _kept_slots(store: Store, workflow: Workflow) -> set[str] | None:
+    """The slots whose worktrees outlive this process; None: all, because attempts may be in flight, or because the
+    workflow wants them to."""
     row = store.run()
     if row.status.startswith("completed"):
-        return set()
+        return None if workflow.workspace.keep else _slots_of_failed(store)
     if row.status == "failed" and not store.running_worktrees():
         # What setup built there (and git ignores) may be needed when the failed step is tried again.
-        return {RUN_SLOT} if row.head else set()
+        return {RUN_SLOT, *_slots_of_failed(store)} if row.head else _slots_of_failed(store)
     return None
+
+
+def _slots_of_failed(store: Store) -> set[str]:
+    """Slots that dead letters name as what is left of their items."""
+    prefix = f"{store.directory.name}-"
+    return {Path(path).name.removeprefix(prefix) for _, path in store.kept_worktrees()}
+
+
+def _remove_old(run: Run) -> None:
+    """Worktrees of ended runs go when they are older than the workflow wants them to get."""
+    ages = [wanted.max_age_s for wanted in workspaces(run.workflow) if wanted.max_age_s is not None]
+    if not ages:
+        return
+    old = [left for left in left_on_disk(run.repo.common_dir) if left.run_id != run.id and idle_for(left, min(ages))]
+    for verdict in clean(run.repo.common_dir, old, force=False, dry_run=False):
+        if verdict.kept is None:
+            message = f"the worktree {verdict.left.path} of run {verdict.left.run_id} was older than max_age: removed"
+            run.store.record(ev.Warned(message=message))
 
 
 def _repository(row: RunRow, helpers: int) -> Repo:
@@ -164,6 +195,13 @@ def _begin(run: Run, row: RunRow) -> None:
     run.store.record(ev.JobStarted(workflow=row.workflow, base=row.base, branch=row.branch, target=row.target))
 
 
+def _own_names(workflow: Workflow) -> frozenset[str]:
+    """The ids and captures of a workflow."""
+    steps = list(every_step(workflow))
+    captured = {name for step in steps if step.capture for name in step.capture.names}
+    return frozenset(captured | {step.id for step in steps if step.id})
+
+
 def find_shell() -> str:
     """The path of bash; raises EnvironmentProblem where there is none."""
     shell = shutil.which("bash")
@@ -178,14 +216,20 @@ def find_agents(workflow: Workflow) -> None:
         find_program(agent(name), agent_settings(workflow, name).command, os.environ.get("PATH", os.defpath))
 
 
-def _step_environment(repo: Repo, run_id: str, excludes: Path | None) -> dict[str, str]:
+def _environment(
+    store: Store, row: RunRow, options: Options, workflow: Workflow, repo: Repo, excludes: Path | None
+) -> RunEnvironment:
     inherited = inherited_environment()
-    return {
-        **inherited,
-        **agent_env(repo, inherited, excludes),
-        "PRODIGY_AUTOMATION": "true",
-        "PRODIGY_RUN_ID": run_id,
-    }
+    own = agent_env(repo, inherited, excludes)
+    return RunEnvironment(
+        directory=store.directory,
+        places=Places(Path(row.file).parent if row.file else None, Path(options.started_in), Path(row.repo)),
+        base={**inherited, **own, "PRODIGY_AUTOMATION": "true", "PRODIGY_RUN_ID": row.id},
+        own=frozenset(own),
+        facts={"workflow": {"name": workflow.name, "id": row.id}, "run": {"id": row.id}},
+        shell=find_shell(),
+        warn=lambda message: store.record(ev.Warned(message=message)),
+    )
 
 
 async def settle_merge(run: Run) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from prodigy.engine.control import Control
+from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.merge_queue import MergeQueue
 from prodigy.engine.steps import StepRunner
 from prodigy.executors.base import Executor
@@ -17,8 +19,11 @@ from prodigy.git.private import PrivateGit
 from prodigy.git.repo import Repo
 from prodigy.state.step_path import iteration_path
 from prodigy.store.store import Store
+from prodigy.workflow.interpolate import render
 from prodigy.workflow.model import MapReduce, Workflow
+from prodigy.workflow.policies import takes_no_data
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Variables by which a shell would run code of others, or find other programs than the user does.
 _SCRUBBED = frozenset({"BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", *AGENT_UNSET})
 
@@ -67,7 +72,8 @@ class Run:
 
     workflow: the newest of its versions. max_tries: this call's limit on the tries of an item, beside the workflow's;
     past_limit: items that are past a limit run all the same.
-    env: the environment that every step gets.
+    env: the environment that every step gets. environment: what the workflow says of it. kept_failed: by
+    fan-out, the worktrees of failed items that stay, the oldest first.
     """
 
     id: str
@@ -82,8 +88,10 @@ class Run:
     steps: StepRunner
     control: Control
     env: Mapping[str, str]
+    environment: RunEnvironment
     max_tries: int | None = None
     past_limit: bool = False
+    kept_failed: dict[str, list[Path]] = field(default_factory=dict)
     _earlier: dict[int, Workflow] = field(default_factory=dict)
 
     @property
@@ -106,7 +114,14 @@ class Run:
     def names(self, iteration: int, inputs: Mapping[str, str]) -> dict[str, object]:
         """The names that every step of an iteration may use."""
         workflow = {"name": self.workflow.name, "id": self.id, "iteration": iteration}
-        return {"workflow": workflow, "run": {"id": self.id}, **inputs}
+        parameters = {name: json.loads(text) for name, text in self.workflow.parameters}
+        return {"workflow": workflow, "run": {"id": self.id}, **self.environment.names, **parameters, **inputs}
+
+    def inputs(self, given: Mapping[str, str]) -> dict[str, str]:
+        """What the environment of every step has besides: the iteration's inputs and the workflow's parameters."""
+        parameters = {name: render(json.loads(text)) for name, text in self.workflow.parameters}
+        fit = {n: text for n, text in parameters.items() if _VARIABLE.fullmatch(n) and not takes_no_data(n)}
+        return {**fit, **given}
 
 
 def inherited_environment() -> dict[str, str]:

@@ -11,10 +11,12 @@ from prodigy.engine import refs
 from prodigy.engine.attempt import end_step
 from prodigy.engine.captures import Scope
 from prodigy.engine.early_merge import early_merge
-from prodigy.engine.furnish import furnish
+from prodigy.engine.furnish import furnish, is_ready
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
-from prodigy.engine.site import Outcome, Site
+from prodigy.engine.site import Outcome, Site, workspace_env, workspace_names
+from prodigy.engine.teardown import end_abandoned, tear_down
+from prodigy.engine.time_limits import TimeLimit, phase_limit
 from prodigy.engine.verdict import lost
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import RUN_SLOT, Snapshot, Workspace
@@ -86,13 +88,21 @@ class RunWorkspace:
 
     async def _furnish(self) -> None:
         """Prepare the worktree, if it is new. Raises StepFailed."""
-        failure = await furnish(self._run, self._workspace, "run", self._boundary())
+        settings = self._run.workflow.workspace
+        failure = await furnish(self._run, settings, self._workspace, "run", self._boundary())
         if failure is not None:
             raise StepFailed(
                 f"workspace.setup failed: {failure.message}",
                 path="run",
                 hint=f"Its output is in {self._run.directory / (failure.log or '')}.",
             )
+
+    async def tear_down(self) -> None:
+        """Give the worktree up: the run is over."""
+        run, settings = self._run, self._run.workflow.workspace
+        if settings.teardown and is_ready(self._workspace, settings):
+            await end_abandoned(run, "run")
+            await tear_down(run, settings, self._workspace, "run", self._boundary(), run.env)
 
     @property
     def path(self) -> Path:
@@ -105,11 +115,13 @@ class RunWorkspace:
         names: Mapping[str, object],
         env: Mapping[str, str],
         first: int = 1,
+        base: Mapping[str, object] | None = None,
+        limit: TimeLimit | None = None,
     ) -> Outcome:
         """Run steps of the path `prefix/<number>`; their commits are in the run branch when this returns.
 
-        names: what they may name. env: what their environment has beside the run's. Raises StepFailed when the
-        worktree can't be prepared for them.
+        names: what they may name, of which every step may name `base`. env: what their environment has beside the
+        run's. limit: on their time, beside the phase's. Raises StepFailed when the worktree can't be prepared for them.
         """
         run = self._run
         if not all(run.store.is_done(f"{prefix}/{number}") for number, _ in enumerate(steps, first)):
@@ -118,13 +130,16 @@ class RunWorkspace:
         async def keep(now: Snapshot, succeeded: bool) -> Failure | None:
             return await self._keep(prefix, now, succeeded)
 
+        own = workspace_names(self._workspace)
         site = Site(
             workspace=self._workspace,
             prefix=prefix,
-            scope=Scope(names),
-            env={**run.env, **env, "PRODIGY_WORKTREE": str(self.path)},
+            scope=Scope({**names, **own}),
+            env={**run.env, **env, **workspace_env(self._workspace)},
             keep=keep,
             workflow=run.workflow,
+            base={**(base or {}), **own},
+            limit=phase_limit(run.workflow, steps[0], prefix, limit) if steps else limit,
         )
         return await run.steps.run_list(steps, site, self._boundary(), first)
 
@@ -159,16 +174,16 @@ class RunWorkspace:
     async def _set_ref(self, name: str, commit: str) -> None:
         await asyncio.to_thread(self._run.repo.update_refs, [RefChange(name, ANY, commit)])
 
-    async def begin_phase(self, phase: str, path: str, *, leave_untracked: bool = False) -> None:
+    async def begin_phase(self, phase: str, path: str, *, leave_untracked: bool = False, last: bool = False) -> None:
         """Commit what the steps before left uncommitted, and stand on the run branch's tip.
 
         leave_untracked: the untracked files of now stay visible and are never committed. A phase that has
-        begun and that nothing has overtaken is left alone: its steps' uncommitted work is still going on. The merge
-        has no steps, and reduce may have run again before it.
+        begun and that nothing has overtaken is left alone: its steps' uncommitted work is still going on. last: it has
+        no steps, and others may have run again before it.
         """
         run = self._run
         boundary = self._boundary()
-        goes_on = phase != "merge" and run.store.phase_was_started(path, phase)
+        goes_on = not last and run.store.phase_was_started(path, phase)
         if goes_on and (run.merges.tip() == boundary.head or run.store.step_outside_items_is_underway()):
             return
         await self._require_nothing_half_done(phase)

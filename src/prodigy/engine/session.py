@@ -13,6 +13,7 @@ from prodigy.engine.control import Control, Interrupted, Stopped
 from prodigy.engine.final_merge import Confirm
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.opening import find_agents, opened_run, settle_merge
+from prodigy.engine.places import MERGE
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import Past, StepFailed
 from prodigy.engine.runner import drive
@@ -23,7 +24,7 @@ from prodigy.executors.room import blaming_full_disk
 from prodigy.git.merge import UnrelatedHistories
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
-from prodigy.state.step_path import INPUT, is_in_an_item
+from prodigy.state.step_path import INPUT, is_in_an_item, iteration_path, step_in_list
 from prodigy.store import index
 from prodigy.store.rows import FINISHED
 from prodigy.store.store import Store
@@ -72,6 +73,7 @@ async def resume(run_id: str, caller: Caller, choices: Choices, *, include_dead:
             note = "dead letters are left alone, for a step outside the items is going on; resume once more for them"
             opened.store.record(ev.Warned(message=note))
         if reprocessed and opened.store.run().status in FINISHED:
+            await opened.environment.prepare(opened.workflow.environment)
             await _sync_target(opened)
         opened.store.record(*_resumed(opened, caller, reprocessed))
 
@@ -87,6 +89,7 @@ async def retry(run_id: str, caller: Caller, choices: Choices, *, chosen: Chosen
 
     async def before(opened: Run) -> None:
         find_agents(opened.workflow)
+        await opened.environment.prepare(opened.workflow.environment)
         reprocessed = _reprocessed(opened, chosen, every=every)
         await _sync_target(opened)
         again = _reduce_again(opened.store) if choices.reduce else []
@@ -124,9 +127,19 @@ def _resumed(opened: Run, caller: Caller, reprocessed: list[ev.DlqItemsReprocess
     if (file := exported_to(opened.store)) is not None:
         message = f"the run was exported to {file}: if it goes on there as well, steps run and are paid twice"
         events.append(ev.Warned(message=message))
+    if reprocessed:  # what is prepared for the final merge is prepared anew
+        events += [
+            ev.StepRetired(path=row.execution)
+            for number, _ in enumerate(opened.options.iterations(), 1)
+            for row in opened.store.finished_below(f"{iteration_path(number)}/{MERGE}")
+        ]
     failed_path = opened.store.run().failed_path
     if failed_path is not None:
-        events += [ev.StepRetired(path=row.execution) for row in opened.store.finished_below(failed_path)]
+        events += [
+            ev.StepRetired(path=row.execution)
+            for row in opened.store.finished_below(failed_path)
+            if (step := step_in_list(row.path) or failed_path) == failed_path or not opened.store.is_done(step)
+        ]
     return events
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from prodigy.engine.captures import Scope
+from prodigy.engine.time_limits import TimeLimit
 from prodigy.executors.base import Snapshot, Workspace
 from prodigy.state.dead_letter import Failure
-from prodigy.workflow.model import Workflow
+from prodigy.workflow.model import Step, Workflow
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Site:
     it is told whether the boundary is the run's from now on, and may object to what it is given.
     workflow: the one whose settings of agents count. item: the item's JSON for PRODIGY_ITEM_FILE, None outside items.
     inner: whether the steps belong to another step,
-    as checks and handlers do, which alone decides what becomes of their work.
+    as checks and handlers do, which alone decides what becomes of their work. base: what every step may name.
+    limit: on the time that the steps may take together, those inside of them included.
     """
 
     workspace: Workspace
@@ -31,10 +34,29 @@ class Site:
     workflow: Workflow
     item: object | None = None
     inner: bool = False
+    base: Mapping[str, object] = field(default_factory=dict)
+    limit: TimeLimit | None = None
 
     def below(self, prefix: str, names: Mapping[str, object]) -> Site:
         """The place of the steps that belong to one of this place's steps."""
         return replace(self, prefix=prefix, scope=self.scope.with_names(names), inner=True)
+
+    def within(self, prefix: str, names: Mapping[str, object]) -> Site:
+        """The place of the steps that one of this place's steps consists of: each counts by itself."""
+        return replace(self, prefix=prefix, scope=self.scope.with_names(names))
+
+
+def workspace_env(workspace: Workspace) -> dict[str, str]:
+    """What the environment of every step says of where it runs. A step's project is its own worktree: the user's
+    checkout is nobody's to work in."""
+    path = str(workspace.path)
+    return {"PRODIGY_WORKTREE": path, "WORKTREE": path, "PROJECT_ROOT": path}
+
+
+def workspace_names(workspace: Workspace) -> dict[str, object]:
+    """The same as names for texts that no shell reads."""
+    path = str(workspace.path)
+    return {"WORKTREE": path, "PROJECT_ROOT": path}
 
 
 @dataclass(frozen=True)
@@ -44,3 +66,9 @@ class Outcome:
     boundary: Snapshot
     failure: Failure | None = None
     names: Mapping[str, object] | None = None
+
+
+class RunList(Protocol):
+    """The step executor's way to run a list of steps, the first of which has the number `first` in its list."""
+
+    async def __call__(self, steps: Sequence[Step], site: Site, start: Snapshot, first: int = 1) -> Outcome: ...

@@ -11,11 +11,15 @@ from pathlib import Path
 from prodigy.agents import agent
 from prodigy.agents.base import AgentRequest
 from prodigy.engine.captures import Scope
+from prodigy.engine.documents import laid_out
+from prodigy.engine.environment import not_in_scripts, with_secrets
 from prodigy.engine.site import Site
+from prodigy.engine.specials import FILE as SPECIALS
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, ProcessSpec
+from prodigy.workflow.catalogue import IN_ENVIRONMENT
 from prodigy.workflow.interpolate import interpolate_text
-from prodigy.workflow.model import Agent, AgentSettings, Shell, Step, agent_settings
+from prodigy.workflow.model import Agent, AgentSettings, Shell, Step, WriteFile, agent_settings
 from prodigy.workflow.policies import outside
 from prodigy.workflow.shell.checks import MAX_VALUE_BYTES, exceeds, unusable
 from prodigy.workflow.shell_words import compile_script
@@ -23,6 +27,12 @@ from prodigy.workflow.shell_words import compile_script
 DEFAULT_SHELL_OPTIONS = ("-e", "-o", "pipefail")
 # What `--args` and `--map` give. In scripts these are plain environment variables; in other texts we put them in.
 INPUT_NAMES = frozenset({"ARG", "ARGUMENT", "FILE", "FILE_PATH"})
+# What a `write_file` step runs: no value is in it.
+_WRITER = b"""if [ "$4" = yes ]; then mkdir -p -- "$(dirname -- "$2")"; fi
+cat -- "$1" > "$2"
+chmod -- "$3" "$2"
+printf '%s\\n' "$5"
+"""
 _BARE_INPUT = re.compile(r"\$(ARG|ARGUMENT|FILE|FILE_PATH)\b")
 
 
@@ -43,15 +53,23 @@ def spec_of(step: Step, execution: str, site: Site, shell: str) -> ProcessSpec:
     if site.item is not None:
         call.files["item.json"] = json.dumps(site.item, ensure_ascii=False).encode("utf-8", "surrogatepass")
         call.env["PRODIGY_ITEM_FILE"] = str(directory / "item.json")
+    environment = site.workflow.environment
+    kept = {secret.name for secret in environment.secrets}  # nothing stands above a secret
     for name, text in step.policy.env:
-        call.env[name] = _variable(name, text, site.scope)
+        if name not in kept:
+            call.env[name] = _variable(name, text, with_secrets(site.scope, site))
     cwd = site.workspace.path
     if step.policy.working_dir is not None:
         cwd /= path_below(step.policy.working_dir, site)
     if isinstance(step.action, Shell):
-        _call_shell(call, step.action, directory, site.scope, shell)
+        ours = frozenset(site.scope) - IN_ENVIRONMENT - not_in_scripts(environment)
+        _call_shell(call, step.action, directory, site.scope, shell, ours)
+    elif isinstance(step.action, WriteFile):
+        _call_writer(call, step.action, directory, site, shell)
     elif isinstance(step.action, Agent):
         _call_agent(call, step.action, agent_settings(site.workflow, step.action.use), cwd, site.scope)
+    if site.scope.specials is not None and site.scope.specials.kept:
+        call.files[SPECIALS] = json.dumps(site.scope.specials.kept).encode()
     return ProcessSpec(
         argv=call.argv,
         env=call.env,
@@ -86,12 +104,26 @@ def _variable(name: str, text: str, scope: Scope) -> str:
     return value
 
 
-def _call_shell(call: _Call, action: Shell, directory: Path, scope: Scope, shell: str) -> None:
-    bound = compile_script(action.text, frozenset(scope) - INPUT_NAMES).bind(scope, str(directory))
+def _call_shell(call: _Call, action: Shell, directory: Path, scope: Scope, shell: str, ours: frozenset[str]) -> None:
+    bound = compile_script(action.text, ours).bind(scope, str(directory))
     call.files |= {"script": bound.script, **bound.files}
     call.env |= bound.env
     options = DEFAULT_SHELL_OPTIONS if action.options is None else action.options
     call.argv = (shell, "--noprofile", "--norc", *options, str(directory / "script"))
+
+
+def _call_writer(call: _Call, action: WriteFile, directory: Path, site: Site, shell: str) -> None:
+    """The file is laid out here; the step's process only puts it in its place, so that a resume adopts it as any."""
+    path = path_below(action.path, site)
+    content = laid_out(interpolate_text(action.content, site.scope, INPUT_NAMES), action.format)
+    call.files |= {"script": _WRITER, "content": content.encode("utf-8", "surrogateescape")}
+    mode = f"{0o644 if action.mode is None else action.mode:04o}"
+    target = str(site.workspace.path / path)
+    dirs = "yes" if action.create_dirs else "no"
+    call.argv = (
+        *(shell, "--noprofile", "--norc", "-e", str(directory / "script")),
+        *(str(directory / "content"), target, mode, dirs, path),
+    )
 
 
 def _call_agent(call: _Call, action: Agent, settings: AgentSettings, cwd: Path, scope: Scope) -> None:

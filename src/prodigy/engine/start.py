@@ -8,6 +8,8 @@ from glob import glob
 from pathlib import Path
 
 from prodigy.engine import refs
+from prodigy.engine.environment_sources import Places, look_over
+from prodigy.engine.lodging import workspaces
 from prodigy.engine.opening import find_agents, find_shell, new_run_id
 from prodigy.engine.run import Options
 from prodigy.errors import UsageError
@@ -20,7 +22,7 @@ from prodigy.store.database import now
 from prodigy.store.paths import ensure_home, run_directory
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
-from prodigy.workflow.load import Loaded, load, problem_text
+from prodigy.workflow.load import Loaded, as_before, load, problem_text
 from prodigy.workflow.model import MapReduce, Workflow
 
 # Files that git ignores, so that no worktree has them, and that steps often need.
@@ -58,6 +60,8 @@ def check_run(loaded: Loaded, where: Path, options: Options) -> Checked:
         )
     find_shell()
     _check_included(loaded.workflow, context)
+    beside = Path(loaded.workflow.source).parent
+    look_over(loaded.workflow.environment, Places(beside, Path(options.started_in), context.repo.root))
     find_agents(loaded.workflow)
     found = _first_input(loaded.workflow, context, Path(options.started_in))
     items = identify(found.values) if found else None
@@ -98,13 +102,11 @@ def changed_since(store: Store) -> str | None:
     if file is None or not Path(file).is_file():
         return None
     try:
-        now_there = load(Path(file), CheckedScripts()).workflow
+        stored = Workflow.model_validate_json(store.workflow()[1])
+        now_there = load(Path(file), CheckedScripts(), as_before(stored)).workflow
     except UsageError:
         return f"{file} has problems now; the run goes on with the workflow it was started with"
-    _, stored = store.workflow()
-    same = now_there.model_copy(update={"source": ""}) == Workflow.model_validate_json(stored).model_copy(
-        update={"source": ""}
-    )
+    same = now_there.model_copy(update={"source": ""}) == stored.model_copy(update={"source": ""})
     return None if same else f"{file} has changed; the run goes on with the workflow it was started with"
 
 
@@ -120,15 +122,15 @@ def _first_input(workflow: Workflow, context: Context, user_dir: Path) -> Found 
     """The first fan-out's input, if no step can still write it: then it can be refused before anything is made."""
     action = workflow.steps[0].action
     may_be_skipped = workflow.steps[0].when is not None
-    if not isinstance(action, MapReduce) or action.input.kind == "command" or may_be_skipped:
+    if not isinstance(action, MapReduce) or action.input.kind in ("command", "values") or may_be_skipped:
         return None
     name = action.input.text
     if action.input.kind == "glob":
-        return items_of_glob(name, context.repo.root) if context.dirty == 0 else None
+        return items_of_glob(name, context.repo.root, action.select) if context.dirty == 0 else None
     blob = context.repo.run("cat-file", "blob", f"{context.head}:{name}", ok=(0, 128))
     if blob.code == 0:
-        return read_items("file", blob.stdout, action.json_path, where=name)
-    return items_of_file(locate(name, context.repo.root, user_dir), action.json_path)
+        return read_items("file", blob.stdout, action.json_path, where=name, selection=action.select)
+    return items_of_file(locate(name, context.repo.root, user_dir), action.json_path, action.select)
 
 
 def _warnings(context: Context, workflow: Workflow) -> list[str]:
@@ -157,7 +159,8 @@ def _warnings(context: Context, workflow: Workflow) -> list[str]:
 
 
 def _check_included(workflow: Workflow, context: Context) -> None:
-    missing = [name for name in workflow.workspace.include if not (context.repo.root / name).exists()]
+    included = dict.fromkeys(name for wanted in workspaces(workflow) for name in wanted.include)
+    missing = [name for name in included if not (context.repo.root / name).exists()]
     if missing:
         raise UsageError(
             f"`workspace.include` names {', '.join(missing)}, which your checkout does not have",
@@ -168,7 +171,7 @@ def _check_included(workflow: Workflow, context: Context) -> None:
 
 def _ignored_and_needed(context: Context, workflow: Workflow) -> list[str]:
     """Ignored files in the checkout that look needed and that the workflow does not provide for."""
-    provided = {*workflow.workspace.include, *workflow.workspace.keep_ignored}
+    provided = {name for wanted in workspaces(workflow) for name in (*wanted.include, *wanted.keep_ignored)}
     there = [name for name in OFTEN_NEEDED if name not in provided and (context.repo.root / name).exists()]
     if not there:
         return []

@@ -11,12 +11,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from prodigy.engine.captures import captured
+from prodigy.engine.captures import Deferred, captured
+from prodigy.engine.changes import Changes
+from prodigy.engine.checking import Checks, Held
+from prodigy.engine.composite import Composites, group_names, inner_path
 from prodigy.engine.control import Control
+from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.execution import Execution, Executions
 from prodigy.engine.site import Outcome, Site
 from prodigy.engine.summary import Counters
+from prodigy.engine.time_limits import is_used_up
 from prodigy.executors.base import Snapshot
+from prodigy.git.private import PrivateGit
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
 from prodigy.state.retry import Again, decide
@@ -24,29 +30,39 @@ from prodigy.state.step_path import execution_path
 from prodigy.store.database import now
 from prodigy.store.store import Store
 from prodigy.workflow.expression import compile_expression
-from prodigy.workflow.model import Handler, Step, fingerprint
+from prodigy.workflow.model import Group, Handler, Step, fingerprint
 
 
 @dataclass
 class _Progress:
-    """How far the walk over one step has come. used: executions of its action so far."""
+    """How far the walk over one step has come. used: executions of its action so far. looked: rounds of its checks."""
 
     boundary: Snapshot
     used: int = 0
+    looked: int = 0
     last: Execution | None = None
 
 
 @dataclass
 class StepRunner:
-    """Runs steps in workspaces and records what they did. `shell` is the path of bash."""
+    """Runs steps in workspaces and records what they did. shell: the path of bash. taken: the ids and captures of the
+    workflow."""
 
     store: Store
     control: Control
     shell: str
+    private: PrivateGit
+    environment: RunEnvironment
     counters: Counters = field(default_factory=Counters)
+    taken: frozenset[str] = frozenset()
+    _base: Snapshot | None = None
 
     def __post_init__(self) -> None:
-        self._executions = Executions(self.store, self.control, self.shell, self.counters)
+        composites = Composites(self.store, self.run_list)
+        self._executions = Executions(
+            self.store, self.control, self.shell, self.private, self.environment, self.counters, composites
+        )
+        self._checks = Checks(self.store, self.control, self.run_list)
 
     async def run_list(self, steps: Sequence[Step], site: Site, start: Snapshot, first: int = 1) -> Outcome:
         """Run the steps one after another until one fails.
@@ -56,7 +72,8 @@ class StepRunner:
         boundary = start
         names: dict[str, object] = {}
         for number, step in enumerate(steps, first):
-            here = replace(site, scope=site.scope.with_names(names))
+            own = {"step.name": step.label, "step.index": number - 1, "env": site.env, **self._of_this_moment(boundary)}
+            here = replace(site, scope=site.scope.with_names({**names, **own}))
             outcome = await self.run_step(step, f"{site.prefix}/{number}", here, boundary)
             boundary = outcome.boundary
             names.update(outcome.names or {})
@@ -67,16 +84,16 @@ class StepRunner:
     async def run_step(self, step: Step, path: str, site: Site, before: Snapshot) -> Outcome:
         """Run one step with its retries, checks and handlers."""
         if self._is_skipped(step, path, site):
-            return Outcome(before, None, captured(step, None, None))
+            return Outcome(before, None, self._skipped_names(step))
         progress = _Progress(before)
         failure = await self._tries(step, path, site, before, progress)
         failed = failure is not None
         handler = _handler_for(step, failure, progress)
-        if handler is not None:
+        if handler is not None and not (failed and is_used_up(self.store, site.limit)):
             failure = await self._handle(step, path, site, before, progress, handler, failure)
         if failure is None:
             failure = await self._settle(site, progress, recovered=failed)
-        return Outcome(progress.boundary, failure, self._names(step, progress))
+        return Outcome(progress.boundary, failure, self._names(step, path, before, progress))
 
     # Conditions --------------------------------------------------------------------------------------------
 
@@ -101,7 +118,7 @@ class StepRunner:
         while True:
             failure = await self._try(step, path, site, since, progress)
             tries += 1
-            if failure is None or step.policy.retry is None:
+            if failure is None or step.policy.retry is None or is_used_up(self.store, site.limit):
                 return failure
             decision = decide(failure, tries, slept_s, step.policy.retry, _chance(path, progress.used))
             if not isinstance(decision, Again):
@@ -115,14 +132,12 @@ class StepRunner:
         progress.last, progress.boundary = execution, execution.boundary
         if execution.failure is not None:
             return execution.failure
-        for check in step.checks:
-            place = site.below(f"{path}/check/r{progress.used}", self._names(step, progress))
-            outcome = await self.run_list(check.run, place, progress.boundary)
-            progress.boundary = outcome.boundary
-            if outcome.failure is not None:
-                what = f"check: {outcome.failure.message}"
-                return replace(outcome.failure, kind="validation_failed", message=what)
-        return None
+        if not any(check.run for check in step.checks):
+            return None
+        names = self._names(step, path, since, progress)
+        held = await self._checks.hold(step.checks, path, site, Held(progress.boundary, progress.looked), names)
+        progress.boundary, progress.looked = held.boundary, held.rounds
+        return held.failure
 
     async def _pause(self, path: str, progress: _Progress, failure: Failure, delay_s: float) -> None:
         """Wait before the next try, for what is left of the pause after a resume."""
@@ -152,7 +167,7 @@ class StepRunner:
         """Run a handler, and the failed action again as often as it says; what is left of the failure."""
         name = f"exit{handler.on}" if isinstance(handler.on, int) else f"on_{handler.on}"
         for round_ in range(1, max(1, handler.again) + 1):
-            names = self._names(step, progress) | (_error(failure) if failure else {})
+            names = self._names(step, path, since, progress) | (_error(failure, round_, path) if failure else {})
             outcome = await self.run_list(handler.do, site.below(f"{path}/{name}/r{round_}", names), progress.boundary)
             progress.boundary = outcome.boundary
             if outcome.failure is not None:
@@ -185,10 +200,33 @@ class StepRunner:
 
     # Names -------------------------------------------------------------------------------------------------
 
-    def _names(self, step: Step, progress: _Progress) -> dict[str, object]:
+    def _names(self, step: Step, path: str, since: Snapshot, progress: _Progress) -> dict[str, object]:
+        """What the step gives to those behind it, and to its own checks and handlers."""
         assert progress.last is not None
         row = progress.last.row
-        return captured(step, row, self.store.directory / "steps" / row.log)
+        names = captured(step, row, self.store.directory / "steps" / row.log, self.taken)
+        if isinstance(step.action, Group):
+            names |= group_names(self.store, step.action, step.id, inner_path(step, path, 0))
+        changes = Changes(self.private, since, progress.boundary)
+        for name, pattern in step.capture.files if step.capture else ():
+            names[name] = Deferred(lambda pattern=pattern: changes.committed(pattern))  # type: ignore[misc]
+        return names | changes.names("step")
+
+    def _skipped_names(self, step: Step) -> dict[str, object]:
+        names = captured(step, None, None)
+        if isinstance(step.action, Group):
+            names |= dict.fromkeys(step.action.outputs)
+        return names
+
+    def _of_this_moment(self, boundary: Snapshot) -> dict[str, object]:
+        """What has changed since the run began, and what waits in the dead letter queue."""
+        if self._base is None:
+            self._base = Snapshot(self.store.run().base, None)
+        letters = {
+            "dlq.count": Deferred(self.store.dead_letter_count),
+            "dlq.has_items": Deferred(lambda: self.store.dead_letter_count() > 0),
+        }
+        return letters | Changes(self.private, self._base, boundary).names("workflow")
 
 
 def _handler_for(step: Step, failure: Failure | None, progress: _Progress) -> Handler | None:
@@ -204,7 +242,7 @@ def _handler_for(step: Step, failure: Failure | None, progress: _Progress) -> Ha
     return None
 
 
-def _error(failure: Failure) -> dict[str, object]:
+def _error(failure: Failure, round_: int, path: str) -> dict[str, object]:
     return {
         "error": {
             "message": failure.message,
@@ -212,6 +250,9 @@ def _error(failure: Failure) -> dict[str, object]:
             "step": failure.step,
             "kind": failure.kind,
             "timestamp": now(),
+            "handler": "on_failure",
+            "attempt": round_,
+            "correlation_id": path,
         }
     }
 

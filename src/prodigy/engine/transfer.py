@@ -177,8 +177,8 @@ def staged(directory: Path) -> Iterator[Path]:
 
 def _files(directory: Path) -> tuple[list[tuple[str, Path]], list[str]]:
     """The run's files as (path in the archive, file), and links, which are left out. Pipes of wardens do not count."""
-    log = directory / archive.BACKGROUND_LOG
-    found = [(archive.BACKGROUND_LOG, log)] if log.is_file() else []
+    extras = ((name, directory / name) for name in archive.EXTRAS)
+    found = [(name, path) for name, path in extras if path.is_file()]
     left_out: list[str] = []
     steps = directory / archive.STEPS
     for top in (steps, directory / archive.DISPLACED):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from prodigy.agents import agent
 from prodigy.agents.base import Verdict, read_transcript
-from prodigy.engine.captures import CaptureError, formed, output_of
+from prodigy.engine.captures import CaptureError, extracted, formed, output_of
 from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, Exit, Snapshot
+from prodigy.secrets import MASKS, mask
 from prodigy.state import events as ev
 from prodigy.workflow.model import Agent, Step
 
@@ -54,7 +55,7 @@ def last_output(step: Step, directory: Path, exit_code: int | None) -> str:
     told = agent_verdict(step, directory, exit_code)
     if told is None:
         return output_tail(directory)
-    return output_tail(directory, stdout=False) or told.text[-TAIL_BYTES:]
+    return output_tail(directory, stdout=False) or mask(told.text)[-TAIL_BYTES:]
 
 
 def _judge(step: Step, since: Snapshot, after: Snapshot, exit_: Exit, told: Verdict | None) -> tuple[str, str] | None:
@@ -85,10 +86,13 @@ def _bad_capture(step: Step, directory: Path, exit_: Exit) -> tuple[str, str] | 
     capture = step.capture
     if capture is not None and exit_.message:
         return "resource_exhausted", exit_.message  # what was cut must not pass for the whole
-    if capture is None or capture.format not in ("json", "number"):
+    if capture is None:
         return None
     try:
-        formed(capture, output_of(step, directory, exit_.code), succeeded=True)
+        if capture.format in ("json", "number"):
+            formed(capture, output_of(step, directory, exit_.code), succeeded=True)
+        for extract in capture.extracts:
+            extracted(extract, directory)
     except CaptureError as error:
         return "validation_failed", error.what
     return None
@@ -110,7 +114,7 @@ def output_tail(directory: Path, *, stdout: bool = True) -> str:
         path = directory / stream
         if path.is_file() and (size := path.stat().st_size):
             with path.open("rb") as file:
-                file.seek(max(0, size - TAIL_BYTES))
-                lines = file.read().decode(errors="replace").splitlines()
+                file.seek(max(0, size - TAIL_BYTES - MASKS.longest))  # no secret may be cut before it is masked
+                lines = MASKS.data(file.read())[-TAIL_BYTES:].decode(errors="replace").splitlines()
             return "\n".join(lines[-TAIL_LINES:])
     return ""

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from prodigy.engine.places import MERGE, step_inside
 from prodigy.errors import UsageError
 from prodigy.state import events as ev
-from prodigy.state.step_path import INPUT, iteration_path
+from prodigy.state.step_path import INPUT, iteration_path, step_in_list
 from prodigy.store.rows import StepRow
 from prodigy.store.store import Store
-from prodigy.workflow.model import MapReduce, Step, Workflow, fingerprint
+from prodigy.workflow.model import Foreach, Group, MapReduce, Step, Workflow, fingerprint
 
 _OTHER_ITEMS = "has other items"
 
 
 @dataclass(frozen=True)
 class Edited:
-    """A workflow that the user gave for a run that has begun, and its file."""
+    """A workflow that the user gave for a run that has begun, and its file.
+
+    words: the options that gave it, as they are written on a command line.
+    """
 
     workflow: Workflow
     file: Path
+    words: tuple[str, ...] = ()
 
 
 def adopt(store: Store, edited: Edited, iterations: int, retired: frozenset[str]) -> None:
@@ -44,12 +50,21 @@ def _same(one: Workflow, other: Workflow) -> bool:
 
 
 def _compare(store: Store, old: Workflow, edited: Edited, iteration: str, retired: frozenset[str]) -> None:
-    new = edited.workflow.steps
-    for number, before in enumerate(old.steps, 1):
-        path = f"{iteration}/{number}"
+    _compare_lists(store, old.steps, edited.workflow.steps, iteration, edited, retired)
+    _compare_lists(store, old.merge, edited.workflow.merge, f"{iteration}/{MERGE}", edited, retired)
+
+
+def _compare_lists(
+    store: Store, old: Sequence[Step], new: Sequence[Step], prefix: str, edited: Edited, retired: frozenset[str]
+) -> None:
+    for number, before in enumerate(old, 1):
+        path = f"{prefix}/{number}"
         after = new[number - 1] if number <= len(new) else None
         if store.fanout(path) is not None:
             _compare_fan_out(store, before, after, path, edited, retired)
+            continue
+        if isinstance(before.action, Group | Foreach) and not store.is_done(path):
+            _compare_inside(store, before, before.action, after, path, edited)
             continue
         asked = f"{path}/{INPUT}"
         if asked not in retired and _has_other_input(store, before, after, asked):
@@ -66,13 +81,32 @@ def _compare_fan_out(
     old = before.action
     new = after.action if after is not None else None
     assert isinstance(old, MapReduce)
-    if not isinstance(new, MapReduce) or (old.input, old.json_path) != (new.input, new.json_path):
+    if not isinstance(new, MapReduce) or _items_of(old) != _items_of(new):
         raise _refusal(before, after, edited, _OTHER_ITEMS)
-    for number, step in enumerate(old.reduce, 1):
-        below = f"{path}/{number}"
-        now = new.reduce[number - 1] if number <= len(new.reduce) else None
-        if below not in retired and _counts(store.executions(below), now):
-            raise _refusal(step, now, edited)
+    _compare_lists(store, old.reduce, new.reduce, path, edited, retired)
+
+
+def _items_of(mapping: MapReduce) -> object:
+    """What decides which items there are."""
+    return mapping.input, mapping.json_path, mapping.select, [named.name for named in mapping.named]
+
+
+def _compare_inside(
+    store: Store, before: Step, action: Group | Foreach, after: Step | None, path: str, edited: Edited
+) -> None:
+    """Of a loop or another workflow's steps that stand in the middle, what has run can't change."""
+    if not store.has_steps_below(path):
+        return
+    now = after.action if after is not None else None
+    if type(now) is not type(action) or before.when != (after.when if after else None):
+        raise _refusal(before, after, edited)
+    for row in store.finished_below(path):
+        if not row.settled or (inside := step_in_list(row.path)) in (None, path):
+            continue
+        segments = inside.removeprefix(f"{path}/").split("/")
+        old, new = step_inside(before, segments), step_inside(after, segments) if after else None
+        if old is not None and (new is None or fingerprint(old) != fingerprint(new)):
+            raise _refusal(old, new, edited)
 
 
 def _has_other_input(store: Store, before: Step, after: Step | None, path: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
+from prodigy.executors.furnishing import Lodging
 from prodigy.git.snapshot import Snapshot
 
 # An unwatched agent must always end, so both limits have a default. Seconds.
@@ -146,20 +147,54 @@ class Workspace(Protocol):
         """
         ...
 
-    async def commit_leftovers(self, message: str, *, leave: frozenset[str] = frozenset()) -> str:
-        """Commit what is uncommitted but the untracked paths in `leave`; the head after it."""
+    async def commit_leftovers(
+        self,
+        message: str,
+        *,
+        leave: frozenset[str] = frozenset(),
+        only: Callable[[str], bool] | None = None,
+        author: Mapping[str, str] | None = None,
+    ) -> str:
+        """Commit what is uncommitted but the untracked paths in `leave`; the head after it.
+
+        only: the paths that are wanted, None: all. author: GIT_AUTHOR_* of the commit; None: ours.
+        """
+        ...
+
+    async def squash(self, base: str, message: str, author: Mapping[str, str] | None = None) -> str:
+        """Make one commit on top of `base` of all commits since; the head after it. No file changes."""
         ...
 
 
 class Executor(Protocol):
     """Provides workspaces; a slot is the durable name of one."""
 
-    def expect(self, agents: int, items: int) -> None:
-        """So many agents will be in flight at most, for so many items: how large the pool may get."""
+    def expect(self, agents: int, items: int, lodging: Lodging | None = None) -> int:
+        """So many agents will be in flight at most, for so many items: how large the pool may get.
+
+        lodging: how the worktrees that are reserved from now on are had; None: as before. Returns how many agents there
+        is room for, at least one; `remarks` says why fewer. Raises EnvironmentProblem when there is room for none.
+        """
+        ...
+
+    def remarks(self) -> list[str]:
+        """What the user should know of `expect`, once."""
+        ...
+
+    def lodges_for_long(self, slot: str) -> bool:
+        """Whether the slot's worktree serves one attempt after another until its fan-out is over."""
+        ...
+
+    def used(self) -> list[str]:
+        """The slots of the pool that have a worktree."""
         ...
 
     def reserve(self) -> str:
         """Take a free slot, if possible one that is ready; never more than agents in flight are taken."""
+        ...
+
+    def place(self, slot: str) -> Path:
+        """Where the slot's worktree is, or would be."""
         ...
 
     async def open(self, slot: str, base: str) -> Workspace:
@@ -171,7 +206,15 @@ class Executor(Protocol):
         ...
 
     def release(self, slot: str, next_base: str) -> None:
-        """Give a slot back; it is made fresh at `next_base` while others work."""
+        """Give a slot back; it is made fresh at `next_base` while others work, or removed, or left, as it was had."""
+        ...
+
+    def retire(self, slot: str) -> None:
+        """Leave a slot's worktree as it is: it is not used again, and its name is not given to another one."""
+        ...
+
+    async def discard(self, slot: str) -> None:
+        """Take away the worktree of a retired slot."""
         ...
 
     async def end(self, executions: Collection[str]) -> None:

@@ -31,13 +31,15 @@ class Capacity:
     reasons: tuple[str, ...]
 
 
-def capacity(wanted: int, need_mb: int) -> Capacity:
-    """How many of `wanted` slots this machine can bear when each needs `need_mb` MB.
+def capacity(wanted: int, need_mb: int, most_mb: int | None = None) -> Capacity:
+    """How many of `wanted` slots this machine can bear when each needs `need_mb` MB, and all may take `most_mb` (None:
+    what there is).
 
     Raises the soft limit of open files where that helps; steps started later inherit it.
     """
     caps = (
         slots_for(wanted, need_mb, available_memory_mb()),
+        slots_allowed(wanted, need_mb, most_mb),
         slots_for_files(wanted, raise_open_files_limit(files_needed(wanted))),
         slots_for_processes(wanted, available_processes()),
     )
@@ -60,6 +62,13 @@ def slots_for(wanted: int, need_mb: int, available_mb: int | None) -> tuple[int,
     return _capped(
         wanted, (available_mb - kept) // need_mb, f"memory is {{}} (each needs about {need_mb:,} MB, {free})"
     )
+
+
+def slots_allowed(wanted: int, need_mb: int, most_mb: int | None) -> tuple[int, str | None]:
+    """As `slots_for`, for what the workflow lets all of them take together; None: no limit."""
+    if most_mb is None:
+        return _capped(wanted, wanted, "")
+    return _capped(wanted, most_mb // need_mb, f"max_memory_mb is {{}} ({most_mb:,}; each needs about {need_mb:,} MB)")
 
 
 def slots_for_files(wanted: int, limit: int | None) -> tuple[int, str | None]:

@@ -20,16 +20,22 @@ READY = "ready"  # its setup has run
 class Furnishing:
     """What to put into a fresh worktree, and what to leave there.
 
-    source: the checkout that `include` is copied from; include, keep_ignored: paths relative to a worktree.
+    source: the checkout that `include` is copied from; include, keep_ignored: paths relative to a worktree. keep_all:
+    everything that git ignores stays, but what is included is copied anew.
     """
 
     source: Path
     include: Sequence[str] = ()
     keep_ignored: Sequence[str] = ()
+    keep_all: bool = False
 
     def tidy(self, tree: PrivateTree, likely: str) -> bool:
         """`PrivateTree.tidy`, of a worktree that gets nothing but its commit."""
-        done = not self.include and tree.tidy(likely, [files.exact_pattern(path) for path in self.keep_ignored])
+        done = (
+            not self.include
+            and not self.keep_all
+            and tree.tidy(likely, [files.exact_pattern(path) for path in self.keep_ignored])
+        )
         if done:
             self._forget_setup(tree)
         return done
@@ -37,7 +43,9 @@ class Furnishing:
     def make_fresh(self, tree: PrivateTree, commit: str) -> None:
         """Make the worktree `commit` and nothing else but what is kept and included. Raises EnvironmentProblem."""
         self._forget_setup(tree)
-        tree.fresh(commit, [files.exact_pattern(path) for path in self.keep_ignored])
+        if self.keep_all:
+            self._remove_included(tree.work_tree)
+        tree.fresh(commit, [files.exact_pattern(path) for path in self.keep_ignored], keep_all=self.keep_all)
         for path in self.include:
             try:
                 _copy(self.source / path, tree.work_tree, path, tree.directory / "include.part")
@@ -46,16 +54,40 @@ class Furnishing:
                     f"`workspace.include`: {path} can't be copied into a worktree: {error}", where=str(self.source)
                 ) from error
 
+    def _remove_included(self, root: Path) -> None:
+        """What an earlier item did to a copy is not for the next one."""
+        for path in self.include:
+            target = root / path
+            if target.parent.resolve().is_relative_to(root.resolve()):
+                files.remove(target)
+
     def _forget_setup(self, tree: PrivateTree) -> None:
         """When nothing of what setup made is kept, the worktree was gone, or setup was not over, it runs again."""
         mark = tree.directory / MARK
-        if not (
-            self.keep_ignored and tree.work_tree.is_dir() and (files.read_small(mark) or b"").startswith(READY.encode())
-        ):
+        keeps = self.keep_all or bool(self.keep_ignored)
+        if not (keeps and tree.work_tree.is_dir() and (files.read_small(mark) or b"").startswith(READY.encode())):
             mark.unlink(missing_ok=True)
 
 
 NOTHING_MORE = Furnishing(Path())
+
+
+@dataclass(frozen=True)
+class Lodging:
+    """How the worktrees of a fan-out's items are had.
+
+    fresh: every attempt gets a new one, which is gone behind it. name: they are those with this name, which stay for
+    other runs. total: how many there may be on this machine, of all runs. max_disk_mb, min_free_disk_mb: what those of
+    the run may take together, and what must be free to make one; None: no limit of its own.
+    """
+
+    furnishing: Furnishing = NOTHING_MORE
+    fresh: bool = False
+    name: str | None = None
+    total: int | None = None
+    per_run: int | None = None
+    max_disk_mb: int | None = None
+    min_free_disk_mb: int | None = None
 
 
 def _copy(source: Path, root: Path, path: str, part: Path) -> None:

@@ -23,6 +23,7 @@ from prodigy.git.identity import identity_env
 from prodigy.git.long_running import LongRunning, NoAnswer
 from prodigy.git.refs import full_oid
 from prodigy.git.repo import Repo
+from prodigy.secrets import mask
 
 # A HEAD that git accepts and that names nothing.
 NO_HEAD = "ref: refs/heads/none\n"
@@ -227,7 +228,7 @@ class PrivateGit:
 
     def commit(self, tree: str, parents: Sequence[str], message: str, identity: Mapping[str, str] | None = None) -> str:
         """Make a commit object and return its id; no ref moves and no hook runs."""
-        text = message if message.endswith("\n") else f"{message}\n"
+        text = mask(message if message.endswith("\n") else f"{message}\n")
         if all(self._header(parent) for parent in parents):
             whose = {**self.identity, **(identity or {})}
             content = loose.commit_content(full_oid(tree), tuple(parents), text, whose)
@@ -235,6 +236,10 @@ class PrivateGit:
                 return loose.write(self.objects, "commit", content, self.oid_length)
         flags = [part for parent in parents for part in ("-p", full_oid(parent))]
         return self.run("commit-tree", *flags, full_oid(tree), stdin=os.fsencode(text), env=identity).line
+
+    def message(self, commit: str) -> str:
+        """What a commit says, subject and body."""
+        return self.run("cat-file", "commit", full_oid(commit)).text.partition("\n\n")[2]
 
     def few_changes(self, old: str, new: str) -> dict[str, loose.Entry | None] | None:
         """What two commits disagree on: path -> entry in `new`, None where it has none. No process.
@@ -347,6 +352,16 @@ class PrivateGit:
         marked = self.run("rev-list", "--left-right", "--topo-order", "--reverse", spec).line.split()
         lost = tuple(commit[1:] for commit in marked if commit.startswith("<"))
         return lost, tuple(commit[1:] for commit in marked if commit.startswith(">"))
+
+    def changed_lines(self, old: str, new: str) -> tuple[int, int]:
+        """How many lines of text were added and how many removed; files that are no text count nothing."""
+        records = self.run(
+            *("diff-tree", "-r", "-z", "--numstat", "--no-renames", "--no-ext-diff", "--no-textconv"),
+            *(full_oid(old), full_oid(new)),
+        ).records()
+        counts = [record.split("\t")[:2] for record in records]
+        numbers = [(int(added), int(removed)) for added, removed in counts if added != "-"]
+        return sum(added for added, _ in numbers), sum(removed for _, removed in numbers)
 
     def diffstat(self, old: str, new: str) -> str:
         """What `git diff --stat` shows a person, possibly many lines."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -88,13 +88,14 @@ class PrivateTree:
             raise GitError(f"HEAD names {head.ref}, which has no commits", where=str(self.work_tree))
         return head.oid
 
-    def fresh(self, commit: str, keep_ignored: Sequence[str] = ()) -> None:
+    def fresh(self, commit: str, keep_ignored: Sequence[str] = (), *, keep_all: bool = False) -> None:
         """Make the worktree exactly `commit`, detached, with nothing left of what was there before.
 
-        keep_ignored: patterns as in .gitignore of what may stay, e.g. a build cache.
+        keep_ignored: patterns as in .gitignore of what may stay, e.g. a build cache. keep_all: so may all that git
+        ignores.
         """
         refs.full_oid(commit)
-        clean = ("clean", "-ffdxq", *(f"--exclude={pattern}" for pattern in keep_ignored))
+        clean = ("clean", "-ffdq" if keep_all else "-ffdxq", *(f"--exclude={pattern}" for pattern in keep_ignored))
         self._populate(commit, clean, purge=True)
         self._publish(commit, _NEEDED)
 
@@ -183,23 +184,45 @@ class PrivateTree:
         """Untracked paths that are not ignored; a repository of its own ends with a slash."""
         return [path for state, path in self._status(self.head()) if state == "??"]
 
-    def commit_all(self, message: str, *, tracked_only: bool = False, leave: Collection[str] = ()) -> str | None:
+    def commit_all(
+        self,
+        message: str,
+        *,
+        tracked_only: bool = False,
+        leave: Collection[str] = (),
+        only: Callable[[str], bool] | None = None,
+        identity: Mapping[str, str] | None = None,
+    ) -> str | None:
         """Commit what is uncommitted on top of HEAD, which is detached by that.
 
         None, and nothing moves, without such.
 
-        tracked_only: leave all untracked files where they are. leave: untracked files to leave. What a
-        snapshot leaves out stays uncommitted here too.
+        tracked_only: leave all untracked files where they are. leave: untracked files to leave. only: the paths that
+        are wanted. identity: variables of git that say whose commit it is. What a snapshot leaves out stays
+        uncommitted here too.
         """
         head = self.head()
         leftovers = self._leftovers(head, tracked_only=tracked_only, leave=leave)
+        if only is not None:
+            written, deleted = (tuple(filter(only, paths)) for paths in (leftovers.written, leftovers.deleted))
+            leftovers = _Leftovers(written, deleted, leftovers.left_out)
         if not leftovers.written and not leftovers.deleted:
             return None
         with self._scratch_index() as scratch:
             tree = self._write_tree(scratch, leftovers)
-            commit = self.private.commit(tree, [head], message)
+            commit = self.private.commit(tree, [head], message, identity)
             with self._standing_at(commit):
                 scratch.replace(self.index)
+        self._publish(commit, _OF_THE_ATTEMPT)
+        return commit
+
+    def squash(self, base: str, message: str, identity: Mapping[str, str] | None = None) -> str:
+        """Make one commit on top of `base` of all that HEAD has beyond it; the files do not change."""
+        head = self.head()
+        self._index_at(head)
+        commit = self.private.commit(self.private.tree_of(head), [base], message, identity)
+        with self._standing_at(commit):
+            pass  # the index fits it already
         self._publish(commit, _OF_THE_ATTEMPT)
         return commit
 

@@ -7,9 +7,10 @@ lost.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from prodigy.errors import UsageError
@@ -26,15 +27,19 @@ _ID_TYPES = frozenset({str, int, float})  # exact types: `true` is no number
 _EXACT_BELOW = 2.0**53
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SHOWN = 20
+# Made once: that takes longer than a small item.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One unit of map work. ordinal: its place among the items that are kept, from 1."""
+    """One unit of map work. ordinal: its place among the items that are kept, from 1. text: the data as JSON, its keys
+    in their order; "" when nobody has written it yet."""
 
     ordinal: int
     id: str
     data: object
+    text: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class InvalidItemsError(UsageError):
 class _Candidate(NamedTuple):
     wanted_id: str
     data: object
+    text: str
 
 
 def identify(values: Iterable[object]) -> Plan:
@@ -82,7 +88,7 @@ def identify(values: Iterable[object]) -> Plan:
     last_suffix: dict[str, int] = {}
     renamed: list[str] = []
     items = []
-    for ordinal, (wanted, data) in enumerate(candidates, 1):
+    for ordinal, (wanted, data, text) in enumerate(candidates, 1):
         item_id = wanted
         if wanted in last_suffix:
             last_suffix[wanted] = _free_suffix(wanted, last_suffix[wanted] + 1, reserved)
@@ -90,29 +96,34 @@ def identify(values: Iterable[object]) -> Plan:
             renamed.append(item_id)
         else:
             last_suffix[wanted] = 1
-        items.append(Item(ordinal, item_id, data))
+        items.append(Item(ordinal, item_id, data, text))
     return Plan(tuple(items), len(dropped), tuple(_warnings(dropped, renamed)))
 
 
 def _distinct(values: Iterable[object]) -> tuple[list[_Candidate], list[int]]:
-    """The values to keep with the ids they ask for, and the positions of the dropped ones."""
-    seen: set[bytes] = set()
-    candidates, dropped, problems = [], [], []
+    """The values to keep with the ids they ask for, and the positions of the dropped ones.
+
+    Equal values ask for one id. So only those are compared, by the digest of their canonical text, that do.
+    """
+    first: dict[str, int] = {}
+    digests: dict[str, set[bytes]] = {}
+    candidates, dropped, problems = list[_Candidate](), list[int](), list[ItemProblem]()
     for position, value in enumerate(values, 1):
         try:
-            digest = hashlib.sha256(_text_of(value).encode()).digest()
-            wanted_id = _wanted_id(value, digest)
+            text = _text_of(value)
+            wanted_id = _wanted_id(value)
+            if wanted_id in first:
+                if wanted_id not in digests:
+                    digests[wanted_id] = {_digest(candidates[first[wanted_id]].data)}
+                if (digest := _digest(value)) in digests[wanted_id]:
+                    dropped.append(position)
+                    continue
+                digests[wanted_id].add(digest)
         except _UnusableError as error:
             problems.append(ItemProblem(position, str(error)))
             continue
-        except UnicodeEncodeError:
-            problems.append(ItemProblem(position, "a text in it has half of a surrogate pair, which is no character"))
-            continue
-        if digest in seen:
-            dropped.append(position)
-            continue
-        seen.add(digest)
-        candidates.append(_Candidate(wanted_id, value))
+        first.setdefault(wanted_id, len(candidates))
+        candidates.append(_Candidate(wanted_id, value, text))
     if problems:
         raise InvalidItemsError(problems)
     return candidates, dropped
@@ -126,20 +137,31 @@ def _text_of(value: object) -> str:
     if value is None:
         raise _UnusableError("it is null")
     try:
-        return canonical_json(value)
+        text = _encode(value)
+        text.encode()
+    except UnicodeEncodeError:
+        raise _UnusableError("a text in it has half of a surrogate pair, which is no character") from None
     except RecursionError:
         raise _UnusableError("it is nested too deeply") from None
     except (TypeError, ValueError) as error:
         raise _UnusableError(f"it is not a JSON value: {error}") from None
+    return text
 
 
-def _wanted_id(value: object, digest: bytes) -> str:
+def _digest(value: object) -> bytes:
+    try:
+        return hashlib.sha256(canonical_json(value).encode()).digest()
+    except TypeError as error:  # keys that are not all texts
+        raise _UnusableError(f"it is not a JSON value: {error}") from None
+
+
+def _wanted_id(value: object) -> str:
     if isinstance(value, dict):
         for name in ID_FIELDS:
             own = value.get(name)
             if type(own) in _ID_TYPES:
                 return _checked(name, _spelled(own))
-    return f"item-{digest.hex()[:12]}"
+    return f"item-{_digest(value).hex()[:12]}"
 
 
 def _spelled(own: object) -> str:

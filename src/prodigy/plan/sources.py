@@ -1,4 +1,4 @@
-"""From an input to the list of its values: where a file is looked for, and how bytes become values.
+"""From an input to the list of its values: where a file is looked for, and what becomes of what is in it.
 
 A workflow belongs to the user who runs it, as a shell script does. So its input may be any file that the user
 may read: absolute, above the worktree, or behind a symbolic link. What must not escape are the *values*, and
@@ -8,28 +8,35 @@ they are never used as paths here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob
+from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
-from prodigy.errors import UsageError
-from prodigy.plan.strict_json import NotJsonError, UnusableJsonError, parse_json
+from prodigy.plan.formats import Document, InputError, Reader, read_output, reader_of
+from prodigy.plan.select import select
 from prodigy.workflow.json_path import compile_json_path
+from prodigy.workflow.selection import Selection
 
-# A line or an output that begins otherwise is text: `12e4567` is a commit, not a number, and `true` a name.
-_JSON_BEGINNINGS = ("{", "[", '"')
-_BLANKS = " \t\r\f\v"
+__all__ = [
+    "Found",
+    "InputError",
+    "items_of_file",
+    "items_of_glob",
+    "items_of_output",
+    "items_of_values",
+    "locate",
+    "read_items",
+]
 
-
-class InputError(UsageError):
-    """The input of a fan-out is missing or is not a list of items."""
+_OUTPUT = "output of the input command"
 
 
 @dataclass(frozen=True)
 class Found:
-    """The values of an input, in order, and what the user should know about them."""
+    """The values of an input that become items, in order, and what the user should know about them."""
 
     values: tuple[object, ...]
     warnings: tuple[str, ...] = ()
@@ -55,21 +62,27 @@ def locate(name: str, run_worktree: Path, user_dir: Path) -> Path:
     raise InputError(f"the input file {name} does not exist", hint=hint)
 
 
-def items_of_file(path: Path, json_path: str | None = None) -> Found:
-    """The values in a JSON file: see `read_items`. Raises InputError."""
+def items_of_file(path: Path, json_path: str | None = None, selection: Selection | None = None) -> Found:
+    """The items in a file, in the format that its name tells: JSON, JSON Lines, YAML, CSV, TSV; otherwise JSON if it
+    looks like it, else lines. Tables and lines are read one by one. Raises InputError; see `read_items`."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            return _found(reader_of(path.name), stream, str(path), json_path, selection)
     except OSError as error:
         raise InputError(f"the input cannot be read: {error.strerror}", where=str(path)) from error
-    return read_items("file", data, json_path, where=str(path))
 
 
-def items_of_output(data: bytes, json_path: str | None = None) -> Found:
-    """The values in what an input command printed: see `read_items`. Raises InputError."""
-    return read_items("command", data, json_path, where="output of the input command")
+def items_of_output(data: bytes, json_path: str | None = None, selection: Selection | None = None) -> Found:
+    """The items in what an input command printed: see `read_items`. Raises InputError."""
+    return _found(read_output, BytesIO(data), _OUTPUT, json_path, selection)
 
 
-def items_of_glob(pattern: str, run_worktree: Path) -> Found:
+def items_of_values(values: Sequence[str], selection: Selection | None = None) -> Found:
+    """Texts as items, as they are."""
+    return _selected(values, selection, [], "`input`")
+
+
+def items_of_glob(pattern: str, run_worktree: Path, selection: Selection | None = None) -> Found:
     """The files below the run worktree that match, as paths relative to it, sorted. `**` goes down any number of
     directories; names that begin with a dot match only a pattern that begins with one. Raises InputError."""
     try:
@@ -85,106 +98,78 @@ def items_of_glob(pattern: str, run_worktree: Path) -> Found:
     warnings = [] if files else [f"no file matches {pattern}"]
     if odd := sum(map(_unprintable, names)):
         warnings.append(f"{odd} files that match {pattern} are left out: their names are not UTF-8")
-    return Found(tuple(files), tuple(warnings))
+    return _selected(files, selection, warnings, f"glob:{pattern}") if files else Found((), tuple(warnings))
 
 
 def _unprintable(name: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def read_items(kind: Literal["file", "command"], data: bytes, json_path: str | None, *, where: str) -> Found:
-    """The values in `data`: the content of the input file, or what the input command printed.
+def read_items(
+    kind: Literal["file", "command"],
+    data: bytes,
+    json_path: str | None,
+    *,
+    where: str,
+    selection: Selection | None = None,
+) -> Found:
+    """The items in `data`: the content of the file `where`, or what the input command printed.
 
-    A file is one JSON document. So is an output, if it is one as a whole; otherwise each of its lines is a
-    value: JSON when it begins with `{`, `[` or `"` and is valid, else the line as text, trimmed; blank lines
-    are skipped. With a `json_path`, the values are what it selects in the document (in the list of the lines'
-    values). A document that is a list, or a list that a path to one place leads to, stands for its elements;
-    any other is one item.
+    With a `json_path`, the values are what it selects in the document (of rows and lines: in the list of all). A
+    document that is a list, or a list that a path to one place leads to, stands for its elements; any other is one
+    value. selection: which of the values become items.
 
     where: the file or the command, for messages. Raises InputError.
     """
-    text = _decode(data, where)
+    return _found(reader_of(where) if kind == "file" else read_output, BytesIO(data), where, json_path, selection)
+
+
+def _found(reader: Reader, stream: BinaryIO, where: str, json_path: str | None, selection: Selection | None) -> Found:
     warnings: list[str] = []
-    document = _file_document(text, where) if kind == "file" else _output_document(text, where, warnings)
-    values = tuple(_select(document, json_path, where) if json_path else _elements(document))
-    if not values:
-        warnings.append(f"{where}: {json_path} selects nothing" if json_path else f"{where}: no items")
-    return Found(values, tuple(warnings))
+    content = reader(stream, where, warnings)
+    values: Iterable[object]
+    if json_path:
+        document = content.value if isinstance(content, Document) else list(content)
+        values = _at_path(document, json_path, where)
+        if not values:
+            return Found((), (*warnings, f"{where}: {json_path} selects nothing"))
+    else:
+        values = _elements(content.value) if isinstance(content, Document) else content
+    return _selected(values, selection, warnings, where)
 
 
-def _decode(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
-        what = f"this is not UTF-8 text (byte 0x{data[error.start]:02x})"
-        raise InputError(what, where=f"{where}:{line}:{column}") from None
+def _selected(values: Iterable[object], selection: Selection | None, warnings: list[str], where: str) -> Found:
+    counted = _Counted(values)
+    selected = tuple(select(counted, selection, warnings))
+    if not selected and selection is not None and (counted.count or selection.max_items == 0):
+        warnings.append(f"{where}: none of its values is selected; see {_parts(selection)} under `map`")
+    elif not selected:
+        warnings.append(f"{where}: no items")
+    return Found(selected, tuple(warnings))
 
 
-def _file_document(text: str, where: str) -> object:
-    if not text.strip():
-        raise InputError("this file is empty, which is not JSON", where=where, hint="for no items, write []")
-    try:
-        return parse_json(text)
-    except NotJsonError as error:
-        hint = "an input file holds JSON; to run a script, write `bash FILE`" if text.startswith("#!") else None
-        place = f"{where}:{error.line}:{error.column}"
-        raise InputError(f"not JSON: {error.message}", where=place, hint=hint) from None
-    except UnusableJsonError as error:
-        raise InputError(f"unusable JSON: {error}", where=where) from None
+class _Counted:
+    """Values, and how many of them were taken."""
+
+    def __init__(self, values: Iterable[object]) -> None:
+        self._values = values
+        self.count = 0
+
+    def __iter__(self) -> Iterator[object]:
+        for value in self._values:
+            self.count += 1
+            yield value
 
 
-def _output_document(text: str, where: str, warnings: list[str]) -> object:
-    if text.lstrip(_BLANKS + "\n").startswith(_JSON_BEGINNINGS):
-        try:
-            return parse_json(text)
-        except UnusableJsonError as error:
-            raise InputError(f"unusable JSON: {error}", where=where) from None
-        except NotJsonError as error:
-            _refuse_broken_document(text, error, where)
-    lines = enumerate((line.strip(_BLANKS) for line in text.split("\n")), 1)
-    return [_line_value(line, number, where, warnings) for number, line in lines if line]
-
-
-def _refuse_broken_document(text: str, error: NotJsonError, where: str) -> None:
-    """Stop when a whole JSON document was meant; its single lines are no items to spend money on."""
-    text = text.strip(_BLANKS + "\n")
-    first_line = text.split("\n", 1)[0]
-    if not (text.startswith(("{", "[")) and text.endswith(("}", "]"))):
-        return
-    try:
-        parse_json(first_line.strip(_BLANKS))
-    except NotJsonError:
-        raise InputError(
-            f"this output looks like JSON but is not: {error.message}",
-            where=f"{where}:{error.line}:{error.column}",
-            hint="print one JSON array, or one value on each line (jq -c)",
-        ) from None
-    except UnusableJsonError:
-        return
-
-
-def _line_value(line: str, number: int, where: str, warnings: list[str]) -> object:
-    if line.startswith(_JSON_BEGINNINGS):
-        try:
-            return parse_json(line)
-        except UnusableJsonError as error:
-            raise InputError(f"unusable JSON: {error}", where=f"{where}:{number}") from None
-        except NotJsonError:
-            if line.startswith("{"):
-                warnings.append(f"{where}:{number}: this line is not valid JSON and is taken as text")
-    if "\0" in line:
-        hint = "print one item on each line, without -print0 or -0"
-        raise InputError("this line has a NUL byte in it", where=f"{where}:{number}", hint=hint)
-    return line
+def _parts(selection: Selection) -> str:
+    return ", ".join(f"`{name}`" for name in Selection.model_fields if getattr(selection, name) is not None)
 
 
 def _elements(document: object) -> Iterable[object]:
     return document if isinstance(document, list) else [document]
 
 
-def _select(document: object, json_path: str, where: str) -> list[object]:
+def _at_path(document: object, json_path: str, where: str) -> list[object]:
     from jsonpath_rfc9535 import JSONPathError
 
     query = compile_json_path(json_path)

@@ -41,9 +41,10 @@ def parse_json(text: str) -> object:
     except ValueError:
         # Python's own limit on the digits of an integer; the decoder raises nothing else.
         raise UnusableJsonError("a whole number has thousands of digits") from None
-    if _is_deeper_than(value, MAX_DEPTH):
+    # Most texts have fewer brackets than that in all.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper_than(value, MAX_DEPTH):
         raise UnusableJsonError(f"values are nested more than {MAX_DEPTH} levels deep")
-    if _HALF_A_SURROGATE_PAIR.search(text):
+    if ("\\u" in text or not text.isascii()) and _HALF_A_SURROGATE_PAIR.search(text):
         _check_encodable(value)
     return value
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from prodigy.secrets import mask
 from prodigy.state.events import TYPES, Event
+
+# Fields that say something to people, in which whatever a step printed may stand. Others are keys of something.
+_TOLD = ("message", "error", "last_output", "reason", "problem")
 
 
 def from_data(event_type: str, data: dict[str, object]) -> Event:
@@ -21,5 +25,15 @@ def storable(event: Event) -> Event:
         field.name: value.encode(errors="backslashreplace").decode()
         for field in dataclasses.fields(event)
         if isinstance(value := getattr(event, field.name), str) and not value.isascii()
+    }
+    return dataclasses.replace(event, **changed) if changed else event
+
+
+def masked(event: Event) -> Event:
+    """The event without secrets in what it tells."""
+    changed = {
+        name: hidden
+        for name in _TOLD
+        if isinstance(value := getattr(event, name, None), str) and (hidden := mask(value)) != value
     }
     return dataclasses.replace(event, **changed) if changed else event

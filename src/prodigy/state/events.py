@@ -254,8 +254,9 @@ class ItemsPlanned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AgentStarted(ItemEvent):
-    """An attempt begins. `continues` is the earlier attempt of which it takes over the steps `taken`, by number; it
-    then begins at `head`, with the uncommitted edits of `snapshot`."""
+    """An attempt begins. `continues` is the earlier attempt of which it takes over the steps `taken`, by number, and
+    `inside`, the executions in a loop that has not ended, by their paths in the attempt; it then begins at `head`, with
+    the uncommitted edits of `snapshot`."""
 
     agent_id: str
     worktree: str
@@ -263,6 +264,7 @@ class AgentStarted(ItemEvent):
     workflow: int  # version of the workflow it runs, to its end
     continues: int | None
     taken: tuple[int, ...] = ()
+    inside: tuple[str, ...] = ()
     head: str | None = None
     snapshot: str | None = None
 
@@ -279,7 +281,8 @@ class AgentCompleted(ItemEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class AgentFailed(ItemEvent):
-    """An attempt failed. `log` is the failing step's directory, relative to the run's."""
+    """An attempt failed. `log` is the failing step's directory, relative to the run's. collected: the error is told
+    together with those of others, by a later ErrorsCollected."""
 
     kind: str
     error: str
@@ -290,6 +293,7 @@ class AgentFailed(ItemEvent):
     last_output: str = ""
     duration_s: float = 0.0
     head: str | None = None
+    collected: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,6 +352,30 @@ class DlqItemsReprocessed(Event):
 
     fanout: str
     ordinals: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorsCollected(Event):
+    """The errors of items that failed since the last such event, together. message: lines of text."""
+
+    fanout: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakerOpened(Event):
+    """So many attempts failed one after another: nothing of the fan-out starts for `pause_s` seconds."""
+
+    fanout: str
+    failures: int
+    pause_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakerClosed(Event):
+    """What was tried after the pause succeeded: the fan-out goes on as before."""
+
+    fanout: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -196,3 +196,5 @@ def _take_over(folded: Folded, event: ev.AgentStarted) -> None:
         new = f"{attempt_path(event.fanout, event.ordinal, event.attempt)}/{step}/"
         done = [path for path, state in folded.steps.items() if path.startswith(old) and state == "finished"]
         folded.steps |= {new + path.removeprefix(old): "finished" for path in done}
+    for path in event.inside:
+        folded.steps[f"{attempt_path(event.fanout, event.ordinal, event.attempt)}/{path}"] = "finished"

@@ -1,8 +1,10 @@
 """Step paths: the name of every execution, e.g. `it1/3/i0042/a2/1/t1`.
 
 Segments: `it1` the iteration; a number, the step's place in its list (0: a fan-out's input command); `i0042` the
-item's ordinal in its fan-out; `a2` the item's attempt; `check/r2`, `on_failure/r1`, `on_success/r1`, `exit7/r1` the
-steps that belong to another one, and their round; last `t1`, the step's own try.
+item's ordinal in its fan-out; `a2` the item's attempt; `check/r2`, `repair/r2`, `on_failure/r1`, `on_success/r1`,
+`exit7/r1` the steps that belong to another one, and their round; `do/r1/it3` the third pass of a loop, in its step's
+first try (`do/r1/0`: the command that tells its values); `do` the steps of another workflow; `merge` those before the
+final merge; last `t1`, the step's own try.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import NamedTuple
 INPUT = 0  # the number of a fan-out's input command among its steps
 
 _ATTEMPT = re.compile(r"(?P<fanout>.+)/i(?P<ordinal>\d+)/a(?P<attempt>\d+)")
-_OUTERMOST = re.compile(r"it\d+/\d+(?:/\d+)?(?=/|$)")
+_IN_A_LIST = re.compile(r"(?:it\d+/.*/i\d+/a\d+/|it\d+/(?:merge/)?)\d+(?:(?:/do(?:/r\d+(?:/it\d+)?)?)?/\d+)*(?=/|$)")
 _IN_AN_ITEM = re.compile(r"/i\d+/")
 
 
@@ -44,9 +46,10 @@ def is_in_an_item(path: str) -> bool:
     return _IN_AN_ITEM.search(path) is not None
 
 
-def outermost(path: str) -> str | None:
-    """The step outside the items that `path` is, or belongs to as its check or handler; None for any other path."""
-    found = _OUTERMOST.match(path)
+def step_in_list(path: str) -> str | None:
+    """The innermost step that stands in a list of steps, not among the checks and handlers of another one, and that
+    `path` is or belongs to; None for any other path."""
+    found = _IN_A_LIST.match(path)
     return found[0] if found else None
 
 

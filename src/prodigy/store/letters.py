@@ -161,11 +161,13 @@ def _failure(failure: sqlite3.Row, item_id: str, agents: _Agents, directory: Pat
 
 
 def _artifacts(row: sqlite3.Row, newest: sqlite3.Row | None, directory: Path) -> Record:
-    """What the newest failed attempt left. branch_name holds it all; base: where the attempt began; head: its last
+    """What the newest failed attempt left. worktree_path: where that still is.
+
+    branch_name holds it all; base: where the attempt began; head: its last
     commit; snapshot, uncommitted_changes: the commit with what was not committed, null when nothing was;
     error_logs: as `log` of the failure."""
     return {
-        "worktree_path": row["worktree_path"],
+        "worktree_path": row["worktree_path"] if row["worktree_path"] and Path(row["worktree_path"]).is_dir() else None,
         "branch_name": row["branch"],
         "base": newest["base"] if newest else None,
         "head": newest["head"] if newest else None,

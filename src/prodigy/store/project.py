@@ -104,7 +104,10 @@ def _item(db: sqlite3.Connection, event: ev.ItemEvent, at: str) -> None:
                 (*key, event.base, event.worktree, event.workflow, at, event.head, event.snapshot),
             )
             for step in event.taken:
-                _take_over_step(db, event, step)
+                _take_over(db, event, f"/{step}", "(path = :old OR (path >= :old || '/' AND path < :old || '0'))")
+            for execution in event.inside:
+                step_, number = split_try(f"/{execution}")
+                _take_over(db, event, step_, f"path = :old AND try = {number}")
         case ev.AgentCompleted():
             _end_attempt(db, key, "succeeded", at, duration_s=event.duration_s, merged=event.merged)
             _count_try(db, key)
@@ -152,20 +155,21 @@ def _end_attempt(db: sqlite3.Connection, key: tuple[str, int, int], state: str, 
     )
 
 
-def _take_over_step(db: sqlite3.Connection, event: ev.AgentStarted, step: int) -> None:
-    """What the earlier attempt had finished of a step, its checks and handlers included, is finished in this one."""
+def _take_over(db: sqlite3.Connection, event: ev.AgentStarted, step: str, which: str) -> None:
+    """What the earlier attempt had finished of a step is finished in this one. step: its path in the attempt, with a
+    slash in front. which: an SQL condition for the rows, of which `:old` is the step's path."""
     assert event.continues is not None
-    old = f"{attempt_path(event.fanout, event.ordinal, event.continues)}/{step}"
-    new = f"{attempt_path(event.fanout, event.ordinal, event.attempt)}/{step}"
+    old = f"{attempt_path(event.fanout, event.ordinal, event.continues)}{step}"
+    new = f"{attempt_path(event.fanout, event.ordinal, event.attempt)}{step}"
     columns = (
         "try, state, fingerprint, started_at, finished_at, kind, message, exit_code, duration_s, head, snapshot,"
         " ended, skipped, settled, cost_usd, tokens, agent, session, unfinished"
     )
     db.execute(
         f"INSERT INTO step (path, reused_from, {columns})"  # noqa: S608 - our names
-        f" SELECT ? || substr(path, ?), coalesce(reused_from, path || '/t' || try), {columns}"
-        " FROM step WHERE (path = ? OR (path >= ? AND path < ?)) AND state = 'finished'",
-        (new, len(old) + 1, old, f"{old}/", f"{old}0"),
+        f" SELECT :new || substr(path, :rest), coalesce(reused_from, path || '/t' || try), {columns}"
+        f" FROM step WHERE {which} AND state = 'finished'",
+        {"new": new, "rest": len(old) + 1, "old": old},
     )
 
 

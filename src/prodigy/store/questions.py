@@ -10,8 +10,8 @@ from pathlib import Path
 
 from prodigy.errors import CorruptState
 from prodigy.state.items import ItemRow, ItemState
-from prodigy.state.step_path import is_in_an_item, outermost, split_try
-from prodigy.store import letters
+from prodigy.state.step_path import is_in_an_item, split_try, step_in_list
+from prodigy.store import letters, results
 from prodigy.store.rows import AttemptRow, FinalIntent, Intent, RunRow, StepRow
 from prodigy.store.trouble import trouble
 
@@ -110,6 +110,29 @@ class Questions:
         """The slots that attempts in flight own."""
         return {row["worktree"] for row in self._all("SELECT worktree FROM attempt WHERE state = 'running'")}
 
+    def kept_worktrees(self) -> list[tuple[str, str]]:
+        """(fan-out, path) of every worktree that a dead letter keeps for people, by the age of the failure, the oldest
+        first. Some may be gone."""
+        rows = self._all(
+            "SELECT letter.fanout, worktree_path, max(attempt.ended_at) AS at FROM dead_letter AS letter"
+            " JOIN attempt USING (fanout, ordinal) WHERE worktree_path IS NOT NULL"
+            " GROUP BY letter.fanout, letter.ordinal ORDER BY at"
+        )
+        return [(row["fanout"], row["worktree_path"]) for row in rows]
+
+    def items_of_kept_worktrees(self) -> dict[str, str]:
+        """path -> id of the item whose dead letter keeps it."""
+        rows = self._all(
+            "SELECT worktree_path, item_id FROM dead_letter JOIN item USING (fanout, ordinal)"
+            " WHERE worktree_path IS NOT NULL"
+        )
+        return {row["worktree_path"]: row["item_id"] for row in rows}
+
+    def kept_worktree(self, fanout: str, ordinal: int) -> str | None:
+        """The path of the worktree that the item's dead letter keeps."""
+        row = self._one("SELECT worktree_path FROM dead_letter WHERE fanout = ? AND ordinal = ?", fanout, ordinal)
+        return row["worktree_path"] if row else None
+
     def executions(self, path: str) -> list[StepRow]:
         """Every execution of the step `path`, oldest first."""
         return self._steps("WHERE path = ? AND state != 'retired' ORDER BY try", path)
@@ -185,6 +208,23 @@ class Questions:
         )
         return float(row["s"]) if row else 0.0
 
+    def active_s(self, roots: Collection[str]) -> float:
+        """Seconds that the executions of these steps, and of all below them, have run. What was taken over from
+        another attempt, and what prepared the worktree, does not count; nor do steps that consist of others."""
+        total = 0.0
+        for root in roots:
+            row = self._one(
+                "SELECT coalesce(sum(duration_s), 0) AS s FROM step AS outer WHERE state = 'finished'"
+                " AND reused_from IS NULL AND (path = ? OR (path >= ? AND path < ?)) AND path NOT GLOB ? AND NOT EXISTS"
+                " (SELECT 1 FROM step WHERE path >= outer.path || '/do/' AND path < outer.path || '/do0')",
+                root,
+                f"{root}/",
+                f"{root}0",
+                f"{root}/workspace*",
+            )
+            total += float(row["s"]) if row else 0.0
+        return total
+
     def last_outside_items(self) -> StepRow | None:
         """The execution outside the items that ended last; None before any has."""
         rows = self._steps(
@@ -197,7 +237,7 @@ class Questions:
         """(head, snapshot) after the newest execution outside the items, when its step has not been decided yet: the
         run's own boundary does not move before."""
         last = self.last_outside_items()
-        step = outermost(last.path) if last else None
+        step = step_in_list(last.path) if last else None
         return (last.head or "", last.snapshot) if last and step and not self.is_done(step) else None
 
     def step_outside_items_is_underway(self) -> bool:
@@ -265,6 +305,10 @@ class Questions:
     def dead_letters(self) -> list[letters.Record]:
         """Every dead letter with its whole history, newest failure first; see `letters` for the form."""
         return letters.dead_letters(self._all, self.directory)
+
+    def item_facts(self, fanout: str) -> Iterator[list[results.ItemFacts]]:
+        """What is known of the items of a fan-out, in their order, in pages; see `results`."""
+        return results.item_facts(self._all, fanout)
 
     def has_dead_letter(self, fanout: str, ordinal: int) -> bool:
         return self._one("SELECT 1 FROM dead_letter WHERE fanout = ? AND ordinal = ?", fanout, ordinal) is not None

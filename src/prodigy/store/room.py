@@ -14,13 +14,16 @@ UNLIMITED = 1 << 62
 HINT = "Make room there, for example with `prodigy worktree clean`, then resume the run; nothing is lost."
 
 
-def check_room(*places: Path, hint: str = HINT) -> None:
-    """Raise EnvironmentProblem when one of the directories is on a disk with too little room to start anything."""
+def check_room(*places: Path, hint: str = HINT, needed: int = BYTES_NEEDED) -> None:
+    """Raise EnvironmentProblem when one of the directories is on a disk with too little room to start anything.
+
+    needed: bytes that must be free.
+    """
     for place in places:
         free, files = room(place)
-        if free < BYTES_NEEDED:
+        if free < needed:
             raise EnvironmentProblem(
-                f"the disk is full: {free >> 20} MB are free, {BYTES_NEEDED >> 20} MB are needed to start anything",
+                f"the disk is full: {free >> 20} MB are free, {needed >> 20} MB are needed to start anything",
                 where=str(place),
                 hint=hint,
             )

@@ -15,8 +15,9 @@ from typing import TypeVar
 
 from prodigy import faults
 from prodigy.errors import EnvironmentProblem, UsageError
+from prodigy.secrets import MASKS
 from prodigy.state import events as ev
-from prodigy.state.event_data import storable
+from prodigy.state.event_data import masked, storable
 from prodigy.store.database import SCHEMA_VERSION, connect, damage, migrate, migrated_copy, now, transaction
 from prodigy.store.last_event import LastEvent
 from prodigy.store.project import project
@@ -96,6 +97,7 @@ class Store(Questions):
                     hint="Update Prodigy, then try again.",
                 )
             store = cls(directory, db, view)
+            MASKS.learn(directory)  # whoever opens it will show something of it
             on_failure.pop_all()
             return store
 
@@ -140,7 +142,7 @@ class Store(Questions):
         self._write((event,), ("INSERT OR IGNORE INTO setup_leftover VALUES (?)", rows))
 
     def _write(self, events: Iterable[ev.Event], rows: tuple[str, Sequence[tuple[object, ...]]] | None) -> None:
-        events = tuple(storable(event) for event in events)
+        events = tuple(masked(storable(event)) for event in events)
         at = now()
         for event in events:
             faults.point(f"before:{event.type}")

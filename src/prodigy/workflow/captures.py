@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from prodigy.workflow import keys
+from prodigy.workflow.catalogue import RESERVED
 from prodigy.workflow.model import Capture, CaptureFormat, CaptureStream
-from prodigy.workflow.values import Findings, read_choice, read_text, shown
+from prodigy.workflow.values import Findings, read_choice, read_keys, read_text, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-RESERVED = frozenset(
-    {"item", "item_id", "item_index", "item_total", "map", "workflow", "run", "step", "env", "error", "raw"}
-)
 _FORMATS: tuple[CaptureFormat, ...] = ("string", "json", "lines", "number", "boolean")
 _STREAMS: tuple[CaptureStream, ...] = ("stdout", "stderr", "both", "none")
+_OUTPUT = keys.KeyTable(runs=frozenset({"file_pattern"}), later=frozenset(), synonyms={})
 
 
 def declared_names(node: Node | None) -> frozenset[str]:
-    """Every text that stands under an `id`, `capture` or `capture_output` anywhere in the file."""
+    """Every text that stands under an `id`, `capture` or `capture_output`, and every key of `capture_outputs`,
+    `outputs` or a handler's `capture`, anywhere in the file."""
     return frozenset(_names(node)) if node is not None else frozenset()
 
 
@@ -38,6 +39,8 @@ def _names(root: Node) -> Iterator[str]:
                 nodes.append(entry.value)
                 if name in ("id", "capture", "capture_output") and isinstance(entry.value, Scalar):
                     yield entry.value.value
+                if name in ("capture", "capture_outputs", "outputs") and isinstance(entry.value, Mapping):
+                    yield from entry.value.entries
 
 
 class CaptureReader:
@@ -51,7 +54,7 @@ class CaptureReader:
         if "id" not in entries:
             return None
         node = entries["id"].value
-        name = self._name(node, "id")
+        name = self.name(node, "id")
         if name is not None and name in self._ids:
             self._findings.problem(node.at, f"the id `{name}` is taken by the step on line {self._ids[name].line}")
         if name is not None:
@@ -66,13 +69,32 @@ class CaptureReader:
                 names.add(name)
         form = self._choice(entries, "capture_format", _FORMATS)
         stream = self._stream(entries)
+        files = self._files(entries["outputs"].value) if "outputs" in entries else ()
         if not names and file is None:
             for key in ("capture_format", "capture_streams"):
                 if key in entries:
                     hint = "give the step a `capture` or an `id`"
                     self._findings.problem(entries[key].key.at, f"`{key}` without a name for what is captured", hint)
-            return None
-        return Capture(names=tuple(sorted(names)), format=form or "string", stream=stream, file=file)
+            return Capture(files=files) if files else None
+        return Capture(names=tuple(sorted(names)), format=form or "string", stream=stream, file=file, files=files)
+
+    def _files(self, node: Node) -> tuple[tuple[str, str], ...]:
+        """`outputs: {NAME: {file_pattern: PATTERN}}`."""
+        if not isinstance(node, Mapping):
+            self._findings.problem(node.at, f"`outputs` must be a mapping from names to patterns, got {shown(node)}")
+            return ()
+        found = []
+        for key, value in node.entries.values():
+            name = self.name(key, "name under `outputs`")
+            parts = read_keys(value, _OUTPUT, "under `outputs`", self._findings) if isinstance(value, Mapping) else {}
+            if "file_pattern" not in parts:
+                message, hint = "an output must be a mapping with `file_pattern`", 'e.g. {file_pattern: "*.md"}'
+                self._findings.problem(value.at, f"{message}, got {shown(value)}", hint)
+                continue
+            pattern = read_text(parts["file_pattern"].value, "file_pattern", self._findings)
+            if name and pattern:
+                found.append((name, pattern))
+        return tuple(found)
 
     def _choice(self, entries: dict[str, Entry], key: str, choices: tuple[CaptureFormat, ...]) -> CaptureFormat | None:
         return read_choice(entries[key].value, key, choices, self._findings) if key in entries else None
@@ -81,15 +103,16 @@ class CaptureReader:
         """The earlier system's `capture_output` may also be true or false, which names nothing."""
         if key == "capture_output" and isinstance(node, Scalar) and node.kind == "bool":
             return None
-        return self._name(node, key)
+        return self.name(node, key)
 
-    def _name(self, node: Node, key: str) -> str | None:
+    def name(self, node: Node, key: str) -> str | None:
+        """A name that a value can be given, or None. key: where it stands, for messages."""
         text = read_text(node, key, self._findings)
         if text is None:
             return None
         if not NAME.fullmatch(text):
             self._findings.problem(
-                node.at, f"`{key}` must be a name of letters, digits, `_` and `-`, got {shown(node)}"
+                node.at, f"{_quoted(key)} must be a name of letters, digits, `_` and `-`, got {shown(node)}"
             )
             return None
         if text in RESERVED:
@@ -123,3 +146,7 @@ class CaptureReader:
             (False, False): "none",
         }
         return both[switches["stdout"], switches["stderr"]]
+
+
+def _quoted(key: str) -> str:
+    return f"a {key}" if " " in key else f"`{key}`"

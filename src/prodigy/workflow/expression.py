@@ -9,17 +9,18 @@ Canonical texts (`str`) compile to an equal expression, in which `and` reads `&&
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 from prodigy.workflow import expression_ast as ast
+from prodigy.workflow.aggregate import RULES, How
 from prodigy.workflow.expression_ast import ExpressionError, Node, show
 from prodigy.workflow.expression_compile import Test, Value, test_of, value_of
 from prodigy.workflow.expression_parse import SortKey, parse_expression, parse_sort
 from prodigy.workflow.expression_paths import MISSING, Find, item_finder, scope_finder
-from prodigy.workflow.expression_values import sort_key
+from prodigy.workflow.expression_values import elements, sort_key, sort_marks
 
 __all__ = [
     "MISSING",
@@ -32,6 +33,7 @@ __all__ = [
     "compile_sort",
     "item_finder",
     "scope_finder",
+    "with_texts",
 ]
 
 T = TypeVar("T")
@@ -75,6 +77,15 @@ class Expression:
         """Whether it holds: false for null, missing and false, true for everything else. Never raises."""
         return self._test(find)
 
+    def aggregate(self, find: Find) -> tuple[How, list[object]] | None:
+        """Of what the expression is an aggregate, if it is one as a whole: how it is computed, and the values."""
+        match self.node:
+            case ast.Call(name, (argument, *options)) if name in RULES:
+                option = options[0].value if options and isinstance(options[0], ast.Literal) else None
+                how = How(name, None if option is None else str(option))
+                return how, list(elements(value_of(argument)(find)))
+        return None
+
     def __str__(self) -> str:
         return show(self.node)
 
@@ -107,7 +118,15 @@ class Sort:
 
     def sorted(self, items: Iterable[T]) -> list[T]:
         """The items in order; those with equal keys stay as they were."""
-        return sorted(items, key=self.key)
+        found = list(items)
+        order = list(range(len(found)))
+        # Sorting is stable, so the keys can take their turns, the last first.
+        for key, value in zip(reversed(self.keys), reversed(self._values), strict=True):
+            marks = sort_marks(
+                [value(item_finder(item)) for item in found], nulls_first=key.nulls_first != key.descending
+            )
+            order.sort(key=marks.__getitem__, reverse=key.descending)
+        return [found[index] for index in order]
 
     def __str__(self) -> str:
         return ", ".join(map(_show_key, self.keys))
@@ -118,6 +137,32 @@ def compile_expression(text: str) -> Expression:
     """The compiled form of a condition or value. Raises ExpressionError."""
     node = parse_expression(text)
     return Expression(text, node, tuple(_places(node)), value_of(node), test_of(node))
+
+
+def with_texts(expression: Expression, words: Collection[str]) -> Expression:
+    """The expression with the texts 'open' in the place of words such as `open` that are compared with (see
+    `Place`). Its text is the canonical one."""
+    return compile_expression(show(_with_texts(expression.node, words)))
+
+
+def _with_texts(node: Node, words: Collection[str], *, right: bool = False) -> Node:
+    match node:
+        case ast.Path(text, False, column) if right and text in words:
+            return ast.Literal(text, column)
+        case ast.Listing(parts):
+            return ast.Listing(tuple(_with_texts(part, words, right=right) for part in parts))
+        case ast.Compare(operator, left, other):
+            compared = operator not in ("in", "not in") or isinstance(other, ast.Listing)
+            return ast.Compare(operator, _with_texts(left, words), _with_texts(other, words, right=compared))
+        case ast.Call(name, parts):
+            return ast.Call(name, tuple(_with_texts(part, words) for part in parts))
+        case ast.And(parts):
+            return ast.And(tuple(_with_texts(part, words) for part in parts))
+        case ast.Or(parts):
+            return ast.Or(tuple(_with_texts(part, words) for part in parts))
+        case ast.Not(part):
+            return ast.Not(_with_texts(part, words))
+    return node
 
 
 @lru_cache(maxsize=64)

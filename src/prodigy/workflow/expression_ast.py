@@ -37,15 +37,33 @@ def _unary(*names: str) -> dict[str, Signature]:
     return {name: Signature(1, 1, f"{name}(x)") for name in names}
 
 
+# What the second argument of a function of lists is: a text, of which this is expected.
+OPTIONS = {
+    "count": "condition",
+    "where": "condition",
+    "group_by": "path",
+    "each": "path",
+    "concat": "text",
+    "sort": "direction",
+}
 # Functions of two arguments that may also stand between them; a call of one is read as the comparison.
 INFIX = ("contains", "starts_with", "ends_with", "matches")
 CHECKS = ("is_null", "is_not_null", "is_number", "is_string", "is_bool", "is_array", "is_object", "exists")
-AGGREGATES = ("sum", "count", "min", "max", "avg")
+AGGREGATES = (
+    "sum", "count", "min", "max", "avg", "median", "stddev", "variance", "collect", "unique", "concat", "merge",
+    "flatten", "sort",
+)  # fmt: skip
 FUNCTIONS: dict[str, Signature] = {
     **{name: Signature(2, 2, f"{name}(x, y)") for name in INFIX},
     **_unary(*CHECKS),
     "length": Signature(1, 2, "length(x) or length(x, N)"),
     **_unary(*AGGREGATES),
+    "count": Signature(1, 2, "count(x) or count(x, 'condition')"),
+    "concat": Signature(1, 2, "concat(x) or concat(x, 'separator')"),
+    "sort": Signature(1, 2, "sort(x) or sort(x, 'desc')"),
+    "group_by": Signature(2, 2, "group_by(x, 'path')"),
+    "where": Signature(2, 2, "where(x, 'condition')"),
+    "each": Signature(2, 2, "each(x, 'path')"),
 }
 
 

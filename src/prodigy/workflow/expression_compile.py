@@ -6,11 +6,17 @@ import operator
 from collections.abc import Callable
 from typing import Any, assert_never
 
+from prodigy.workflow import aggregate
 from prodigy.workflow import expression_ast as ast
 from prodigy.workflow import expression_values as values
+from prodigy.workflow.aggregate_parts import element_finder
 from prodigy.workflow.expression_ast import ExpressionError, Node
+from prodigy.workflow.expression_parse import parse_expression
 from prodigy.workflow.expression_paths import MISSING, Find
 from prodigy.workflow.expression_values import Kind, kind_of
+
+# Functions of a list, which is not a condition.
+LIST_FUNCTIONS = frozenset({*aggregate.RULES, "where", "each"})
 
 Value = Callable[[Find], object]
 Test = Callable[[Find], bool]
@@ -40,14 +46,6 @@ _CHECKS: dict[str, Callable[[object], bool]] = {
     "is_array": lambda value: kind_of(value) is Kind.ARRAY,
     "is_object": lambda value: kind_of(value) is Kind.OBJECT,
 }
-_COMPUTED: dict[str, Callable[[object], object]] = {
-    "length": values.length,
-    "sum": values.total,
-    "count": values.count,
-    "min": values.least,
-    "max": values.greatest,
-    "avg": values.average,
-}
 
 
 def value_of(node: Node) -> Value:
@@ -60,9 +58,11 @@ def value_of(node: Node) -> Value:
         case ast.Listing(items):
             parts = [value_of(item) for item in items]
             return lambda find: [part(find) for part in parts]
-        case ast.Call(name, (argument,)) if name in _COMPUTED:
-            compute, inner = _COMPUTED[name], value_of(argument)
-            return lambda find: compute(inner(find))
+        case ast.Call("length", (argument,)):
+            inner = value_of(argument)
+            return lambda find: values.length(inner(find))
+        case ast.Call(name, (argument, *options)) if name in LIST_FUNCTIONS:
+            return _value_of_list(name, value_of(argument), options[0] if options else None)
     return test_of(node)
 
 
@@ -78,7 +78,7 @@ def test_of(node: Node) -> Test:
             return lambda find: not test(find)
         case ast.Compare():
             return _test_of_comparison(node)
-        case ast.Call(name, arguments) if name not in _COMPUTED or len(arguments) > 1:
+        case ast.Call(name, arguments) if name not in LIST_FUNCTIONS and (name, len(arguments)) != ("length", 1):
             return _test_of_call(name, arguments)
         case ast.Path() if node.presence_of is not None:
             return _presence(node.text, node.presence_of)
@@ -87,6 +87,26 @@ def test_of(node: Node) -> Test:
             return lambda find: values.truth(value(find))
         case _:
             assert_never(node)
+
+
+def _value_of_list(name: str, value: Value, option: Node | None) -> Value:
+    """A function of a list: an aggregate, or `where` and `each`, which give another list."""
+    text = option.value if isinstance(option, ast.Literal) and isinstance(option.value, str) else None
+    if name in aggregate.RULES:
+        how = aggregate.How(name, text)
+        return lambda find: aggregate.compute(how, values.elements(value(find)))
+    inner = parse_expression(text or "")
+    if name == "where":
+        test = test_of(inner)
+        return lambda find: [one for one in values.elements(value(find)) if test(element_finder(one))]
+    assert isinstance(inner, ast.Path)
+    path = inner.text
+
+    def each(find: Find) -> object:
+        found = (element_finder(one)(path) for one in values.elements(value(find)))
+        return [one for one in found if one is not MISSING]
+
+    return each
 
 
 def _value_of_path(text: str) -> Value:

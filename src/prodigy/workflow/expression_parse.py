@@ -241,7 +241,28 @@ def _call(token: Token, arguments: tuple[Node, ...]) -> Node:
         raise ExpressionError(f"{name} does not take {number}", _column(token), f"write {signature.usage}")
     if name == "exists" and not isinstance(arguments[0], ast.Path):
         raise ExpressionError("exists takes a path", _column(token), "write exists(x) or exists(item.x)")
+    if name in ast.OPTIONS and len(arguments) > 1:
+        _check_option(name, arguments[1], _column(token))
     return ast.Compare(name, *arguments) if name in ast.INFIX else ast.Call(name, arguments)
+
+
+def _check_option(name: str, option: Node, column: int) -> None:
+    """The second argument of a function of lists says how it works, so it is known when the expression is read."""
+    usage = f"write {ast.FUNCTIONS[name].usage}"
+    if not isinstance(option, ast.Literal) or not isinstance(option.value, str):
+        raise ExpressionError(f"the second argument of {name} is a text in quotes", column, usage)
+    kind, text = ast.OPTIONS[name], option.value
+    if kind == "direction" and text.lower() not in ("asc", "ascending", "desc", "descending"):
+        raise ExpressionError("the direction is 'asc' or 'desc'", option.column, usage)
+    if kind not in ("condition", "path"):
+        return
+    try:
+        inner = parse_expression(text)
+    except ExpressionError as error:
+        # Behind the quote; escapes before the mistake shift it.
+        raise ExpressionError(error.message, option.column + error.column, error.hint) from None
+    if kind == "path" and not isinstance(inner, ast.Path):
+        raise ExpressionError(f"{name} takes a path in quotes", option.column, usage)
 
 
 def _sort_key(tree: Tree[Token]) -> SortKey:

@@ -49,8 +49,12 @@ def item_finder(item: object) -> Find:
     """
     top = item if isinstance(item, Mapping) else _names(item)
 
+    fields = top if type(top) is dict else None
+
     def find(path: str) -> object:
-        bare, rooted = _item_routes(path)
+        bare, rooted, field = _item_routes(path)
+        if field is not None and fields is not None:
+            return fields.get(field, MISSING)
         if rooted is not None:
             found = _walk(top if rooted[0] and top is not None else item, rooted)
             if found is not MISSING:
@@ -58,6 +62,11 @@ def item_finder(item: object) -> Find:
         return _walk(top, bare)
 
     return find
+
+
+def plain_finder(value: object) -> Find:
+    """How the paths of a value are looked up that has no other names than its own."""
+    return lambda path: _walk(value, _route(path).parts)
 
 
 def scope_finder(scope: Mapping[str, object]) -> Find:
@@ -84,12 +93,23 @@ def _names(item: object) -> dict[str, object] | None:
     return names
 
 
+class _ItemRoutes(NamedTuple):
+    """The parts of a path as it stands, those after its root `item`, if that is its root, and the field of the item
+    that it is, if it is nothing but that: nearly all are."""
+
+    bare: tuple[tuple[_Step, ...], ...]
+    rooted: tuple[tuple[_Step, ...], ...] | None
+    field: str | None
+
+
 @lru_cache(maxsize=4096)
-def _item_routes(path: str) -> tuple[tuple[tuple[_Step, ...], ...], tuple[tuple[_Step, ...], ...] | None]:
-    """The parts of a path as it stands, and those after its root `item`, if that is its root."""
+def _item_routes(path: str) -> _ItemRoutes:
     parts = _route(path).parts
     first = parts[0]
-    return parts, (first[1:], *parts[1:]) if first and first[0].key == "item" else None
+    if first and first[0].key == "item":
+        return _ItemRoutes(parts, (first[1:], *parts[1:]), None)
+    key = first[0].key if len(parts) == 1 and len(first) == 1 else None
+    return _ItemRoutes(parts, None, key if isinstance(key, str) else None)
 
 
 @lru_cache(maxsize=4096)

@@ -149,54 +149,11 @@ def length(value: object) -> int | None:
     return len(value) if isinstance(value, str | Mapping | Sequence) and not isinstance(value, bytes) else None
 
 
-def _elements(value: object) -> Sequence[object]:
+def elements(value: object) -> Sequence[object]:
     """A list's elements; a single value counts as a list of it, null as an empty one."""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return value
     return () if kind_of(value) is Kind.NULL else (value,)
-
-
-def _numbers(value: object) -> list[Any]:
-    return [element for element in _elements(value) if kind_of(element) is Kind.NUMBER]
-
-
-def count(value: object) -> int:
-    """How many elements a list has; 0 for null, 1 for anything else."""
-    return len(_elements(value))
-
-
-def total(value: object) -> float | None:
-    """The sum of a list's numbers, 0 without any; null when it is beyond all floats."""
-    try:
-        numbers: float = sum(_numbers(value))
-    except OverflowError:
-        return None
-    return numbers
-
-
-def average(value: object) -> float | None:
-    """The mean of a list's numbers; null without any, or when it is beyond all floats."""
-    numbers = _numbers(value)
-    try:
-        mean: float | None = sum(numbers) / len(numbers) if numbers else None
-    except OverflowError:
-        return None
-    return mean
-
-
-def least(value: object) -> object:
-    """The smallest number of a list; without numbers, its first text in order; else null."""
-    return min(_ordered(value), default=None)
-
-
-def greatest(value: object) -> object:
-    """The greatest number of a list; without numbers, its last text in order; else null."""
-    return max(_ordered(value), default=None)
-
-
-def _ordered(value: object) -> list[Any]:
-    numbers = [number for number in _numbers(value) if number == number]  # without NaN
-    return numbers or [element for element in _elements(value) if isinstance(element, str)]
 
 
 def sort_key(value: object, *, descending: bool, nulls_first: bool) -> tuple[Any, ...]:
@@ -218,6 +175,15 @@ def sort_key(value: object, *, descending: bool, nulls_first: bool) -> tuple[Any
     if not descending:
         return 1, kind, not_a_number, content
     return 1, -kind, -not_a_number, _Downwards(content) if kind is Kind.STRING else -content
+
+
+def sort_marks(found: list[Any], *, nulls_first: bool) -> list[Any]:
+    """Something for each value that sorts upwards as the value does: the values themselves where that will do, which
+    Python compares many times faster."""
+    kinds = set(map(type, found))
+    if kinds == {str} or (kinds <= {int, float} and all(value == value for value in found)):
+        return found
+    return [sort_key(value, descending=False, nulls_first=nulls_first) for value in found]
 
 
 class _Downwards:

@@ -1,4 +1,4 @@
-"""`map`, `reduce` and `workspace` from YAML nodes."""
+"""`map` and `reduce` from YAML nodes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from prodigy.workflow import keys
 from prodigy.workflow.error_policy import read_error_policy
 from prodigy.workflow.failures import ErrorPolicy, Retry
-from prodigy.workflow.handlers import commands
 from prodigy.workflow.inputs import classify, refusal
 from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
+from prodigy.workflow.merging import check_map_merge
 from prodigy.workflow.model import Input, MapReduce, Phase, Step, Uncommitted, Workspace
-from prodigy.workflow.policies import read_paths
+from prodigy.workflow.selections import read_selection, read_variables
+from prodigy.workflow.timeouts import check_places, read_item_limits
 from prodigy.workflow.values import (
     Findings,
     later,
@@ -21,6 +22,7 @@ from prodigy.workflow.values import (
     read_whole_number,
     shown,
 )
+from prodigy.workflow.workspaces import read_workspace
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar
 
 if TYPE_CHECKING:
@@ -46,8 +48,16 @@ def read_step(reader: StepReader, entries: dict[str, Entry], phase: Phase) -> St
     if "map" not in parts:
         reader.findings.problem(body.at, "`mapreduce` has no `map`")
         return None
+    outer = reader.workspace
+    if "workspace" in parts:
+        reader.workspace = read_workspace(reader, parts["workspace"], outer)
     step = read_fan_out(reader, parts["map"], parts.get("reduce"), key.at, phase, errors, step_id)
-    return step.model_copy(update={"id": step_id, "name": label, "when": when}) if step else None
+    own, reader.workspace = reader.workspace, outer
+    if step is None:
+        return None
+    if isinstance(step.action, MapReduce) and step.action.workspace is None and own is not outer:
+        step = step.model_copy(update={"action": step.action.model_copy(update={"workspace": own})})
+    return step.model_copy(update={"id": step_id, "name": label, "when": when})
 
 
 def read_fan_out(
@@ -64,12 +74,17 @@ def read_fan_out(
         message = "a `mapreduce` step cannot stand inside another one"
         reader.findings.problem(at, message, "put it behind the other one, in the list of `steps`")
         return None
+    if not reader.may_fan_out(phase):
+        message = "a `mapreduce` step cannot stand inside another step, in `merge` or in the setup of worktrees"
+        reader.findings.problem(at, message, "put it into the list of `steps`")
+        return None
     action = _read_map(reader, map_.value, errors)
-    reader.after_fan_out(step_id)
+    reader.after_fan_out(step_id, [name for name, _ in action.variables] if action else ())
     reduce_steps = reader.steps(reduce.value, "reduce", "reduce") if reduce else ()
     if action is None:
         return None
-    return Step(action=action.model_copy(update={"reduce": reduce_steps}), phase="map", line=at.line)
+    action = action.model_copy(update={"reduce": reduce_steps})
+    return Step(action=action, phase="map", line=at.line, file=at.file or None)
 
 
 def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy) -> MapReduce | None:
@@ -89,24 +104,39 @@ def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy) -> MapReduce 
     json_path = _json_path(reader, entries["json_path"].value) if "json_path" in entries else None
     if source is not None and source.kind == "glob" and json_path is not None:
         reader.findings.problem(entries["json_path"].key.at, "`json_path` does not go with `glob:`")
+    select = read_selection(entries, reader.text, reader.findings)
+    variables = read_variables(entries["variables"], reader.text, reader.findings) if "variables" in entries else ()
     max_parallel = None
     if "max_parallel" in entries:
         key, value = entries["max_parallel"]
         max_parallel = read_whole_number(value, key.value, reader.findings)
-    if "workspace" in entries:
-        reader.workspaces.append(entries["workspace"])
+    if "merge" in entries:
+        check_map_merge(entries["merge"], reader.findings)
+    workspace = read_workspace(reader, entries["workspace"], reader.workspace) if "workspace" in entries else None
     uncommitted = read_uncommitted(entries, reader.findings) or reader.defaults.on_uncommitted
     template = _template(reader, entries["agent_template"]) if "agent_template" in entries else ()
+    limits = read_item_limits(entries, reader.findings)
+    if "timeout_config" in entries:
+        check_places(limits, template, entries["timeout_config"], reader.findings)
     if source is None or not template:
         return None
     return MapReduce(
         input=source,
         json_path=json_path,
-        max_parallel=max_parallel or reader.defaults.max_parallel or DEFAULT_MAX_PARALLEL,
+        select=select,
+        variables=variables,
+        max_parallel=max_parallel or reader.defaults.max_parallel or _usual_parallel(workspace or reader.workspace),
         on_uncommitted=None if uncommitted == "commit" else uncommitted,
         errors=errors,
+        limits=limits,
         template=template,
+        workspace=workspace,
     )
+
+
+def _usual_parallel(workspace: Workspace) -> int:
+    """How many items run at a time where nobody says it. A named worktree is one, unless more are asked for."""
+    return DEFAULT_MAX_PARALLEL if workspace.name is None else 1
 
 
 def _template(reader: StepReader, entry: Entry) -> tuple[Step, ...]:
@@ -150,20 +180,3 @@ def read_uncommitted(entries: dict[str, Entry], findings: Findings) -> Uncommitt
     if "on_uncommitted" not in entries:
         return None
     return read_choice(entries["on_uncommitted"].value, "on_uncommitted", _UNCOMMITTED, findings)
-
-
-def read_workspace(reader: StepReader, node: Node) -> Workspace:
-    """`workspace: {include, setup, keep_ignored}`."""
-    if not isinstance(node, Mapping):
-        reader.findings.problem(node.at, f"`workspace` must be a mapping, got {shown(node)}")
-        return Workspace()
-    entries = read_keys(node, keys.WORKSPACE, "under `workspace`", reader.findings)
-    paths = {
-        key: read_paths(entries[key].value, key, reader.findings) if key in entries else ()
-        for key in ("include", "keep_ignored")
-    }
-    setup: tuple[Step, ...] = ()
-    if "setup" in entries:
-        with reader.inner(alone=True):
-            setup = commands(reader, entries["setup"].value, "setup", "setup")
-    return Workspace(include=paths["include"], setup=setup, keep_ignored=paths["keep_ignored"])

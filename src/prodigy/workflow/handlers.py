@@ -1,11 +1,13 @@
-"""`on_failure` in all its forms, `on_success`, `on_exit_code` and `validate`, as handlers and checks of a step."""
+"""`on_failure` in all its forms, `on_success` and `on_exit_code`, as handlers of a step."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from prodigy.workflow import keys
-from prodigy.workflow.model import Check, Handler, Phase, Step
+from prodigy.workflow.catalogue import available
+from prodigy.workflow.extracts import with_extracts
+from prodigy.workflow.model import Handler, Phase, Step
 from prodigy.workflow.values import read_bool, read_choice, read_duration, read_keys, read_whole_number, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
 
@@ -21,7 +23,7 @@ _NO_COMMANDS = {
     "fail": "a failure stands by itself: remove `on_failure`",
 }
 _STRATEGIES = ("recovery", "fallback", "cleanup", "custom")
-ERROR = frozenset({"error"})  # the variables that only a handler of failures has
+ERROR = available("handler") - available("steps")  # the variables that only a handler of failures has
 IGNORED = Handler(on="failure")
 
 
@@ -35,6 +37,9 @@ def read_handlers(reader: StepReader, entries: dict[str, Entry], phase: Phase) -
     if "allow_failure" in entries and read_bool(entries["allow_failure"].value, "allow_failure", reader.findings):
         if "on_failure" in entries:
             reader.findings.problem(entries["allow_failure"].key.at, "a step has `allow_failure` or `on_failure`")
+        handlers.append(IGNORED)
+    # It may stand beside `on_failure`, and then speaks of the failures that are left.
+    if "foreach" not in entries and _flag(reader, entries, "continue_on_error"):
         handlers.append(IGNORED)
     if "on_success" in entries and any(handler.on == 0 for handler in handlers):
         reader.findings.problem(entries["on_success"].key.at, "`on_success` and `on_exit_code: {0: ...}` are one thing")
@@ -89,15 +94,7 @@ def commands(reader: StepReader, node: Node, key: str, phase: Phase) -> tuple[St
 
 
 def _command(reader: StepReader, node: Node, phase: Phase) -> Step | None:
-    """One entry of a list; `continue_on_error` lets the list go on when it fails."""
-    if not isinstance(node, Mapping):
-        return reader.bare_command(node, phase) if isinstance(node, Scalar) else reader.step(node, phase)
-    entry = node.entries.get("continue_on_error")
-    step = reader.step(_without(node, "continue_on_error"), phase)
-    if entry is None or step is None:
-        return step
-    goes_on = read_bool(entry.value, "continue_on_error", reader.findings)
-    return step.model_copy(update={"handlers": (*step.handlers, IGNORED)}) if goes_on else step
+    return reader.bare_command(node, phase) if isinstance(node, Scalar) else reader.step(node, phase)
 
 
 def _without(node: Mapping, *names: str) -> Mapping:
@@ -124,6 +121,8 @@ def _mapping(reader: StepReader, node: Mapping, phase: Phase) -> Handler | None:
     body = _without(node, *_OWN)
     if "commands" in entries:
         do = commands(reader, entries["commands"].value, "commands", phase)
+        if "capture" in entries:
+            do = with_extracts(reader, entries["capture"].value, "capture", do, last=True)
         return Handler(on="failure", do=_limited(reader, do, entries), again=_again(reader, entries, 0), fatal=fatal)
     if not node.entries:
         findings.problem(node.at, "`on_failure` is empty", "to go on all the same, write `on_failure: true`")
@@ -161,18 +160,3 @@ def _limited(reader: StepReader, steps: tuple[Step, ...], entries: dict[str, Ent
         else step.model_copy(update={"policy": step.policy.model_copy(update={"timeout_s": limit})})
         for step in steps
     )
-
-
-def read_validate(reader: StepReader, node: Node, phase: Phase) -> Check | None:
-    """`validate: "command"` or a list of them: the step holds when all of them succeed."""
-    if isinstance(node, Mapping):
-        unknown = [entry.key for name, entry in node.entries.items() if name not in ("shell", "command", "timeout")]
-        if unknown:
-            message = "this form of `validate` is part of the language, but this version does not run it yet"
-            reader.findings.problem(unknown[0].at, message, 'write `validate: "command"`, which must succeed')
-            return None
-        renamed = {("shell" if name == "command" else name): entry for name, entry in node.entries.items()}
-        node = Mapping(renamed, node.at)
-    with reader.inner(part=True):
-        run = commands(reader, node, "validate", phase)
-    return Check(expect="success", run=run) if run else None

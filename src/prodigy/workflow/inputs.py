@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from prodigy.workflow.model import Input
 from prodigy.workflow.policies import outside
 
-# Every format of the language; of these only JSON is read so far.
+# One word with one of these extensions is a file, also without a slash.
 KNOWN_EXTENSIONS = frozenset({".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".csv", ".tsv", ".txt"})
 
 GLOB = "glob:"
@@ -29,19 +29,12 @@ def classify(text: str) -> Input:
 
 
 def refusal(source: Input) -> tuple[str, str] | None:
-    """Why this version cannot read `source`, as (message, hint); None when it can."""
+    """Why `source` cannot be read, as (message, hint); None when it can."""
     if source.kind == "glob":
         problem = "it is empty" if not source.text else outside(source.text)
         return (f"`input`: {problem}", "name files below the repository: `glob:src/**/*.py`") if problem else None
-    if source.kind == "command":
+    if source.kind != "file":
         return None
     if "$" in source.text:
         return "the name of an input file is taken as it is; `$` is not replaced in it", "write the name out"
-    extension = PurePosixPath(source.text).suffix.lower()
-    if extension in KNOWN_EXTENSIONS - {".json"}:
-        return _later(f"reading `{extension}` files"), f"turn {source.text} into JSON with a `shell` step under `setup`"
     return None
-
-
-def _later(what: str) -> str:
-    return f"{what} is part of the language, but this version does not run it yet"

@@ -1,34 +1,60 @@
-"""Placeholders: their syntax, how they are looked up in a scope, and how values become text.
+"""Placeholders: their syntax, and how their values become text.
 
-A placeholder is `${path}` or `${path:-default}`. A path is a name followed by `.name`, `[0]`, `["k"]` or `['k']`.
-Only names that belong to us are placeholders: the built-in `NAMESPACES` and those the caller adds, such as step
-ids. Every other `${NAME}`, and `$NAME` always, belongs to whoever reads the text next (the shell). `$$` ends the
-reach of a dollar sign, so `$${item}` is not ours either.
+A placeholder is `${path}` or `${path:-default}`. A path is a name followed by `.name`, `[0]`, `["k"]` or `['k']`; in
+its place may stand one of the `forms`, and behind it modifiers and filters (see `formats`). Only names that belong to
+us are placeholders: the built-in ones of the `catalogue` and those the caller adds, such as step ids. Every other
+`${NAME}`, and `$NAME` always, belongs to whoever reads the text next (the shell). `$$` ends the reach of a dollar
+sign, so `$${item}` is not ours either.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from prodigy.errors import ProdigyError
+from prodigy.workflow.catalogue import DOTTED, FREE, OURS
+from prodigy.workflow.formats import apply_part, parse_parts, render
+from prodigy.workflow.forms import NAME, STEPS, Form, find_form, form_of
+from prodigy.workflow.lookup import Miss, SpecialScope, Unresolved, find, lookup
 
-NAMESPACES = frozenset({"item", "item_id", "item_index", "item_total", "map", "workflow", "run"})
-SUPPORTED = "supported are ${name.path}, ${name[0]}, ${name['key']} and ${name.path:-default}"
-MAX_NAMES_LISTED = 20
+__all__ = [
+    "NAMESPACES",
+    "RAW",
+    "SUPPORTED",
+    "UNCLOSED",
+    "Placeholder",
+    "SpecialScope",
+    "TextProblem",
+    "Unresolved",
+    "UnsupportedPlaceholder",
+    "check_text",
+    "fault",
+    "interpolate_text",
+    "lookup",
+    "parse_placeholders",
+    "problem_at",
+    "render",
+    "resolve",
+    "spell",
+    "unsupported",
+]
+
+NAMESPACES = OURS
+FORMS = (
+    "${name.path}, ${name[0]}, ${name['key']} and ${name.path:-default}, the modifiers :json, :lines, :csv and globs"
+    " such as :*.md, the filters |default:x and |length:N"
+)
+SUPPORTED = f"supported are {FORMS}"
 UNCLOSED = "${"  # the operator of a placeholder that does not end
+RAW = "raw:"
 
-_NAME = re.compile(r"[^\W\d][\w-]*")
 _PREFIX = re.compile(r"raw:|[#!]")
-_STEPS = re.compile(r"""(?:\.[\w-]+|\[[0-9]+\]|\["[^"\]\n]*"\]|\['[^'\]\n]*'\])*""")
-_STEP = re.compile(r"""\.?([\w-]+)|\[([0-9]+)\]|\["([^"]*)"\]|\['([^']*)'\]""")
-_DEFAULT = re.compile(r":-([^}\n]*)\}")
-_SHELL_ONLY = re.compile(r"raw:|:file|[%#].+")
+_SHELL_ONLY = re.compile(r"raw:.*|(?::[^:|]+)*:file|[%#].+", re.DOTALL)
+# What stands before `:-`, in which `|default:-` is none, and the default behind it.
+_OPERATOR = re.compile(r"((?>\|\s*default\s*:|[^:]|:(?!-))*+)(?::-(.*))?", re.DOTALL)
 _REST = re.compile(r"[^}\n]*\}?")
 
 
@@ -37,10 +63,10 @@ class Placeholder:
     """One placeholder of ours in a text.
 
     start, end: the characters it covers, `end` excluded.
-    path: as written, e.g. `item.files[0]["name"]`.
+    path: as written, e.g. `item.files[0]["name"]`; or a form, e.g. `date:%Y`.
     default: literal text used when the path does not resolve, or None.
-    operator: all else that is written in it (`:json`, `|upper`, `%.js`, `raw:`, UNCLOSED), or None. Prompts know none
-      of them; shell text knows some, see `shell.operators`.
+    operator: all else that is written in it (`:json`, `|length:9`, `%.js`, `raw:`, UNCLOSED), or None. All texts know
+      those of `formats`; shell text knows some more, see `shell.operators`.
     prefix: the part of the operator that stands before the path: `raw:`, `#`, `!` or nothing.
     """
 
@@ -50,6 +76,11 @@ class Placeholder:
     default: str | None = None
     operator: str | None = None
     prefix: str = ""
+
+    @property
+    def form(self) -> Form | None:
+        """What stands in place of a path."""
+        return form_of(self.path)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -63,28 +94,6 @@ class TextProblem:
     cure: str
 
 
-class Unresolved(ProdigyError):
-    """A path names nothing in its scope.
-
-    path: as written. available: the names there are at the level where the walk ended.
-    """
-
-    def __init__(self, path: str, miss: _Miss) -> None:
-        self.path = path
-        self.available = tuple(miss.available)
-        near = difflib.get_close_matches(miss.wanted, self.available, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        super().__init__(f"${{{path}}} does not resolve: {miss.what}", hint=hint + _listing(self.available))
-
-
-class _Miss(NamedTuple):
-    """Where and why a walk ended. An error costs more than this, and a default makes it needless."""
-
-    what: str
-    wanted: str
-    available: Sequence[str] = ()
-
-
 class UnsupportedPlaceholder(ProdigyError):
     """A placeholder asks for something that this version does not do."""
 
@@ -95,8 +104,10 @@ def parse_placeholders(text: str, namespaces: Collection[str] = ()) -> list[Plac
 
 
 def _ours(namespaces: Collection[str]) -> frozenset[str]:
-    """The built-in names and those of the caller; of a dotted scope key such as `fix.output` only `fix` counts."""
-    return NAMESPACES.union(name.split(".", 1)[0] for name in namespaces)
+    """The built-in names and those of the caller; of a dotted scope key such as `fix.output` only `fix` counts, and
+    nothing of one such as `shell.output`, which does not make `shell` a name."""
+    parts = (name.partition(".") for name in namespaces)
+    return NAMESPACES.union(head for head, dot, _ in parts if not dot or head not in DOTTED)
 
 
 @lru_cache(maxsize=1024)
@@ -124,37 +135,49 @@ def _escaped(text: str, position: int) -> bool:
 
 def _at(text: str, start: int, names: frozenset[str]) -> Placeholder | None:
     """The placeholder whose `${` is at `start`, or None when the name is not ours."""
-    prefix = _PREFIX.match(text, start + 2)
-    name_start = prefix.end() if prefix else start + 2
-    name = _our_name(text, name_start, names)
+    match = _PREFIX.match(text, start + 2)
+    prefix = match.group() if match else ""
+    begin = start + 2 + len(prefix)
+    form = find_form(text, begin, names) if prefix in ("", RAW) else None
+    end = _path_end(text, begin, names) if form is None else form.end if form.is_closed else -form.end
+    if end is None:
+        return None
+    path = text[begin : abs(end)]
+    if not prefix and end > 0 and text.startswith("}", end):
+        return Placeholder(start, end + 1, path)
+    rest = _REST.match(text, abs(end))
+    assert rest
+    if end < 0 or not rest.group().endswith("}"):
+        return Placeholder(start, max(rest.end(), abs(end)), path, operator=UNCLOSED, prefix=prefix)
+    behind, default = rest.group()[:-1], None
+    if prefix in ("", RAW) and not behind.startswith(("%", "#")):
+        parts = _OPERATOR.fullmatch(behind)
+        if parts and parts[2] is not None and "${" not in parts[2]:
+            behind, default = parts.groups()
+    return Placeholder(start, rest.end(), path, default, f"{prefix}{behind}" or None, prefix)
+
+
+def _path_end(text: str, start: int, names: frozenset[str]) -> int | None:
+    """Where the path that begins at `start` ends; None when its name is not ours."""
+    name = _our_name(text, start, names)
     if name is None:
         return None
-    steps = _STEPS.match(text, name_start + len(name))
+    steps = STEPS.match(text, start + len(name))
     assert steps
-    path = name + steps.group()
-    after = steps.end()
-    if prefix is None and text.startswith("}", after):
-        return Placeholder(start, after + 1, path)
-    default = _DEFAULT.match(text, after)
-    if prefix is None and default and "${" not in default[1]:
-        return Placeholder(start, default.end(), path, default[1])
-    rest = _REST.match(text, after)
-    assert rest
-    before = prefix.group() if prefix else ""
-    operator = f"{before}{rest.group()[:-1]}" if rest.group().endswith("}") else UNCLOSED
-    return Placeholder(start, rest.end(), path, operator=operator, prefix=before)
+    return steps.end()
 
 
 def _our_name(text: str, start: int, names: frozenset[str]) -> str | None:
-    match = _NAME.match(text, start)
+    match = NAME.match(text, start)
     if not match:
         return None
-    name = match.group()
-    if name in names:
-        return name
-    # `${item-x}`: a step could be called item-x, but none is, so this is an operator on `item`.
-    name = name.split("-", 1)[0]
-    return name if name in names else None
+    # `${item-x}`: a step could be called item-x, but if none is, this is an operator on `item`.
+    for name in (match.group(), match.group().split("-", 1)[0]):
+        if name in DOTTED and not (name in FREE and name in names):
+            return name if text.startswith(".", start + len(name)) else None
+        if name in names:
+            return name
+    return None
 
 
 def spell(placeholder: Placeholder) -> str:
@@ -170,113 +193,71 @@ def problem_at(text: str, offset: int, message: str, cure: str) -> TextProblem:
 
 def check_text(text: str, namespaces: Collection[str] = ()) -> list[TextProblem]:
     """What is wrong with the placeholders of `text`, for when the workflow is loaded."""
-    return [
-        problem_at(text, placeholder.start, *unsupported(placeholder))
-        for placeholder in parse_placeholders(text, namespaces)
-        if placeholder.operator is not None
-    ]
+    problems = []
+    for placeholder in parse_placeholders(text, namespaces):
+        if not _is_known(placeholder):
+            problems.append(problem_at(text, placeholder.start, *unsupported(placeholder)))
+        elif found := fault(placeholder, namespaces):
+            problems.append(problem_at(text, *found))
+    return problems
+
+
+def _is_known(placeholder: Placeholder) -> bool:
+    operator = placeholder.operator
+    return operator is None or (not placeholder.prefix and parse_parts(operator) is not None)
 
 
 def unsupported(placeholder: Placeholder) -> tuple[str, str]:
     """(message, cure) for a placeholder whose operator nobody knows where it stands."""
     if placeholder.operator == UNCLOSED:
         return f"`{spell(placeholder)[:-1]}` has no closing brace on its line", SUPPORTED
-    is_for_shell = placeholder.prefix in ("", "raw:") and _SHELL_ONLY.fullmatch(placeholder.operator or "")
+    operator = placeholder.operator or ""
+    is_for_shell = placeholder.prefix in ("", RAW) and _SHELL_ONLY.fullmatch(operator)
     where = "outside of shell text" if is_for_shell else "on our names"
-    return f"`{spell(placeholder)}`: `{placeholder.operator}` is not supported {where}", SUPPORTED
+    return f"`{spell(placeholder)}`: `{operator}` is not supported {where}", SUPPORTED
 
 
-def render(value: object) -> str:
-    """The text of a value: a string as it is, anything else as compact JSON (`true`, `null`, `[1,"é"]`)."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+def fault(placeholder: Placeholder, namespaces: Collection[str] = ()) -> tuple[int, str, str] | None:
+    """(character of the text, message, cure) for what is wrong inside a form."""
+    form = placeholder.form
+    if form is None:
+        return None
+    argument = placeholder.start + len(UNCLOSED) + len(placeholder.path) - len(form.argument)
+    if form.kind == "call":
+        from prodigy.workflow.expression import ExpressionError, compile_expression  # few texts have a call
+
+        try:
+            compile_expression(form.argument)
+        except ExpressionError as error:
+            return (
+                argument + error.column - 1,
+                f"`{spell(placeholder)}` can't be read: {error.message}",
+                error.hint or "",
+            )
+    elif form.kind == "file" and "${" in form.argument:
+        cure = "read it in a shell step with a `capture`, e.g. cat ${item.path}"
+        return placeholder.start, f"`{spell(placeholder)}`: the path of a file is text without ${{...}}", cure
+    elif form.kind == "cmd" and parse_placeholders(form.argument, namespaces):
+        cure = "run it as a shell step with a `capture`, where a value is data"
+        return placeholder.start, f"`{spell(placeholder)}`: no placeholder can stand inside of a command", cure
+    return None
 
 
-def _plain(value: object) -> object:
-    """What json does not know by itself: other mappings and sequences, and text for the rest (dates, paths)."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    return list(value) if isinstance(value, Sequence) else str(value)
-
-
-def lookup(scope: Mapping[str, object], path: str) -> object:
-    """The value at `path`: the longest dotted key of `scope` that begins it, then a walk through the value.
-
-    Raises Unresolved, naming what is available at the level where the walk ended. A null is a value.
+def resolve(scope: Mapping[str, object], path: str, default: str | None = None, operator: str | None = None) -> str:
+    """The text for a placeholder: its value after modifiers and filters, else its default. Raises Unresolved when there
+    is neither. operator: one that `formats` knows, or None.
     """
-    value = _find(scope, path)
-    if isinstance(value, _Miss):
-        raise Unresolved(path, value)
-    return value
-
-
-def _find(scope: Mapping[str, object], path: str) -> object:
-    if path in scope:
-        return scope[path]
-    keys, head = _keys(path)
-    for key, steps in keys:
-        if key in scope:
-            return _walk(scope[key], key, steps)
-    return _miss(scope, path, head)
-
-
-@lru_cache(maxsize=4096)
-def _keys(path: str) -> tuple[tuple[tuple[str, tuple[str | int, ...]], ...], str]:
-    """The keys of a scope at which `path` may begin, longest first, each with the steps after it; and the shortest."""
-    steps: list[str | int] = []
-    for match in _STEP.finditer(path):
-        name, index, double, single = match.groups()
-        steps.append(int(index) if index is not None else next(s for s in (name, double, single) if s is not None))
-    count = next((number for number, step in enumerate(steps) if isinstance(step, int)), len(steps))
-    keys = [(".".join(map(str, steps[:n])), tuple(steps[n:])) for n in range(count, 0, -1)]
-    return tuple(keys), str(steps[0])
-
-
-def _walk(value: object, place: str, steps: Sequence[str | int]) -> object:
-    for step in steps:
-        if isinstance(value, Mapping):
-            if step not in value:
-                return _Miss(f"{place} has no {step}", str(step), [str(key) for key in value])
-            value = value[step]
-        elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-            index = int(step) if str(step).isdecimal() else -1
-            if not 0 <= index < len(value):
-                return _Miss(f"{place} is a list of {len(value)} and has no {step}", str(step))
-            value = value[index]
-        else:
-            return _Miss(f"{place} is {_kind(value)} and has no {step}", str(step))
-        place = f"{place}.{step}" if isinstance(step, str) else f"{place}[{step}]"
-    return value
-
-
-def _miss(scope: Mapping[str, object], path: str, head: str) -> _Miss:
-    """For a path whose first name is no key; keys such as `fix.output` make `fix` a level all the same."""
-    below = [key.removeprefix(f"{head}.") for key in scope if key.startswith(f"{head}.")]
-    if not below:
-        return _Miss(f"there is no {head}", head, list(scope))
-    wanted = path.removeprefix(head).lstrip(".")
-    return _Miss(f"{head} has no {wanted}" if wanted else f"{head} itself has no value", wanted, below)
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    return {str: "text", bool: "true or false", int: "a number", float: "a number"}.get(type(value), "a value")
-
-
-def _listing(names: Sequence[str]) -> str:
-    if not names:
-        return "nothing is available there"
-    shown = ", ".join(sorted(names)[:MAX_NAMES_LISTED])
-    more = len(names) - MAX_NAMES_LISTED
-    return f"available: {shown}" + (f" and {more} more" if more > 0 else "")
-
-
-def resolve(scope: Mapping[str, object], path: str, default: str | None) -> str:
-    """The text for a placeholder: its value, else its default. Raises Unresolved when there is neither."""
-    value = _find(scope, path)
-    if not isinstance(value, _Miss):
+    parts = (parse_parts(operator) or ()) if operator else ()
+    value = find(scope, path)
+    has_default = default is not None or any(part.name == "default" for part in parts)
+    if value is None and has_default and path.endswith(")"):
+        value = Miss("it has no value", path)  # the average of nothing, say: in a call null is nothing that was given
+    for part in parts:
+        if not isinstance(value, Miss):
+            value = apply_part(part, value)
+        elif part.name == "default":
+            value = part.argument
+    if not isinstance(value, Miss):
         return render(value)
     if default is None:
         raise Unresolved(path, value)
@@ -293,10 +274,12 @@ def interpolate_text(text: str, scope: Mapping[str, object], namespaces: Collect
     out: list[str] = []
     position = 0
     for placeholder in _parse(text, ours):
-        if placeholder.operator is not None:
+        if not _is_known(placeholder):
             what, cure = unsupported(placeholder)
             raise UnsupportedPlaceholder(what, hint=cure)
+        if placeholder.form and (found := fault(placeholder, ours)):
+            raise UnsupportedPlaceholder(found[1], hint=found[2])
         out.append(text[position : placeholder.start])
-        out.append(resolve(scope, placeholder.path, placeholder.default))
+        out.append(resolve(scope, placeholder.path, placeholder.default, placeholder.operator))
         position = placeholder.end
     return "".join([*out, text[position:]])

@@ -16,8 +16,10 @@ class ItemLimits(Value):
     """Times in seconds; None: no such limit.
 
     item_s: of all steps of an attempt together. commands: limits of single steps, by kind of action (`claude`,
-    `shell`) or by place (`cmd_0` is the first). policy: which of the two counts. grace_s: between the end that is
-    asked for and the one that is forced. action: what becomes of an item that took too long.
+    `shell`), by place among those of one kind (`claude_0` is the first), or by place (`cmd_0` is the first of all).
+    policy: which of the two counts; under `per_command`, item_s is the limit of every step that has no other.
+    grace_s: between the end that is asked for and the one that is forced. action: what becomes of an item that took
+    too long.
     """
 
     item_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -28,8 +28,24 @@ def _words(text: str) -> frozenset[str]:
 
 
 ERROR_POLICY = KeyTable(
-    runs=_words("on_item_failure continue_on_failure retry_config"),
-    later=_words("max_failures failure_threshold error_collection circuit_breaker"),
+    runs=_words(
+        """
+        on_item_failure continue_on_failure retry_config max_failures failure_threshold error_collection circuit_breaker
+        """
+    ),
+    later=frozenset(),
+    synonyms={},
+)
+CIRCUIT_BREAKER = KeyTable(
+    runs=_words("failure_threshold timeout success_threshold half_open_requests"), later=frozenset(), synonyms={}
+)
+TIMEOUT_CONFIG = KeyTable(
+    runs=_words(
+        """
+        agent_timeout_secs command_timeouts timeout_policy cleanup_grace_period_secs timeout_action enable_monitoring
+        """
+    ),
+    later=frozenset(),
     synonyms={},
 )
 # The keys of the error policy may also stand alone where `error_policy` may.
@@ -40,76 +56,101 @@ WORKFLOW = KeyTable(
     | _words(
         """
         name mode description setup map reduce steps settings parallel_worktrees retry_defaults workspace
-        on_uncommitted shell_options agents
+        on_uncommitted shell_options agents env secrets env_files profiles merge config version max_iterations
+        imports extends template templates parameters defaults workflows
         """
     ),
-    later=ERROR_POLICY.later
-    | _words(
-        """
-        merge env secrets env_files profiles imports extends template parameters defaults workflows
-        config version budget
-        """
-    ),
+    later=ERROR_POLICY.later | _words("budget"),
     synonyms={"commands": "steps", "tasks": "steps"},
 )
 
 SETTINGS = KeyTable(runs=_words("parallel_worktrees continue_on_error"), later=frozenset(), synonyms={})
 
 MAP = KeyTable(
-    runs=_POLICY_RUNS | _words("input json_path max_parallel agent_template workspace on_uncommitted"),
+    runs=_POLICY_RUNS
+    | _words(
+        """
+        input json_path filter sort_by distinct offset max_items variables max_parallel agent_template
+        workspace on_uncommitted merge agent_timeout_secs timeout_config retry_on_failure
+        """
+    ),
     later=ERROR_POLICY.later
     | _words(
         """
-        filter sort_by max_items offset distinct variables merge budget shell_options
-        agent_timeout_secs timeout_config retry_on_failure env timeout
+        budget shell_options env
         """
     ),
-    synonyms={"parallel": "max_parallel", "operation": "agent_template"},
+    synonyms={"parallel": "max_parallel", "operation": "agent_template", "timeout": "agent_timeout_secs"},
 )
 
 # The mapping below a step's `mapreduce:`.
 MAPREDUCE = KeyTable(
-    runs=_POLICY_RUNS | _words("map reduce"),
-    later=ERROR_POLICY.later | _words("setup workspace budget on_uncommitted shell_options"),
+    runs=_POLICY_RUNS | _words("map reduce workspace"),
+    later=ERROR_POLICY.later | _words("setup budget on_uncommitted shell_options"),
     synonyms={},
 )
 
 # One agent below `agents:`.
 AGENT = KeyTable(runs=_words("command args model"), later=_words("kind env idle_timeout timeout sandbox"), synonyms={})
 
+# `workspace: {...}`; the last five are the earlier system's.
 WORKSPACE = KeyTable(
-    runs=_words("include setup keep_ignored"), later=_words("isolation reuse name teardown keep_failed"), synonyms={}
+    runs=_words(
+        """
+        isolation reuse name include setup teardown keep_ignored keep_failed keep max_age limits
+        strategy cleanup_policy parallel_worktrees enable_cache auto_cleanup
+        """
+    ),
+    later=frozenset(),
+    synonyms={
+        "allocation_strategy": "strategy",
+        "resource_limits": "limits",
+        "cleanup": "cleanup_policy",
+        "max_age_secs": "max_age",
+    },
+)
+WORKSPACE_LIMITS = KeyTable(
+    runs=_words("per_run total max_disk_mb min_free_disk_mb max_memory_mb memory_per_item_mb max_cpu_percent"),
+    later=frozenset(),
+    synonyms={
+        "max_worktrees_per_job": "per_run",
+        "max_total": "total",
+        "max_total_worktrees": "total",
+        "disk_threshold_mb": "min_free_disk_mb",
+    },
+)
+CLEANUP_POLICY = KeyTable(
+    runs=_words("cleanup_on_complete keep_failed max_age idle_timeout_secs auto_cleanup"),
+    later=frozenset(),
+    synonyms={"max_age_secs": "max_age", "idle_timeout": "idle_timeout_secs"},
 )
 
 # What a step can do; every step has exactly one of them.
-ACTIONS_RUN = ("shell", "claude", "agent", "test", "mapreduce")
-ACTIONS_LATER = ("foreach", "write_file", "command", "worktree")
+ACTIONS_RUN = (
+    "shell", "claude", "agent", "test", "command", "write_file", "foreach", "worktree", "mapreduce", "workflow",
+)  # fmt: skip
 
 STEP = KeyTable(
     runs=frozenset(ACTIONS_RUN)
     | _words(
         """
         name id description commit_required timeout idle_timeout when retry env working_dir shell_options
-        on_failure on_success on_exit_code allow_failure validate
-        capture capture_output capture_format capture_streams output_file
+        on_failure on_success on_exit_code allow_failure continue_on_error
+        validate on_incomplete max_iterations step_validate
+        skip_validation validation_timeout ignore_validation_failure
+        capture capture_output capture_format capture_streams output_file outputs
+        auto_commit commit_config clear_env temporary do parallel max_items merge
+        args options metadata analysis use with
         """
     ),
-    later=frozenset(ACTIONS_LATER)
-    | _words(
-        """
-        clear_env temporary budget on_incomplete
-        step_validate skip_validation validation_timeout ignore_validation_failure outputs
-        auto_commit commit_config on_uncommitted analysis
-        args options metadata do parallel continue_on_error max_items merge
-        """
-    ),
+    later=_words("budget"),
     synonyms={"cwd": "working_dir", "output": "output_file"},
 )
 
 # The keys of `on_failure: {...}`, beside those of the one step that may stand in it.
 ON_FAILURE = KeyTable(
-    runs=_words("commands timeout fail_workflow retry_original max_retries strategy handler_failure_fatal"),
-    later=_words("capture"),
+    runs=_words("commands timeout fail_workflow retry_original max_retries strategy handler_failure_fatal capture"),
+    later=frozenset(),
     synonyms={"max_attempts": "max_retries"},
 )
 
@@ -129,7 +170,66 @@ RETRY_ON = _words(
 )
 
 # `setup: {commands: [...]}` and the like.
-NESTED_STEPS = KeyTable(runs=_words("commands"), later=_words("timeout capture_outputs"), synonyms={})
+NESTED_STEPS = KeyTable(runs=_words("commands timeout capture_outputs"), later=frozenset(), synonyms={})
+
+# One name below `capture_outputs`.
+CAPTURE_OUTPUT = KeyTable(
+    runs=_words("command_index source pattern json_path max_size default multiline"), later=frozenset(), synonyms={}
+)
+
+# `validate: {...}` and `on_incomplete: {...}`; one step may stand in them with all its keys.
+VALIDATE = KeyTable(
+    runs=STEP.runs | _words("commands expected_schema threshold timeout result_file on_incomplete"),
+    later=STEP.later,
+    synonyms=STEP.synonyms,
+)
+ON_INCOMPLETE = KeyTable(
+    runs=STEP.runs | _words("commands prompt max_attempts fail_workflow"),
+    later=STEP.later,
+    synonyms=STEP.synonyms | {"max_retries": "max_attempts"},
+)
+
+STEP_VALIDATE = KeyTable(
+    runs=_words("commands success_criteria max_attempts retry_delay"), later=frozenset(), synonyms={}
+)
+
+# `foreach: {...}`, whose keys may stand in the step as well.
+FOREACH = KeyTable(
+    runs=_words("foreach parallel do continue_on_error max_items"),
+    later=frozenset(),
+    synonyms={"items": "foreach", "input": "foreach"},
+)
+
+WRITE_FILE = KeyTable(runs=_words("path content format mode create_dirs"), later=frozenset(), synonyms={})
+
+COMMIT_CONFIG = KeyTable(
+    runs=_words("message_template message_pattern sign author include_files exclude_files squash"),
+    later=frozenset(),
+    synonyms={},
+)
+
+# A step `worktree: NAME`.
+NAMED = KeyTable(runs=_words("worktree do merge id name description"), later=frozenset(), synonyms={})
+
+# One name below `workflows`.
+SUBFLOW = KeyTable(
+    runs=_words("source parameters inputs outputs parallel continue_on_error timeout working_dir name description"),
+    later=frozenset(),
+    synonyms={},
+)
+
+# What may stand beside `use: NAME`, and beside `workflow: NAME`.
+USE = KeyTable(runs=_words("use with when name description"), later=frozenset(), synonyms={})
+WORKFLOW_STEP = _words("workflow id name description when")
+
+IMPORT = KeyTable(runs=_words("path alias selective"), later=frozenset(), synonyms={"names": "selective"})
+TEMPLATE = KeyTable(runs=_words("name source with override"), later=frozenset(), synonyms={"parameters": "with"})
+PARAMETER = KeyTable(runs=_words("name type description default validation required"), later=frozenset(), synonyms={})
+
+# `metadata` of a command of the earlier system.
+METADATA = KeyTable(
+    runs=_words("retries timeout continue_on_error env commit_required analysis"), later=frozenset(), synonyms={}
+)
 
 # Keys of the earlier system that are not carried over, and what takes their place.
 GIVEN_UP = {
@@ -147,35 +247,4 @@ PLACES = (
     ("at the top level", WORKFLOW),
     ("under `map`", MAP),
     ("in a step", STEP),
-)
-
-
-class Variables(NamedTuple):
-    """The names below one of our namespaces. An empty `runs` means that any name may follow."""
-
-    runs: frozenset[str]
-    later: frozenset[str] = frozenset()
-
-
-_GIT = _words(
-    "files_added files_modified files_deleted files_changed commits commit_count insertions deletions uncommitted"
-)
-VARIABLES = {
-    "map": Variables(
-        _words("successful success_count failed total success_rate"),
-        _words("results results_json results_array results_file outputs key"),
-    ),
-    "workflow": Variables(_words("name id iteration"), _GIT),
-    "run": Variables(_words("id")),
-    "error": Variables(_words("message exit_code step kind timestamp"), _words("handler attempt correlation_id")),
-}
-# Built-in variables that have a value of their own and nothing below it.
-PLAIN_VARIABLES = _words("item_id item_index item_total")
-
-# Namespaces of the language that have no values yet. `${name.x}` is no shell syntax, so it can only mean them.
-NAMESPACES_LATER = _words(
-    """
-    setup step last shell claude agent test foreach write_file handler worker result merge validation dlq
-    env worktrees
-    """
 )

@@ -97,15 +97,35 @@ class Group(Value):
 
 
 class Workspace(Value):
-    """What a worktree needs beside the files of its commit.
+    """How worktrees are had, and what they need beside the files of their commit.
 
     include: paths below the user's checkout that are copied into each worktree. setup: steps that run once in each
     worktree before its first use. keep_ignored: ignored paths that stay when a worktree is made fresh.
+    reuse: `fresh`: every attempt gets a new worktree; None: they are reused (pooled). name: of a worktree that stays
+    for other runs. teardown: steps that run in a worktree before it is given up.
+    keep_failed: of so many failed items, the newest, the worktrees stay. keep: so do all when the run has completed.
+    max_age_s: worktrees of ended runs that are older go when a run begins, in seconds.
+    per_run, total: how many worktrees for items a run may have, and all runs of this home together (None: 200).
+    max_disk_mb, max_memory_mb: what the run's worktrees and its items at work may take together.
+    min_free_disk_mb: what must be free where a worktree is made. memory_per_item_mb: what an item at work takes (None:
+    an estimate).
     """
 
     include: tuple[str, ...] = ()
     setup: tuple[Step, ...] = ()
     keep_ignored: tuple[str, ...] = ()
+    reuse: Literal["fresh"] | None = None
+    name: str | None = None
+    teardown: tuple[Step, ...] = ()
+    keep_failed: int | None = Field(default=None, ge=0)
+    keep: bool | None = None
+    max_age_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    per_run: int | None = Field(default=None, ge=1)
+    total: int | None = Field(default=None, ge=1)
+    max_disk_mb: int | None = Field(default=None, ge=1)
+    min_free_disk_mb: int | None = Field(default=None, ge=1)
+    max_memory_mb: int | None = Field(default=None, ge=1)
+    memory_per_item_mb: int | None = Field(default=None, ge=1)
 
 
 class Named(Value):
@@ -122,10 +142,11 @@ class MapReduce(Value):
     json_path: an RFC 9535 query on the input, beginning with `$`. select: which of its values become items.
     on_uncommitted: what becomes of changes that an item's steps did not commit; None: they are committed.
     limits: on the time of an item. variables: (name, expression over the results) for the steps behind.
-    named: the items are these, each with steps of its own, in place of `template`.
+    named: the items are these, each with steps of its own, in place of `template`. workspace: of the items' worktrees;
+    None: the workflow's.
     """
 
-    not_what_it_does = frozenset({"max_parallel", "errors", "limits"})
+    not_what_it_does = frozenset({"max_parallel", "errors", "limits", "workspace"})
 
     kind: Literal["mapreduce"] = "mapreduce"
     input: Input
@@ -139,6 +160,7 @@ class MapReduce(Value):
     template: tuple[Step, ...] = ()
     reduce: tuple[Step, ...] = ()
     named: tuple[Named, ...] = ()
+    workspace: Workspace | None = None
 
     def steps_of(self, ordinal: int) -> tuple[Step, ...]:
         """The steps of the item with this ordinal, from 1."""
@@ -206,6 +228,8 @@ class Check(Value):
     after `delay_s` seconds. lenient: what does not hold in the end is warned of, and fails nothing.
     """
 
+    not_what_it_does = frozenset({"timeout_s", "delay_s"})
+
     expect: Literal["commit", "success", "result", "answers"]
     run: tuple[Step, ...] = ()
     wants: tuple[Want, ...] = ()
@@ -253,7 +277,8 @@ class Capture(Value):
     """What is kept of this step's output: the names under which later steps see it, and the form it has there.
 
     file: a path below the worktree that it is written to as well; it may hold placeholders. extracts: parts of it,
-    under names of their own.
+    under names of their own. files: (name, pattern) for lists of the files that match, of those that the step's
+    commits add or change.
     """
 
     names: tuple[str, ...] = ()
@@ -261,6 +286,7 @@ class Capture(Value):
     stream: CaptureStream = "stdout"
     file: str | None = None
     extracts: tuple[Extract, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
 
 
 class Step(Value):
@@ -293,6 +319,12 @@ class Step(Value):
             case Shell(text=text) | Agent(prompt=text):
                 first = next((line.strip() for line in text.splitlines() if line.strip()), "")
                 return first if len(first) <= 60 else f"{first[:59]}…"
+            case WriteFile(path=path):
+                return f"write {path}"
+            case Foreach():
+                return "foreach"
+            case MapReduce(named=named) if named:
+                return "worktrees"
         return "map"
 
 
@@ -309,7 +341,8 @@ class Workflow(Value):
     """A whole workflow. A step's number, the key of everything it does, is its place in its list, from 1.
 
     source: the file's name as the user gave it, for messages. parameters: (name, JSON text of the value).
-    merge: steps that run once before the final merge. limits: (phase, seconds that its steps may take together).
+    merge: steps that run once before the final merge. max_iterations: how often the steps run, unless the user says it
+    (None: once). limits: (phase, seconds that its steps may take together).
     """
 
     name: str
@@ -319,6 +352,7 @@ class Workflow(Value):
     environment: Environment = Environment()
     parameters: tuple[tuple[str, str], ...] = ()
     merge: tuple[Step, ...] = ()
+    max_iterations: int | None = Field(default=None, ge=1)
     limits: tuple[tuple[Phase, float], ...] = ()
     source: str
 
@@ -350,13 +384,16 @@ def _what_it_does(value: object) -> object:
 
 def every_step(workflow: Workflow) -> Iterator[Step]:
     """Every step of a workflow, those inside of others too."""
-    waiting = [*workflow.steps, *workflow.workspace.setup, *workflow.merge]
+    waiting = [*workflow.steps, *workflow.workspace.setup, *workflow.workspace.teardown, *workflow.merge]
     while waiting:
         step = waiting.pop(0)
         yield step
         match step.action:
-            case MapReduce(template=template, reduce=reduce, named=named):
+            case MapReduce(template=template, reduce=reduce, named=named, workspace=workspace):
                 waiting += [*template, *reduce, *(inner for part in named for inner in part.do)]
+                own = workspace or workflow.workspace
+                waiting += own.setup if own.setup != workflow.workspace.setup else ()
+                waiting += own.teardown if own.teardown != workflow.workspace.teardown else ()
             case Foreach(do=do) | Group(do=do):
                 waiting += do
         for check in step.checks:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence as AbstractSequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prodigy.workflow import keys
 from prodigy.workflow.agent_keys import read_agents
 from prodigy.workflow.captures import declared_names
+from prodigy.workflow.environment import NOTHING, names, with_profile
+from prodigy.workflow.environment_keys import read_environment, refuse_names_twice, refuse_secrets_in_texts
 from prodigy.workflow.error_policy import read_error_policy
 from prodigy.workflow.failures import ErrorPolicy
-from prodigy.workflow.fan_outs import read_fan_out, read_uncommitted, read_workspace
-from prodigy.workflow.model import AgentSettings, Step, Workflow, Workspace
+from prodigy.workflow.fan_outs import read_fan_out, read_uncommitted
+from prodigy.workflow.merging import read_merge
+from prodigy.workflow.model import AgentSettings, Step, Workflow, Workspace, every_step
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.scripts import KnownScripts
 from prodigy.workflow.steps import Defaults, StepReader
@@ -23,18 +30,69 @@ from prodigy.workflow.values import (
     read_whole_number,
     shown,
 )
+from prodigy.workflow.workspaces import read_workspace
 from prodigy.workflow.yaml_compose import Document
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
 
+if TYPE_CHECKING:
+    from prodigy.workflow.other_files import Chain
+
 _EXAMPLE = "a workflow is a list of steps such as `- shell: make test`, or a mapping with `map:` or `steps:`"
+
+# Keys that earlier files have, and what is to be done with them.
+_MEANS_NOTHING = {
+    "config": "write what is meant under `settings`, `map` or `.prodigy/config.yml`",
+    "version": "remove it",
+}
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What stands around a workflow that is a part of another one.
+
+    inner: whether it is one. names: of values that its steps get from there. texts: of variables that texts other than
+    the shell's may use too. chain: the files that are being read. directory: of its steps, below the worktree.
+    """
+
+    inner: bool = False
+    names: frozenset[str] = frozenset()
+    texts: frozenset[str] = frozenset()
+    chain: Chain | None = None
+    directory: str | None = None
+
+
+ALONE = Outside()
 
 
 def normalise(
-    document: Document, source: str, default_name: str, findings: Findings, known: KnownScripts
+    document: Document,
+    source: str,
+    default_name: str,
+    findings: Findings,
+    known: KnownScripts,
+    outside: Outside = ALONE,
+    parameters: AbstractMapping[str, object] | None = None,
+    profile: str | None = None,
 ) -> Workflow | None:
-    """The workflow in `document`; None when there is none. Mistakes go to `findings`."""
-    root = document.root
+    """The workflow in `document`; None when there is none. Mistakes go to `findings`.
+
+    parameters: their values. profile: the one that the user chose. Raises UsageError for one that there is not.
+    """
+    root, values = document.root, parameters or {}
     reader = StepReader(document.text, findings, declared_names(root))
+    reader.fixed = frozenset(values) | outside.names
+    environment = read_environment(root.entries, reader) if isinstance(root, Mapping) else NOTHING
+    environment = with_profile(environment, profile) if profile else environment
+    reader.given |= names(environment) | outside.texts
+    if outside.inner:
+        from prodigy.workflow.parts import complain_of_env, take_env
+
+        take_env(reader, environment, values, outside.directory)
+        complain_of_env(reader, root, environment)
+    if isinstance(root, Mapping) and "workflows" in root.entries:
+        from prodigy.workflow.subflows import Subflows  # few workflows have others in them
+
+        reader.subflows = Subflows(reader, root, source, known, outside, values)
     steps: AbstractSequence[Step]
     if isinstance(root, Sequence):
         name, steps = default_name, _list_shape(root, "steps", reader)
@@ -46,26 +104,50 @@ def normalise(
     agents: tuple[AgentSettings, ...] = ()
     if isinstance(root, Mapping) and "agents" in root.entries:
         agents = read_agents(root.entries["agents"].value, findings)
-    workspace = _workspace(reader, root)
+    if reader.subflows:
+        agents = reader.subflows.with_agents(agents)
+    merge = read_merge(reader, root)
     reader.finish(known)
     if findings.problems or document.problems:
         return None
     if not steps:
         findings.problem(root.at, "this workflow has no steps", _EXAMPLE)
         return None
-    return Workflow(name=name, steps=tuple(steps), agents=agents, workspace=workspace, source=source)
+    workflow = Workflow(
+        name=name,
+        steps=tuple(steps),
+        agents=agents,
+        parameters=tuple((name, json.dumps(value, ensure_ascii=False)) for name, value in sorted(values.items())),
+        workspace=reader.workspace,
+        environment=environment,
+        merge=merge,
+        max_iterations=_iterations(root, findings),
+        limits=tuple(reader.limits.items()),
+        source=source,
+    )
+    refuse_secrets_in_texts(every_step(workflow), environment, findings)
+    if isinstance(root, Mapping):
+        refuse_names_twice(environment, declared_names(root), root, findings)
+        _refuse_names_of_parameters(values, root, findings)
+    return None if findings.problems else workflow
 
 
-def _workspace(reader: StepReader, root: Node) -> Workspace:
-    """The workflow's `workspace`; below `map` it may stand where there is one map, which says the same."""
-    found = list(reader.workspaces)
-    if isinstance(root, Mapping) and "workspace" in root.entries:
-        found.append(root.entries["workspace"])
-    if len(found) > 1:
-        first, second = sorted(entry.key.at for entry in found)[:2]
-        message = f"`workspace` stands here and on line {first.line}; this version knows one for a workflow"
-        reader.findings.problem(second, message)
-    return read_workspace(reader, found[0].value) if found else Workspace()
+def _iterations(root: Node | None, findings: Findings) -> int | None:
+    if not isinstance(root, Mapping) or "max_iterations" not in root.entries:
+        return None
+    return read_whole_number(root.entries["max_iterations"].value, "max_iterations", findings)
+
+
+def _refuse_names_of_parameters(values: AbstractMapping[str, object], root: Mapping, findings: Findings) -> None:
+    """`${NAME}` would be either of the two."""
+    declared = declared_names(root)
+    env = root.entries.get("env")
+    variables = env.value.entries if env is not None and isinstance(env.value, Mapping) else {}
+    for name in values:
+        if name in variables:
+            findings.problem(variables[name].key.at, f"`{name}` is a parameter too", "choose another name")
+        elif name in declared:
+            findings.problem(root.at, f"`{name}` is a parameter and the id or capture of a step", "rename one of them")
 
 
 def _refuse_root(root: Scalar | None, findings: Findings) -> None:
@@ -81,6 +163,9 @@ def _mapping_shape(
     entries = read_keys(root, keys.WORKFLOW, "at the top level", findings)
     name = read_label(entries["name"].value, "name", findings) if "name" in entries else None
     reader.defaults = _defaults(entries, reader, findings)
+    if "workspace" in entries:
+        reader.workspace = read_workspace(reader, entries["workspace"], Workspace())
+    first = reader.subflows.first() if reader.subflows else []
     steps: AbstractSequence[Step] = ()
     if "map" in entries and "steps" in entries:
         at, other = entries["steps"].key.at, entries["steps"].key.value
@@ -96,11 +181,14 @@ def _mapping_shape(
             if phase in entries:
                 _refuse_phase(entries[phase], findings)
         steps = _list_shape(entries["steps"].value, entries["steps"].key.value, reader)
-    else:
+    elif not reader.subflows and not findings.incomplete:
         findings.problem(root.at, "a workflow needs `map` or `steps`", _EXAMPLE)
+    for key, hint in _MEANS_NOTHING.items():
+        if key in entries:
+            findings.warn(entries[key].key.at, f"`{key}` at the top level does nothing here", hint)
     if "mode" in entries:
         _check_mode(entries["mode"].value, steps, findings)
-    return name or default_name, steps
+    return name or default_name, [*first, *steps]
 
 
 def _defaults(entries: dict[str, Entry], reader: StepReader, findings: Findings) -> Defaults:

@@ -10,10 +10,10 @@ from difflib import get_close_matches
 from typing import NamedTuple, Protocol
 
 from prodigy import __version__
-from prodigy.workflow import keys
-from prodigy.workflow.interpolate import Placeholder, parse_placeholders, spell
+from prodigy.workflow import catalogue
+from prodigy.workflow.interpolate import Placeholder, fault, parse_placeholders, spell
 from prodigy.workflow.shell_words import ShellScript, ShellTextError, compile_scripts
-from prodigy.workflow.values import Findings, later
+from prodigy.workflow.values import Findings
 from prodigy.workflow.yaml_nodes import Scalar, Text
 
 
@@ -21,7 +21,8 @@ from prodigy.workflow.yaml_nodes import Scalar, Text
 class Names:
     """What may be named in a text.
 
-    available: the names at the top that have values where it runs. declared: the ids and captures of the whole file.
+    available: the names that have values where it runs: those at the top, or single ones such as `map.key` where not
+    all below the top have one. declared: the ids and captures of the whole file.
     """
 
     available: frozenset[str]
@@ -29,7 +30,6 @@ class Names:
 
 
 _PART = re.compile(r"""\.([\w-]+)|\[["']([^"']*)["']\]""")
-_LATER = re.compile(r"(?<![$\\])\$\{(?:([a-z_]+)\.[\w.-]*|env:[A-Za-z_]\w*)")
 _NOT_OURS = "if another program is to read it, put a space behind the `{`"
 
 
@@ -117,39 +117,64 @@ def _note(
 
 
 def remarks(text: str, names: Names) -> Iterator[_Remark]:
-    """Every placeholder of `text` that has no value there or is not filled in by this version."""
+    """Every placeholder of `text` that names what has no value there."""
     for placeholder in parse_placeholders(text, names.declared | names.available):
-        name = re.split(r"[.\[]", placeholder.path, maxsplit=1)[0]
-        if name not in names.available:
-            hint = f"here there are {', '.join(sorted(names.available))}"
-            early = "; the step that sets it runs later or in another list" if name in names.declared else ""
-            yield _Remark(placeholder.start, f"`{spell(placeholder)}` has no value here{early}", hint)
-        elif name not in names.declared:
-            yield from _wrong_name(placeholder, name)
-    for match in _LATER.finditer(text):
-        if match[1] == "error" and "error" not in names.available | names.declared:
-            message = f"`{match[0]}}}` has a value only in `on_failure` and `on_exit_code`"
-            yield _Remark(match.start(), message, _NOT_OURS)
-        if match[1] is None or match[1] in keys.NAMESPACES_LATER - names.declared - names.available:
-            yield _Remark(match.start(), later(match[0] + "}"), _NOT_OURS)
+        for offset, path in _paths(placeholder):
+            written = spell(placeholder) if placeholder.form is None else path
+            name = re.split(r"[.\[]", path, maxsplit=1)[0]
+            if name not in catalogue.heads(names.available):
+                yield _Remark(offset, *_not_here(written, name, names))
+            elif name not in names.declared and (wrong := _wrong_name(written, name, path, names)):
+                yield _Remark(offset, *wrong)
 
 
-def _wrong_name(placeholder: Placeholder, namespace: str) -> Iterator[_Remark]:
-    """What is wrong with the names behind a namespace of ours that has values here."""
-    written, rest = spell(placeholder), placeholder.path.removeprefix(namespace)
-    if namespace in keys.PLAIN_VARIABLES and rest:
-        yield _Remark(placeholder.start, f"`{written}`: {namespace} is one value without parts")
-    names = keys.VARIABLES.get(namespace)
-    if names is None:
-        return
-    choice = "there are " + ", ".join(f"`${{{namespace}.{name}}}`" for name in sorted(names.runs))
+def _paths(placeholder: Placeholder) -> Iterator[tuple[int, str]]:
+    """The paths that a placeholder reads, each with the character of the text to point at."""
+    form = placeholder.form
+    if form is None:
+        yield placeholder.start, placeholder.path
+    elif form.kind == "json":
+        yield placeholder.start, form.source
+    elif form.kind == "call" and fault(placeholder) is None:
+        from prodigy.workflow.expression import compile_expression  # few texts have a call
+
+        for place in compile_expression(form.argument).places:
+            if place.use == "value":
+                yield placeholder.start + len("${") + place.column - 1, place.path
+
+
+def _not_here(written: str, name: str, names: Names) -> tuple[str, str | None]:
+    """(message, hint) for a name that has no value in this place."""
+    if name in names.declared:
+        message = f"`{written}` has no value here; the step that sets it runs later or in another list"
+    elif name in catalogue.DOTTED:
+        return f"`{written}` has a value only {catalogue.where(name)}", _NOT_OURS
+    else:
+        message = f"`{written}` has no value here"
+    return message, f"here there are {', '.join(catalogue.notable(names.available))}"
+
+
+def _wrong_name(written: str, head: str, path: str, names: Names) -> tuple[str, str | None] | None:
+    """(message, hint) for what is wrong with the name behind a head of ours that has a value here."""
+    rest = path.removeprefix(head)
     part = _PART.match(rest)
     name = (part[1] or part[2]) if part else ""
-    if name in names.later:
-        yield _Remark(placeholder.start, later(written))
-    elif not part or name not in names.runs:
-        nearest = get_close_matches(name, sorted(names.runs | names.later), 1)
-        meant = f"; did you mean `${{{namespace}.{nearest[0]}}}`?" if nearest else ""
-        yield _Remark(placeholder.start, f"`{written}` is no variable{meant}", choice)
-    elif part.end() != len(rest):
-        yield _Remark(placeholder.start, f"`{written}`: {namespace}.{name} is one value without parts")
+    known = catalogue.below(head)
+    if head == "setup" and name not in names.declared:
+        return f"no step of `setup` captures `{name}`", "give it a `capture`, or look for a misspelt name"
+    if known is None:
+        return None
+    if not known:
+        return (f"`{written}`: {head} is one value without parts", None) if rest else None
+    dotted = frozenset(one.removeprefix(f"{head}.") for one in names.available if one.startswith(f"{head}."))
+    here = (known if head in names.available else frozenset()) | dotted
+    if name in known - here:
+        return f"`{written}` has no value here", f"here there are {', '.join(catalogue.notable(names.available))}"
+    if not part or name not in here:
+        nearest = get_close_matches(name, sorted(here), 1)
+        meant = f"; did you mean `${{{head}.{nearest[0]}}}`?" if nearest else ""
+        choice = "there are " + ", ".join(f"`${{{head}.{one}}}`" for one in sorted(here))
+        return f"`{written}` is no variable{meant}", choice
+    if part.end() != len(rest) and name in known and not catalogue.has_parts(f"{head}.{name}"):
+        return f"`{written}`: {head}.{name} is one value without parts", None
+    return None

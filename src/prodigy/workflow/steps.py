@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prodigy.workflow import fan_outs, keys
+from prodigy.workflow import actions, fan_outs, keys, legacy, loops
 from prodigy.workflow.captures import CaptureReader
+from prodigy.workflow.catalogue import IN_ENVIRONMENT, available, behind
+from prodigy.workflow.checks import read_checks
+from prodigy.workflow.commits import read_commit
+from prodigy.workflow.extracts import with_extracts
 from prodigy.workflow.failures import ErrorPolicy, Retry
-from prodigy.workflow.handlers import IGNORED, commands, read_handlers, read_validate
+from prodigy.workflow.handlers import IGNORED, commands, read_handlers
 from prodigy.workflow.model import (
     Agent,
-    Check,
+    Foreach,
     Handler,
     MapReduce,
     Phase,
     Policy,
-    Shell,
     Step,
     Uncommitted,
+    Workspace,
 )
-from prodigy.workflow.policies import outside, read_env, read_retry, read_shell_options, takes_no_data
+from prodigy.workflow.named_worktrees import add_named, is_named
+from prodigy.workflow.policies import outside, read_retry
 from prodigy.workflow.scripts import KnownScripts, Names, ScriptChecks
+from prodigy.workflow.step_environment import read_clear_env, read_step_env
 from prodigy.workflow.texts import check_condition, check_plain_text
-from prodigy.workflow.values import Findings, later, read_bool, read_duration, read_keys, read_label, read_text, shown
-from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence, Text
+from prodigy.workflow.values import Findings, read_duration, read_keys, read_label, read_text, shown
+from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence, Text
 
-# Whose placeholders have a value in which phase, beside captures. What stands behind a fan-out also has `map`.
-_ALWAYS = frozenset({"workflow", "run"})
-_ITEM = frozenset({"item", "item_id", "item_index", "item_total"})
-_ACTIONS = keys.ACTIONS_RUN + keys.ACTIONS_LATER
+if TYPE_CHECKING:
+    from prodigy.workflow.subflows import Subflows
+
+# Keys that mean something with one action alone.
+_BELONGS = {
+    "do": "foreach` or `worktree", "parallel": "foreach", "max_items": "foreach", "merge": "worktree",
+    "args": "command", "options": "command", "with": "use",
+}  # fmt: skip
+_LIMITED: tuple[Phase, ...] = ("setup", "reduce", "merge")
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,13 @@ class Defaults:
     errors: ErrorPolicy = field(default_factory=ErrorPolicy)
 
 
-def _meant_as_action(name: str) -> bool:
-    """Whether the message on the key itself says enough of a step without an action."""
-    return name in keys.GIVEN_UP or bool(get_close_matches(name[:100], _ACTIONS, 1))
-
-
 class StepReader:
     """Reads the steps of one file. All mistakes go to `findings`; what is wrong is left out of the result.
 
-    declared: the ids and captures of the whole file. workspaces: the `workspace` entries found below `map`.
+    declared: the ids and captures of the whole file. workspace: the workflow's own.
+    limits: of the phases, in seconds. worktrees: the names of `worktree` steps. given: names that the environment of
+    steps has, which are placeholders in other texts than the shell's. fixed: names that every step has, in all texts.
+    env, directory: of every step. subflows: the workflows that are parts of this one.
     """
 
     def __init__(self, text: Text, findings: Findings, declared: frozenset[str]) -> None:
@@ -63,11 +71,19 @@ class StepReader:
         self.findings = findings
         self.captures = CaptureReader(findings)
         self.defaults = Defaults()
-        self.workspaces: list[Entry] = []
+        self.workspace = Workspace()
+        self.limits: dict[Phase, float] = {}
+        self.given: frozenset[str] = frozenset()
+        self.fixed: frozenset[str] = frozenset()
+        self.env: tuple[tuple[str, str], ...] = ()
+        self.directory: str | None = None
+        self.subflows: Subflows | None = None
+        self.worktrees: dict[str, Position] = {}
         self._declared = declared
         self._names: frozenset[str] = frozenset()
         self._scripts = ScriptChecks()
         self._part = False
+        self._inside = False
 
     # Names -------------------------------------------------------------------------------------------------
 
@@ -83,16 +99,36 @@ class StepReader:
         yield
         self._names, self._part = before
 
-    def after_fan_out(self, step_id: str | None) -> None:
-        """From here on there are the `map` variables, also under the id of the step."""
-        self._names |= {"map", step_id} if step_id else {"map"}
+    def after_fan_out(self, step_id: str | None, variables: Iterable[str] = ()) -> None:
+        """From here on there are the `map` variables, also under the id of the step. variables: those of its own."""
+        others = frozenset(name for name in self._names if not name.startswith("map."))
+        own = frozenset(f"map.{name}" for name in variables)
+        self._names = others | behind("fan-out") | own | ({step_id} if step_id else frozenset())
+
+    def define(self, *names: str) -> None:
+        """From here on these names have values."""
+        self._names |= frozenset(names)
+
+    @contextmanager
+    def inside_a_step(self) -> Iterator[None]:
+        """Steps of a step or of a worktree, among which no fan-out can stand."""
+        before, self._inside = self._inside, True
+        yield
+        self._inside = before
+
+    def may_fan_out(self, phase: Phase) -> bool:
+        """Whether a step that comes next may be a fan-out."""
+        return not (self._inside or self._part) and phase in ("", "setup", "reduce")
 
     def names(self, phase: Phase) -> Names:
-        """What may be named by a step that comes next."""
-        return Names(_ALWAYS | self._names | (_ITEM if phase == "map" else frozenset()), self._declared)
+        """What may be named by a step that comes next, but in shell text."""
+        return Names(self._in_scripts(phase) | self.given | IN_ENVIRONMENT, self._declared)
+
+    def _in_scripts(self, phase: Phase) -> frozenset[str]:
+        return available(phase or "steps") | self.fixed | self._names
 
     def check_script(self, node: Scalar, phase: Phase) -> None:
-        self._scripts.add(node, self.names(phase))
+        self._scripts.add(node, Names(self._in_scripts(phase), self._declared))
 
     def finish(self, known: KnownScripts) -> None:
         """Check what was put off until all of the file was read."""
@@ -116,14 +152,32 @@ class StepReader:
         return ()
 
     def _nested(self, node: Mapping, key: str, phase: Phase) -> tuple[Step, ...]:
-        found = read_keys(node, keys.NESTED_STEPS, f"under `{key}`", self.findings).get("commands")
-        assert found is not None
-        message, hint = f"`commands` under `{key}` is deprecated", f"write the list directly under `{key}`"
-        self.findings.warn(found.key.at, message, hint)
+        """`{commands, timeout, capture_outputs}`."""
+        entries = read_keys(node, keys.NESTED_STEPS, f"under `{key}`", self.findings)
+        found = entries["commands"]
+        if len(entries) == 1:
+            message, hint = f"`commands` under `{key}` is deprecated", f"write the list directly under `{key}`"
+            self.findings.warn(found.key.at, message, hint)
         if isinstance(found.value, Mapping) and "commands" in found.value.entries:
             self.findings.problem(found.value.at, "`commands` cannot stand inside `commands`")
             return ()
-        return self.steps(found.value, "commands", phase)
+        if "timeout" in entries:
+            self._limit(entries["timeout"], key, phase)
+        steps = self.steps(found.value, "commands", phase)
+        if "capture_outputs" in entries:
+            steps = with_extracts(self, entries["capture_outputs"].value, "capture_outputs", steps)
+        return steps
+
+    def _limit(self, entry: Entry, key: str, phase: Phase) -> None:
+        """The `timeout` of all steps of a phase together."""
+        limit = read_duration(entry.value, "timeout", self.findings)
+        if self._inside or self._part or key != phase or phase not in _LIMITED:
+            message = f"`timeout` under `{key}` is none of a phase"
+            self.findings.problem(entry.key.at, message, "write it in the steps that it is meant for")
+        elif phase in self.limits:
+            self.findings.problem(entry.key.at, f"`{key}` has a `timeout` already", "it counts for the whole run")
+        elif limit is not None:
+            self.limits[phase] = limit
 
     def _list(self, node: Sequence, phase: Phase) -> tuple[Step, ...]:
         found: list[Step] = []
@@ -132,9 +186,11 @@ class StepReader:
         return tuple(found)
 
     def add(self, node: Node, found: list[Step], phase: Phase) -> None:
-        """Read one entry of a list: a step, or an `on_failure` alone, which belongs to the step before it."""
+        """Read one entry of a list: a step, or one that belongs to the step before it."""
         if _is_bare_handler(node):
             self._attach_handler(node, found, phase)
+        elif isinstance(node, Mapping) and is_named(node):
+            add_named(self, node, found, phase)
         elif step := self.step(node, phase):
             found.append(step)
 
@@ -160,23 +216,32 @@ class StepReader:
         if not isinstance(node, Mapping):
             self.findings.problem(node.at, f"a step must be a mapping such as `shell: make test`, got {shown(node)}")
             return None
-        node = self._without_analyze(node)
+        node = legacy.modern(node, self.findings)
         if not node.entries:
             return None
         entries = read_keys(node, keys.STEP, "in a step", self.findings)
         if not self._has_one_action(node):
             return None
+        self._refuse_strangers(entries)
+        if "workflow" in entries:
+            from prodigy.workflow import subflows  # few workflows have others in them
+
+            return subflows.read_step(self, entries, phase)
         if "mapreduce" in entries:
             return fan_outs.read_step(self, entries, phase)
-        if not any(name in entries for name in keys.ACTIONS_RUN):
-            return None
+        if "foreach" in entries:
+            entries = loops.flat(self, entries)
+            if (width := loops.width(self, entries, phase)) > 1:
+                return loops.read_parallel(self, entries, phase, node.at, width)
         return self._plain_step(entries, node, phase)
 
     def _slash_command(self, node: Scalar, phase: Phase) -> Step:
         """A text alone is a command of Claude Code, with or without its slash."""
         check_plain_text(node, self.names(phase), self.text, self.findings)
         prompt = node.value if node.value.startswith("/") else f"/{node.value}"
-        return self._with_defaults(Step(action=Agent(prompt=prompt), phase=phase, line=node.at.line))
+        policy, at = self._own_policy(), node.at
+        step = Step(action=Agent(prompt=prompt), policy=policy, phase=phase, line=at.line, file=at.file or None)
+        return self._with_defaults(step)
 
     def bare_command(self, node: Scalar, phase: Phase) -> Step | None:
         """A text in a handler or check: a command of Claude Code when it begins with `/`, else of the shell."""
@@ -186,36 +251,40 @@ class StepReader:
         if text.startswith("/"):
             return self._slash_command(node, phase)
         self.check_script(node, phase)
-        return Step(action=self._shell(text), phase=phase, line=node.at.line)
+        policy, at = self._own_policy(), node.at
+        action = actions.shell(self, text)
+        return Step(action=action, policy=policy, phase=phase, line=at.line, file=at.file or None)
 
-    def _without_analyze(self, node: Mapping) -> Mapping:
-        analyze = node.entries.get("analyze")
-        if analyze is None:
-            if not node.entries:
-                self.findings.problem(node.at, "this step is empty", "give it a `shell` or a `claude`")
-            return node
-        self.findings.warn(analyze.key.at, "`analyze` does nothing any more and is skipped", "remove it")
-        return Mapping({name: entry for name, entry in node.entries.items() if name != "analyze"}, node.at)
+    def _own_policy(self) -> Policy:
+        """What holds for every step of the workflow that is read, when it is a part of another one."""
+        return Policy(env=self.env, working_dir=self.directory)
 
     def _has_one_action(self, node: Mapping) -> bool:
-        actions = [name for name in node.entries if name in _ACTIONS]
-        if len(actions) > 1:
-            at = node.entries[actions[1]].key.at
-            self.findings.problem(at, f"a step does one thing, but this one has `{actions[0]}` and `{actions[1]}`")
-        elif not actions and not any(map(_meant_as_action, node.entries)):
+        found = [name for name in node.entries if name in keys.ACTIONS_RUN]
+        if len(found) > 1:
+            at = node.entries[found[1]].key.at
+            self.findings.problem(at, f"a step does one thing, but this one has `{found[0]}` and `{found[1]}`")
+        elif not found and not any(map(legacy.meant_as_action, node.entries)):
             self.findings.problem(node.at, "this step does nothing", "give it a `shell` or a `claude`")
-        return len(actions) == 1
+        elif found == ["worktree"]:
+            message = "a `worktree` step stands in a list of steps, and in no other place"
+            self.findings.problem(node.at, message, "write `- worktree: NAME`")
+        return len(found) == 1 and found != ["worktree"]
+
+    def _refuse_strangers(self, entries: dict[str, Entry]) -> None:
+        for name, owner in _BELONGS.items():
+            if name in entries and entries.keys().isdisjoint(owner.split("` or `")):
+                self.findings.problem(entries[name].key.at, f"`{name}` belongs to a `{owner}` step")
 
     def _plain_step(self, entries: dict[str, Entry], node: Mapping, phase: Phase) -> Step | None:
         when = self.condition(entries, phase)
-        entries = self._without_test(entries)
-        action = self._action(entries, phase)
+        action = actions.read_action(self, entries, phase)
         policy, fallback = self._policy(entries, phase)
         step_id, name = self.captures.id(entries), self.label(entries)
-        capture = self.captures.capture(entries, step_id, self._inner_path(entries, "output_file", phase))
+        capture = self.captures.capture(entries, step_id, self.inner_path(entries, "output_file", phase))
         if capture:
-            self._names |= frozenset(capture.names)
-        checks = self._checks(entries, phase)
+            self.define(*capture.names, *(name for name, _ in capture.files))
+        checks = read_checks(self, entries, phase)
         if fallback and any(key in entries for key in ("on_failure", "allow_failure")):
             message = "`on_failure` stands both in this step and under its `retry`"
             self.findings.problem(entries["retry"].key.at, message, "write one of them")
@@ -233,69 +302,19 @@ class StepReader:
             name=name,
             phase=phase,
             line=node.at.line,
+            file=node.at.file or None,
         )
         return self._with_defaults(step)
 
     def _with_defaults(self, step: Step) -> Step:
         if self._part or step.policy.retry is not None or self.defaults.retry is None:
             return step
+        if isinstance(step.action, Foreach):
+            return step  # the steps in it have them
         policy = step.policy.model_copy(update={"retry": self.defaults.retry})
         handler = self.defaults.retry_handler
         handlers = (*step.handlers, handler) if handler else step.handlers
         return step.model_copy(update={"policy": policy, "handlers": handlers})
-
-    def _without_test(self, entries: dict[str, Entry]) -> dict[str, Entry]:
-        """`test: {command, on_failure}` is the same as `shell` with `on_failure`."""
-        if "test" not in entries:
-            return entries
-        key, body = entries["test"]
-        table = keys.KeyTable(runs=frozenset({"command", "on_failure"}), later=frozenset(), synonyms={})
-        parts = read_keys(body, table, "under `test`", self.findings) if isinstance(body, Mapping) else {}
-        if "command" not in parts:
-            self.findings.problem(body.at, f"`test` must be a mapping with `command`, got {shown(body)}")
-            return entries
-        self.findings.warn(key.at, "`test` is deprecated", "write `shell: ...` with `on_failure`")
-        rest = {name: entry for name, entry in entries.items() if name != "test"}
-        return {**rest, "shell": parts["command"], **({k: v for k, v in parts.items() if k == "on_failure"})}
-
-    def _action(self, entries: dict[str, Entry], phase: Phase) -> Shell | Agent | None:
-        if "shell" in entries:
-            node = entries["shell"].value
-            text = read_text(node, "shell", self.findings)
-            if text is None or not isinstance(node, Scalar):
-                return None
-            self.check_script(node, phase)
-            return self._shell(text, entries.get("shell_options"))
-        if "shell_options" in entries:
-            self.findings.problem(entries["shell_options"].key.at, "`shell_options` belongs to a `shell` step")
-        if "claude" in entries:
-            return self._prompt(entries["claude"].value, "claude", phase)
-        if "agent" in entries:
-            return self._agent(entries["agent"].value, phase)
-        return None
-
-    def _shell(self, text: str, options: Entry | None = None) -> Shell:
-        chosen = read_shell_options(options.value, self.findings) if options else self.defaults.shell_options
-        return Shell(text=text, options=chosen)
-
-    def _prompt(self, node: Node, key: str, phase: Phase) -> Agent | None:
-        text = read_text(node, key, self.findings)
-        if text is None or not isinstance(node, Scalar):
-            return None
-        check_plain_text(node, self.names(phase), self.text, self.findings)
-        return Agent(prompt=text)
-
-    def _agent(self, node: Node, phase: Phase) -> Agent | None:
-        """`agent: {use: NAME, prompt: ...}`."""
-        table = keys.KeyTable(runs=frozenset({"use", "prompt"}), later=frozenset(), synonyms={})
-        entries = read_keys(node, table, "under `agent`", self.findings) if isinstance(node, Mapping) else {}
-        if "prompt" not in entries:
-            self.findings.problem(node.at, f"`agent` must be a mapping with `use` and `prompt`, got {shown(node)}")
-            return None
-        use = read_label(entries["use"].value, "use", self.findings) if "use" in entries else "claude"
-        if use not in (None, "claude"):
-            self.findings.problem(entries["use"].value.at, later(f"agent: {use}"), "this version runs `claude`")
-        return self._prompt(entries["prompt"].value, "prompt", phase)
 
     # Its parts ---------------------------------------------------------------------------------------------
 
@@ -320,10 +339,20 @@ class StepReader:
             for key in ("timeout", "idle_timeout")
             if key in entries
         }
-        env = self._env(entries["env"].value, phase) if "env" in entries else ()
-        working_dir = self._inner_path(entries, "working_dir", phase)
+        working_dir = self.inner_path(entries, "working_dir", phase) or self.directory
+        if self.directory and "working_dir" in entries:
+            working_dir = f"{self.directory}/{working_dir}"
+        own_env = read_step_env(self, entries, phase)
+        names = {name for name, _ in own_env}
         retry, handler = self.retry(entries["retry"].value, phase) if "retry" in entries else (None, None)
-        policy = Policy(**limits, env=env, working_dir=working_dir, retry=retry)
+        policy = Policy(
+            **limits,
+            env=(*((name, text) for name, text in self.env if name not in names), *own_env),
+            clear_env=read_clear_env(self, entries),
+            working_dir=working_dir,
+            retry=retry,
+            commit=read_commit(self, entries, phase),
+        )
         return policy, (handler,) if handler else ()
 
     def retry(self, node: Node, phase: Phase) -> tuple[Retry | None, Handler | None]:
@@ -347,17 +376,7 @@ class StepReader:
         self.findings.problem(body.at, message)
         return retry, None
 
-    def _env(self, node: Node, phase: Phase) -> tuple[tuple[str, str], ...]:
-        variables = read_env(node, self.findings)
-        for name, value in variables:
-            check_plain_text(value, self.names(phase), self.text, self.findings)
-            if "${" in value.value and takes_no_data(name):
-                hint = "give the program the value as an argument"
-                message = f"`{name}` makes programs run code, so no placeholder may be in it"
-                self.findings.problem(value.at, message, hint)
-        return tuple((name, "" if value.kind == "null" else value.value) for name, value in variables)
-
-    def _inner_path(self, entries: dict[str, Entry], key: str, phase: Phase) -> str | None:
+    def inner_path(self, entries: dict[str, Entry], key: str, phase: Phase) -> str | None:
         """A path below the worktree, which may hold placeholders."""
         if key not in entries:
             return None
@@ -369,16 +388,6 @@ class StepReader:
         if problem := outside(text):
             self.findings.problem(node.at, f"`{key}`: {problem}", "name a path below the worktree")
         return text
-
-    def _checks(self, entries: dict[str, Entry], phase: Phase) -> tuple[Check, ...]:
-        checks = []
-        if "commit_required" in entries and read_bool(
-            entries["commit_required"].value, "commit_required", self.findings
-        ):
-            checks.append(Check(expect="commit"))
-        if "validate" in entries and (check := read_validate(self, entries["validate"].value, phase)):
-            checks.append(check)
-        return tuple(checks)
 
 
 def _is_bare_handler(node: Node) -> bool:

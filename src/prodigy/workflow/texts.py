@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prodigy.workflow.catalogue import heads, notable
 from prodigy.workflow.interpolate import check_text
 from prodigy.workflow.scripts import Names, remarks
 from prodigy.workflow.values import Findings
@@ -32,14 +33,14 @@ def check_condition(node: Scalar, names: Names, text: Text, findings: Findings) 
         return None
     for place in condition.places:
         head = _head(place.path)
-        if head in names.available or place.use == "presence":
+        if head in heads(names.available) or place.use == "presence":
             continue
         if head in names.declared:
             what, hint = f"{place.path} has no value here yet", None
         elif place.use == "word":
             what, hint = f"no step defines {place.path}", f"a text stands in quotes: '{place.path}'"
         else:
-            what, hint = f"no step defines {place.path}", f"here there are {', '.join(sorted(names.available))}"
+            what, hint = f"no step defines {place.path}", f"here there are {', '.join(notable(names.available))}"
         findings.warn(text.inside(node, 1, place.column), f"`when`: {what}, so it counts as null", hint)
     return node.value
 

@@ -22,24 +22,28 @@ _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
 class Findings:
-    """Collects everything wrong with a file, so that all of it is reported at once."""
+    """Collects everything wrong with a file, so that all of it is reported at once.
+
+    incomplete: a file that it is made of could not be read, so that what is missing may stand there.
+    """
 
     def __init__(self) -> None:
+        self.incomplete = False
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.remarks: list[Problem] = []
 
     def problem(self, at: Position, message: str, hint: str | None = None) -> None:
         """Note a mistake; reading goes on."""
-        self.problems.append(Problem(at.line, at.column, message, hint))
+        self.problems.append(Problem(at.line, at.column, message, hint, at.file))
 
     def warn(self, at: Position, message: str, hint: str | None = None) -> None:
         """Note something that works but should be changed."""
-        self.warnings.append(Problem(at.line, at.column, message, hint))
+        self.warnings.append(Problem(at.line, at.column, message, hint, at.file))
 
     def strict(self, at: Position, message: str, hint: str | None = None) -> None:
         """Note something that is allowed and that a strict reader wants to hear of."""
-        self.remarks.append(Problem(at.line, at.column, message, hint))
+        self.remarks.append(Problem(at.line, at.column, message, hint, at.file))
 
 
 def shown(node: Node) -> str:
@@ -90,9 +94,6 @@ def read_whole_number(node: Node, key: str, findings: Findings) -> int | None:
         number = int(node.value, base)
         if number >= 1:
             return number
-    if isinstance(node, Scalar) and node.value.startswith("$"):
-        findings.problem(node.at, later(f"{key}: {visible(node.value)}"))
-        return None
     quoted = isinstance(node, Scalar) and node.kind == "str" and node.value.isdecimal()
     hint = "write the number without quotes" if quoted else None
     findings.problem(node.at, f"`{key}` must be a whole number of at least 1, got {shown(node)}", hint)

@@ -54,6 +54,7 @@ class _Composer:
     def __init__(self, text: Text) -> None:
         self.text = text
         self.problems: list[Problem] = []
+        self._source = text if text.file else None
         self._events: Iterator[ev.Event] = YAML(typ="safe", pure=True).parse(text.text)
         # An anchor whose node is still being read stands for None.
         self._anchored: dict[str, tuple[Node, int] | None] = {}
@@ -179,6 +180,7 @@ class _Composer:
             end=end,
             is_block=event.style in ("|", ">"),
             is_plain=event.style is None,
+            source=self._source,
         )
 
     def _kind(self, event: ev.ScalarEvent) -> ScalarKind:
@@ -203,7 +205,7 @@ class _Composer:
             )
 
     def _problem(self, at: Position, message: str, hint: str | None = None) -> None:
-        self.problems.append(Problem(at.line, at.column, message, hint))
+        self.problems.append(Problem(at.line, at.column, message, hint, at.file))
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

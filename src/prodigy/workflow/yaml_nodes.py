@@ -13,10 +13,11 @@ ScalarKind = Literal["null", "bool", "int", "float", "str"]
 
 
 class Position(NamedTuple):
-    """A place in the file; both count from 1, columns in characters."""
+    """A place in a file; both count from 1, columns in characters. file: the name of another file than the main one."""
 
     line: int
     column: int
+    file: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class Scalar:
     """One value without parts.
 
     kind: what YAML 1.2 makes of `value`. start, end: its offsets in the file's text, indicators included.
+    source: the text of another file than the main one.
     """
 
     value: str
@@ -33,6 +35,7 @@ class Scalar:
     end: int
     is_block: bool = False
     is_plain: bool = False
+    source: Text | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,21 +69,25 @@ class YamlSyntaxError(Exception):
 
     def __init__(self, at: Position, message: str, hint: str | None = None) -> None:
         super().__init__(message)
-        self.problem = Problem(at.line, at.column, message, hint)
+        self.problem = Problem(at.line, at.column, message, hint, at.file)
 
 
 class Text:
-    """The text of a file (line ends are `\\n`), and the way from an offset to a position."""
+    """The text of a file (line ends are `\\n`), and the way from an offset to a position.
 
-    def __init__(self, text: str) -> None:
+    file: its name, "" for the main file of a workflow.
+    """
+
+    def __init__(self, text: str, file: str = "") -> None:
         self.text = text
+        self.file = file
         self._line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def at(self, offset: int) -> Position:
         """The position of the character at `offset`, counted from 0."""
         offset = max(0, min(offset, len(self.text)))
         line = bisect_right(self._line_starts, offset)
-        return Position(line, offset - self._line_starts[line - 1] + 1)
+        return Position(line, offset - self._line_starts[line - 1] + 1, self.file)
 
     def line(self, number: int) -> str:
         """The line `number`, from 1, without its end."""
@@ -88,10 +95,12 @@ class Text:
         return self.text[start:].partition("\n")[0]
 
     def inside(self, scalar: Scalar, line: int, column: int) -> Position:
-        """Where `line` and `column` (from 1) of a scalar's value stand in the file.
+        """Where `line` and `column` (from 1) of a scalar's value stand in its file.
 
         Exact for block scalars and for all others without escapes; otherwise where the scalar begins.
         """
+        if scalar.source is not None and scalar.source is not self:
+            return scalar.source.inside(scalar, line, column)
         lines = scalar.value.split("\n")
         line = max(1, min(line, len(lines)))
         target = sum(len(part) + 1 for part in lines[: line - 1]) + column - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from prodigy.workflow.shell.checks import Check, CheckKind, Piece
 from prodigy.workflow.shell.rules import PLACES, Refusal
 from prodigy.workflow.shell.source import MarkedText, Marker
 from prodigy.workflow.shell.syntax import Node
+
+_NAMED = re.compile(r"\{(\w+)\}")
 
 
 class Edit(NamedTuple):
@@ -75,11 +78,8 @@ class Findings:
         """Refuse a value; of several objections to one place the first is told."""
         if hit.marker:
             self.settled.add(hit.marker.number)
-        cure = refusal.cure.replace("{p}", hit.example).replace("{item}", hit.origin)
-        reason = refusal.reason
-        for name, value in names.items():
-            reason = reason.replace(f"{{{name}}}", value)
-            cure = cure.replace(f"{{{name}}}", value)
+        values = {"p": hit.example, "item": hit.origin, **names}
+        reason, cure = (_NAMED.sub(lambda name: values.get(name[1], name[0]), text) for text in refusal)
         self.object_to_text(hit.offset, Refusal(f"{hit.label} {reason}", cure))
 
     def object_to_text(self, offset: int, refusal: Refusal) -> None:

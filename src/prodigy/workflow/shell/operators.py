@@ -1,4 +1,5 @@
-"""What a placeholder in shell text may say besides its path: `${item.x%.js}`, `${item.x:file}`, `${raw:item.x}`.
+"""What a placeholder in shell text may say besides what all texts know: `${item.x%.js}`, `${item.x:file}` and
+`${raw:item.x}`.
 
 `%`, `%%`, `#` and `##` mean what they mean to bash. They are applied here, before the value travels, because the
 checks of a value must judge what arrives: `${item.x#a}` of `a-rf` begins with a dash.
@@ -9,11 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
-from prodigy.workflow.interpolate import Placeholder, unsupported
+from prodigy.workflow.formats import parse_parts
+from prodigy.workflow.interpolate import FORMS, RAW, Placeholder, unsupported
 
 FILE = ":file"
-RAW = "raw:"
 
 _TRIM = re.compile(r"(%%?|##?)(.*)", re.DOTALL)
 _WILD = re.compile(r"\\(.)|(\*)|(\?)|(\[[!^]?\]?(?:\\.|[^\]\\])*\])|(.)", re.DOTALL)
@@ -28,21 +30,49 @@ _REFUSED = (
     (re.compile(r"\\\Z"), "its pattern ends in a backslash"),
 )
 _PATTERN_CURE = r"write a literal pattern with *, ? and [...], and a backslash before anything else that is special"
-SUPPORTED_IN_SHELL = (
-    "supported are ${name.path}, ${name[0]}, ${name['key']}, ${name.path:-default}, the operators % %% # ##, :file"
-    " and ${raw:name.path}"
-)
+SUPPORTED_IN_SHELL = f"supported are {FORMS}, the operators % %% # ##, :file and ${{raw:name.path}}"
+_MIXED = re.compile(r"\|\s*(?:default|length)\b|:(?:json|lines|newline|csv|comma|file)\Z")
+_ALONE = "the operators % %% # ## stand alone, without modifiers, filters or :file"
+
+
+class Parts(NamedTuple):
+    """An operator, taken apart. formats: its modifiers and filters, or None. trim: `%.js` or the like, or None."""
+
+    is_raw: bool = False
+    formats: str | None = None
+    is_file: bool = False
+    trim: str | None = None
+
+
+@lru_cache(maxsize=1024)
+def take_apart(operator: str | None) -> Parts:
+    """The parts of an operator that shell text knows, or may know."""
+    text = operator or ""
+    if text.startswith(("%", "#")):
+        return Parts(trim=text)
+    rest = text.removeprefix(RAW)
+    is_raw = rest != text
+    is_file = not is_raw and rest.endswith(FILE) and "|" not in rest  # a filter takes all that is behind it
+    return Parts(is_raw, (rest.removesuffix(FILE) if is_file else rest) or None, is_file)
 
 
 def objection(placeholder: Placeholder) -> tuple[str, str] | None:
     """(message, cure) when shell text does not know the operator of this placeholder, else None."""
     operator = placeholder.operator
-    if operator is None or operator in (FILE, RAW):
+    parts = take_apart(operator)
+    if operator is None:
         return None
+    if parts.trim is None and placeholder.prefix in ("", RAW):
+        if parts.formats is None or parse_parts(parts.formats) is not None:
+            return None
+        if re.search(r"[%#]", operator):
+            return f"`${{{placeholder.path}{operator}}}` is not supported", _ALONE
     trim = _TRIM.fullmatch(operator) if not placeholder.prefix else None
     if not trim or not trim[2]:
         message, _ = unsupported(placeholder)
         return message, SUPPORTED_IN_SHELL
+    if _MIXED.search(trim[2]):
+        return f"`${{{placeholder.path}{operator}}}` is not supported", _ALONE
     reason = _pattern_problem(trim[2])
     return (f"`${{{placeholder.path}{operator}}}`: {reason}", _PATTERN_CURE) if reason else None
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from prodigy.errors import ProdigyError
 from prodigy.workflow.interpolate import Unresolved, resolve
+from prodigy.workflow.lookup import find
 from prodigy.workflow.shell.checks import (
     MAX_TOTAL_BYTES,
     MAX_VALUE_BYTES,
@@ -21,7 +22,7 @@ from prodigy.workflow.shell.checks import (
     exceeds,
     unusable,
 )
-from prodigy.workflow.shell.operators import FILE, apply
+from prodigy.workflow.shell.operators import apply, take_apart
 from prodigy.workflow.shell.source import RAW_WORD, VARIABLE_PREFIX, spell_all
 
 _SHOWN_CHARACTERS = 60
@@ -56,7 +57,7 @@ class Variable:
     """What carries the value of a placeholder into the script.
 
     name: of the environment variable, or the word of the text that raw text replaces.
-    operator: `%.js` and its kin, `:file`, `raw:` or None.
+    operator: `%.js` and its kin, modifiers and filters, `:file`, `raw:`, or None.
     """
 
     name: str
@@ -124,7 +125,7 @@ class ShellScript:
         """The files of `${...:file}`, whose paths take the place of the values."""
         files: dict[str, bytes] = {}
         for variable in self.variables:
-            if variable.operator == FILE:
+            if take_apart(variable.operator).is_file:
                 name = f"file-{variable.number}"
                 files[name] = values[variable.name].encode()
                 values[variable.name] = _path(variable, values[variable.name], directory, name)
@@ -158,7 +159,8 @@ class ShellScript:
 def _path(variable: Variable, value: str, directory: str | None, name: str) -> str:
     if directory is None:
         reason = f"needs a file to travel, being over {MAX_VALUE_BYTES // 1024} KiB alone or too much together"
-        reason = "needs a file, and there is no directory for it" if variable.operator == FILE else reason
+        if take_apart(variable.operator).is_file:
+            reason = "needs a file, and there is no directory for it"
         raise _bind_error(variable, value, reason, _TOO_LARGE)
     path = Path(directory)
     if not path.is_absolute():
@@ -167,14 +169,20 @@ def _path(variable: Variable, value: str, directory: str | None, name: str) -> s
 
 
 def _value(variable: Variable, scope: Mapping[str, object]) -> str:
+    parts = take_apart(variable.operator)
     try:
-        value = resolve(scope, variable.path, variable.default)
+        value = resolve(scope, variable.path, variable.default, parts.formats)
     except Unresolved as error:
         raise BindError(variable.written, None, error.what, error.hint) from error
+    if exceeds(value, MAX_VALUE_BYTES) and not parts.is_file:
+        instead = getattr(find(scope, variable.path), "instead", None)
+        if instead is not None:
+            what = f"has more than {MAX_VALUE_BYTES // 1024} KiB, too much for a script"
+            raise _bind_error(variable, value, what, f"read it from the file {instead}")
     reason = unusable(value)
     if reason:
         raise _bind_error(variable, value, reason, _TOO_LARGE if len(value) > _SHOWN_CHARACTERS else None)
-    return apply(variable.operator, value)
+    return apply(parts.trim, value)
 
 
 def _bind_error(variable: Variable, value: str, reason: str, cure: str | None) -> BindError:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from prodigy.workflow.interpolate import Placeholder, TextProblem, parse_placeholders, problem_at
-from prodigy.workflow.shell.operators import RAW, objection
+from prodigy.workflow.interpolate import RAW, Placeholder, TextProblem, fault, parse_placeholders, problem_at
+from prodigy.workflow.shell.operators import objection, take_apart
 
 VARIABLE_PREFIX = "PRODIGY_"
 # What stands for spliced text while the parsers look: a word that no number behind it can change.
@@ -66,12 +66,14 @@ class Marker:
 
 def is_raw(placeholder: Placeholder) -> bool:
     """Whether the value becomes part of the script's text."""
-    return placeholder.operator == RAW
+    return take_apart(placeholder.operator).is_raw
 
 
 def spell_all(path: str, operator: str | None) -> str:
     """A placeholder with its operator."""
-    return f"${{{RAW}{path}}}" if operator == RAW else f"${{{path}{operator or ''}}}"
+    behind = operator or ""
+    before = RAW if behind.startswith(RAW) else ""
+    return f"${{{before}{path}{behind.removeprefix(before)}}}"
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,12 @@ def mark(text: str, namespaces: Collection[str]) -> MarkedText:
 def check_source(text: str, namespaces: Collection[str]) -> list[TextProblem]:
     """What must be right before a text is marked: its characters, our reserved names, the placeholders' syntax."""
     placeholders = parse_placeholders(text, namespaces)
-    objections = ((placeholder.start, objection(placeholder)) for placeholder in placeholders)
-    problems = [problem_at(text, start, *found) for start, found in objections if found]
+    problems = []
+    for placeholder in placeholders:
+        if found := objection(placeholder):
+            problems.append(problem_at(text, placeholder.start, *found))
+        elif inside := fault(placeholder, namespaces):
+            problems.append(problem_at(text, *inside))
     for pattern, message, cure in _FOR_ALL + (_WITH_PLACEHOLDERS if placeholders else ()):
         if match := pattern.search(text):
             problems.append(problem_at(text, match.start(), message.format(ascii(match.group())), cure))

@@ -1,0 +1,120 @@
+"""Steps that consist of other steps: `foreach`, and the steps of another workflow.
+
+They start no process of their own; what they did is what their steps did, each under a path of its own, so that a
+resume goes on inside of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from prodigy.engine.captures import Scope, captured
+from prodigy.engine.site import Outcome, RunList, Site
+from prodigy.engine.time_limits import is_used_up, part_limit
+from prodigy.errors import ProdigyError
+from prodigy.executors.base import Snapshot
+from prodigy.plan.identity import Item, item_scope
+from prodigy.plan.sources import InputError, items_of_glob, items_of_output
+from prodigy.state import events as ev
+from prodigy.state.dead_letter import Failure
+from prodigy.state.step_path import INPUT
+from prodigy.store.store import Store
+from prodigy.workflow.interpolate import interpolate_text, lookup
+from prodigy.workflow.model import Foreach, Group, Shell, Step
+
+
+def is_composite(step: Step) -> bool:
+    return isinstance(step.action, Foreach | Group)
+
+
+def inner_path(step: Step, path: str, number: int) -> str:
+    """Below which the steps of a composite stand. number: of its executions that count, from 0."""
+    return f"{path}/do/r{number + 1}" if isinstance(step.action, Foreach) else f"{path}/do"
+
+
+@dataclass
+class Composites:
+    """Runs the steps of composite steps; `run_list` is the step executor's."""
+
+    store: Store
+    run_list: RunList
+
+    async def run(self, step: Step, path: str, number: int, site: Site, before: Snapshot) -> Outcome:
+        """Run what is left of the composite's execution `number`, from 0."""
+        prefix = inner_path(step, path, number)
+        site = replace(site, limit=part_limit(step, prefix, site.limit))
+        if isinstance(step.action, Foreach):
+            return await self._foreach(step, step.action, prefix, site, before)
+        assert isinstance(step.action, Group)
+        try:
+            scope = group_scope(step.action, site.scope, site.base)
+        except ProdigyError as error:
+            return Outcome(before, Failure(str(error), kind="command_failed"))
+        return await self.run_list(step.action.do, replace(site.within(prefix, {}), scope=scope), before)
+
+    async def _foreach(self, step: Step, action: Foreach, prefix: str, site: Site, before: Snapshot) -> Outcome:
+        values, outcome = await self._values(step, action, prefix, site, before)
+        failures = 0
+        for number, value in enumerate(values, 1):
+            item = Item(number, str(number), value)
+            names = {**item_scope(item, len(values)), "index": number - 1, "total": len(values)}
+            here = replace(site.within(f"{prefix}/it{number}", names), item=value)
+            outcome = await self.run_list(action.do, here, outcome.boundary)
+            if outcome.failure is None:
+                continue
+            if not action.continue_on_error or is_used_up(self.store, site.limit):
+                what = f"value {number} of {len(values)}: {outcome.failure.message}"
+                return Outcome(outcome.boundary, replace(outcome.failure, message=what))
+            failures += 1
+        if failures and not self.store.executions(prefix.rpartition("/do/")[0])[-1].settled:
+            what = f"{step.label}: the steps failed for {failures} of {len(values)} values"
+            self.store.record(ev.Warned(message=f"{what}; the workflow goes on (continue_on_error)"))
+        return Outcome(outcome.boundary)
+
+    async def _values(
+        self, step: Step, action: Foreach, prefix: str, site: Site, before: Snapshot
+    ) -> tuple[tuple[object, ...], Outcome]:
+        """The values, and the outcome of the command that tells them, if it is one. They are the same on a resume:
+        what a command printed is kept."""
+        outcome, source = Outcome(before), action.input
+        try:
+            match source.kind:
+                case "command":
+                    command = Step(action=Shell(text=source.text, options=source.options), line=step.line)
+                    outcome = await self.run_list((command,), site.within(prefix, {}), before, INPUT)
+                    if outcome.failure is not None:
+                        what = f"the command of `foreach` failed: {outcome.failure.message}"
+                        return (), Outcome(outcome.boundary, replace(outcome.failure, message=what))
+                    row = self.store.executions(f"{prefix}/{INPUT}")[-1]
+                    output = (self.store.directory / "steps" / row.log / "stdout").read_bytes()
+                    values = items_of_output(output, None).values
+                case "values":
+                    values = tuple(interpolate_text(text, site.scope) for text in source.values)
+                case _:
+                    values = items_of_glob(source.text, site.workspace.path).values
+        except InputError as error:
+            return (), Outcome(outcome.boundary, Failure(str(error), kind="invalid_item", step=f"{prefix}/{INPUT}"))
+        return values[: action.max_items], outcome
+
+
+def group_scope(group: Group, outside: Scope, base: Mapping[str, object]) -> Scope:
+    """What the steps of another workflow may name: what every step may (`base`), what they were given, and what was
+    handed in. Raises Unresolved."""
+    given = {name: json.loads(text) for name, text in group.given}
+    return Scope({**base, **given, **{name: lookup(outside, path) for name, path in group.inputs}})
+
+
+def group_names(store: Store, group: Group, step_id: str | None, prefix: str) -> dict[str, object]:
+    """The names that the steps behind another workflow's see: its outputs, also below the id of the step."""
+    found: dict[str, object] = {}
+    for number, step in enumerate(group.do, 1):
+        path = f"{prefix}/{number}"
+        rows = store.executions(path)
+        if isinstance(step.action, Group):
+            found |= group_names(store, step.action, step.id, f"{path}/do")
+        elif rows:
+            found |= captured(step, rows[-1], store.directory / "steps" / rows[-1].log)
+    chosen = {name: value for name, value in found.items() if name.partition(".")[0] in group.outputs}
+    return chosen | ({f"{step_id}.{name}": value for name, value in chosen.items()} if step_id else {})

@@ -1,0 +1,35 @@
+"""Named worktrees, for experiments side by side: what the steps behind them may name."""
+
+from __future__ import annotations
+
+from prodigy.engine.run import Run
+from prodigy.store.store import Store
+from prodigy.workflow.model import MapReduce
+
+
+def worktree_names(run: Run, path: str, mapping: MapReduce) -> dict[str, object]:
+    """`${worktrees.NAME.path}`, `.head` and `.success` of every named worktree of the fan-out at `path`."""
+    found: dict[str, object] = {}
+    for ordinal, named in enumerate(mapping.named, 1):
+        facts = {
+            "path": str(run.executor.place(slot)) if (slot := _slot(run.store, path, ordinal)) else None,
+            "head": run.repo.read_ref(named_branch(run, named.name)),
+            "success": run.store.item(path, ordinal).state == "succeeded",
+        }
+        found |= {f"worktrees.{named.name}.{fact}": value for fact, value in facts.items()}
+    return found
+
+
+def named_branch(run: Run, name: str) -> str:
+    """The branch that has what a named worktree's steps made."""
+    return f"{run.store.run().branch.rpartition('/')[0]}/named/{name}"
+
+
+def named_slot(name: str) -> str:
+    """The slot that a named worktree has for itself until the run has ended."""
+    return f"named-{name}"
+
+
+def _slot(store: Store, path: str, ordinal: int) -> str | None:
+    attempts = store.attempts(path, ordinal)
+    return attempts[-1].worktree if attempts else None
