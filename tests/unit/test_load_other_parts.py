@@ -221,8 +221,8 @@ def test_commands_of_the_earlier_system(written: str, step: Step) -> None:
             ["`temporary: false` does nothing: the `env` of a step is for that step alone"],
         ),
         (
-            "{version: '1.0', config: {a: b}, max_iterations: 3, steps: [{shell: a}]}",
-            [f"`{key}` at the top level does nothing here" for key in ("version", "config", "max_iterations")],
+            "{version: '1.0', config: {a: b}, steps: [{shell: a}]}",
+            [f"`{key}` at the top level does nothing here" for key in ("version", "config")],
         ),
         ("{merge: [], steps: [{shell: a}]}", ["`merge` has no step, so it does nothing"]),
         (f"map: {{input: ls, merge: {{on_conflict: dlq}}, {TEMPLATE}}}", []),

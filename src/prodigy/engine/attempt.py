@@ -15,7 +15,7 @@ from prodigy.engine.item_keys import AttemptKey, completion, drop_refs, keep_bou
 from prodigy.engine.kept_failed import is_kept, keep
 from prodigy.engine.lodging import workspace_of
 from prodigy.engine.merge_queue import MergeRequest
-from prodigy.engine.named import named_branch, named_slot
+from prodigy.engine.named import named_branch, named_slot, point_branch
 from prodigy.engine.places import fan_out_at
 from prodigy.engine.run import Run
 from prodigy.engine.site import Outcome, Site, workspace_env, workspace_names
@@ -25,7 +25,6 @@ from prodigy.engine.time_limits import TimeLimit, item_limit
 from prodigy.engine.verdict import lost
 from prodigy.executors.base import ProcessState, Snapshot, Workspace
 from prodigy.git.merge import Conflict
-from prodigy.git.repo import ANY, RefChange
 from prodigy.plan.identity import Item, item_scope
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
@@ -277,8 +276,7 @@ class Attempt:
         """Merge the attempt's commits and record its success; a failure when they can't be merged."""
         run = self._run
         if self._named is not None:
-            branch = RefChange(named_branch(run, self._named.name), ANY, boundary.head)
-            await asyncio.to_thread(run.repo.update_refs, [branch])
+            await point_branch(run, named_branch(run, self._named.name), boundary.head)
         if boundary.head == attempt.base:
             await drop_refs(run, key)
             run.store.record(*completion(run.store, key, (), None))

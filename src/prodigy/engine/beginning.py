@@ -11,7 +11,7 @@ from prodigy.state.items import NOT_A_TRY
 from prodigy.state.step_path import attempt_path, step_in_list
 from prodigy.store.rows import AttemptRow
 from prodigy.store.store import Store
-from prodigy.workflow.model import Foreach, MapReduce, Step, fingerprint
+from prodigy.workflow.model import Foreach, Group, MapReduce, Step, fingerprint
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,23 @@ def beginning(run: Run, mapping: MapReduce, fanout: str, ordinal: int, previous:
     steps = mapping.steps_of(ordinal)
     finished = _unchanged_steps(run.store, steps, path, settled=True)
     start = start_of(previous)
-    inside = {} if previous.state == "interrupted" else _done_in_loop(run.store, steps, path, finished)
+    taken, inside = finished, tuple[str, ...]()
     if blameless and _goes_on_inside(run.store, steps, path, finished):
-        taken = (*finished, len(finished) + 1) if previous.state == "interrupted" else finished
+        if previous.state == "interrupted":
+            taken = (*finished, len(finished) + 1)
+        else:
+            inside = _blameless_inside(run.store, path, len(finished) + 1)
         found = run.store.last_boundary(path)
-    elif not finished and not inside:
-        return afresh
     else:
-        taken = finished
-        found = run.store.boundary_after([f"{path}/{step}" for step in (*taken, *inside.keys())])
+        done = _done_inside(run.store, steps, path, finished)
+        if not finished and not done:
+            return afresh
+        inside = tuple(execution for executions in done.values() for execution in executions)
+        found = run.store.boundary_after([f"{path}/{step}" for step in (*taken, *done)])
     boundary = Snapshot(*found) if found else start
     if not taken and not inside and boundary == start and start.head == previous.base:
         return afresh
-    executions = tuple(execution for found in inside.values() for execution in found)
-    return Beginning(previous.base, boundary, previous.number, taken, executions)
+    return Beginning(previous.base, boundary, previous.number, taken, inside)
 
 
 def start_of(attempt: AttemptRow) -> Snapshot:
@@ -78,13 +81,29 @@ def _unchanged_steps(store: Store, steps: Sequence[Step], path: str, *, settled:
     return tuple(numbers)
 
 
-def _done_in_loop(
+def _blameless_inside(store: Store, path: str, number: int) -> tuple[str, ...]:
+    """The executions of the step that the attempt stood at which count: all but those that ended through no fault of
+    their own, and what handled these."""
+    rows = store.finished_below(f"{path}/{number}")
+    again = {row.path for row in rows if row.kind in NOT_A_TRY}
+    return tuple(
+        row.execution.removeprefix(f"{path}/")
+        for row in rows
+        if row.path not in again and not any(_handles(row.path, other) for other in again)
+    )
+
+
+def _handles(path: str, other: str) -> bool:
+    return path.startswith((f"{other}/on_", f"{other}/exit"))
+
+
+def _done_inside(
     store: Store, steps: Sequence[Step], path: str, finished: tuple[int, ...]
 ) -> dict[str, tuple[str, ...]]:
-    """Of the loop that the attempt stood in, the steps that are done, each with its executions, checks and handlers
-    included; all by their paths in the attempt."""
+    """Of the loop, or the other workflow's steps, that the attempt stood in, the steps that are done, each with its
+    executions, checks and handlers included; all by their paths in the attempt."""
     number = len(finished) + 1
-    if number > len(steps) or not isinstance(steps[number - 1].action, Foreach):
+    if number > len(steps) or not isinstance(steps[number - 1].action, Foreach | Group):
         return {}
     if not _goes_on_inside(store, steps, path, finished):
         return {}

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from prodigy.engine.captures import CaptureError, output_of
 from prodigy.engine.completeness import Result, read_result
 from prodigy.engine.control import Control
+from prodigy.engine.keeping import write_whole
 from prodigy.engine.site import RunList, Site
 from prodigy.engine.spec import path_below
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import Snapshot
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
+from prodigy.state.items import NOT_A_TRY
 from prodigy.store.store import Store
 from prodigy.workflow.model import Check, Step, Want
 from prodigy.workflow.regex import found
@@ -73,6 +74,9 @@ class Checks:
             held.boundary = look.boundary
             if look.failure is None:
                 return held
+            if look.failure.kind in NOT_A_TRY:  # nothing is known of the work: it is looked at again
+                held.failure = look.failure
+                return held
             if repairs == (check.rounds or 0):
                 return self._given_up(check, path, look.failure, held)
             where = f"{path}/repair/r{held.rounds}"
@@ -108,7 +112,7 @@ class Checks:
                 return await self._result(check, steps, site, before)
         outcome = await self.run_list(steps, site, before)
         failure = outcome.failure
-        if failure is not None:
+        if failure is not None and failure.kind not in NOT_A_TRY:
             failure = replace(failure, kind="validation_failed", message=f"check: {failure.message}")
         return _Look(outcome.boundary, failure, {})
 
@@ -119,6 +123,8 @@ class Checks:
             path = f"{site.prefix}/{number}"
             outcome = await self.run_list((step,), site, boundary, number)
             boundary = outcome.boundary
+            if outcome.failure is not None and outcome.failure.kind in NOT_A_TRY:
+                return _Look(boundary, outcome.failure, {})
             if objection := self._objection(step, want, path):
                 log = outcome.failure.log if outcome.failure else None
                 wrong.append(Failure(objection, kind="validation_failed", step=path, log=log))
@@ -157,13 +163,13 @@ class Checks:
     async def _told(self, check: Check, steps: tuple[Step, ...], site: Site) -> str:
         """What the validation found, as text. A result file is kept as it was when it was first read: steps that
         repair may change it, and a resume has to see the same."""
+        rows = [(step, self.store.executions(f"{site.prefix}/{n}")) for n, step in enumerate(steps, 1)]
+        step, executions = [pair for pair in rows if pair[1]][-1]
+        row = executions[-1]
+        directory = self.store.directory / "steps" / row.log
         if check.result_file is None:
-            rows = [(step, self.store.executions(f"{site.prefix}/{n}")) for n, step in enumerate(steps, 1)]
-            step, executions = [pair for pair in rows if pair[1]][-1]
-            row = executions[-1]
-            directory = self.store.directory / "steps" / row.log
             return await asyncio.to_thread(output_of, step, directory, row.exit_code)
-        kept = self.store.directory / "steps" / site.prefix / _RESULT
+        kept = directory / _RESULT
         if kept.is_file():
             return kept.read_text("utf-8", "surrogateescape")
         try:
@@ -175,15 +181,8 @@ class Checks:
         data = path.read_bytes()[: _MAX_RESULT_BYTES + 1]
         if len(data) > _MAX_RESULT_BYTES:
             raise CaptureError(f"{check.result_file} is larger than {_MAX_RESULT_BYTES >> 20} MiB")
-        _keep(kept, data)
+        write_whole(kept, data)
         return data.decode("utf-8", "surrogateescape")
-
-
-def _keep(path: Path, data: bytes) -> None:
-    staging = path.with_name(f".{path.name}.new")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    staging.write_bytes(data)
-    staging.replace(path)
 
 
 def _limited(check: Check) -> tuple[Step, ...]:

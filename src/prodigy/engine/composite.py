@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from prodigy.engine.captures import Scope, captured
+from prodigy.engine.keeping import write_whole
 from prodigy.engine.site import Outcome, RunList, Site
 from prodigy.engine.time_limits import is_used_up, part_limit
 from prodigy.errors import ProdigyError
@@ -19,10 +20,12 @@ from prodigy.plan.identity import Item, item_scope
 from prodigy.plan.sources import InputError, items_of_glob, items_of_output
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
-from prodigy.state.step_path import INPUT
+from prodigy.state.step_path import INPUT, execution_path
 from prodigy.store.store import Store
 from prodigy.workflow.interpolate import interpolate_text, lookup
-from prodigy.workflow.model import Foreach, Group, Shell, Step
+from prodigy.workflow.model import Foreach, Group, Input, Shell, Step, fingerprint
+
+_VALUES = "values.json"
 
 
 def is_composite(step: Step) -> bool:
@@ -64,7 +67,8 @@ class Composites:
             outcome = await self.run_list(action.do, here, outcome.boundary)
             if outcome.failure is None:
                 continue
-            if not action.continue_on_error or is_used_up(self.store, site.limit):
+            has_gone_on = self.store.has_steps_below(f"{prefix}/it{number + 1}")
+            if not action.continue_on_error or (is_used_up(self.store, site.limit) and not has_gone_on):
                 what = f"value {number} of {len(values)}: {outcome.failure.message}"
                 return Outcome(outcome.boundary, replace(outcome.failure, message=what))
             failures += 1
@@ -76,27 +80,44 @@ class Composites:
     async def _values(
         self, step: Step, action: Foreach, prefix: str, site: Site, before: Snapshot
     ) -> tuple[tuple[object, ...], Outcome]:
-        """The values, and the outcome of the command that tells them, if it is one. They are the same on a resume:
-        what a command printed is kept."""
+        """The values, and the outcome of the command that tells them, if it is one. They are the same on a resume,
+        whatever has become of the files: what a command printed is kept, and so are values that were found once."""
         outcome, source = Outcome(before), action.input
         try:
-            match source.kind:
-                case "command":
-                    command = Step(action=Shell(text=source.text, options=source.options), line=step.line)
-                    outcome = await self.run_list((command,), site.within(prefix, {}), before, INPUT)
-                    if outcome.failure is not None:
-                        what = f"the command of `foreach` failed: {outcome.failure.message}"
-                        return (), Outcome(outcome.boundary, replace(outcome.failure, message=what))
-                    row = self.store.executions(f"{prefix}/{INPUT}")[-1]
-                    output = (self.store.directory / "steps" / row.log / "stdout").read_bytes()
-                    values = items_of_output(output, None).values
-                case "values":
-                    values = tuple(interpolate_text(text, site.scope) for text in source.values)
-                case _:
-                    values = items_of_glob(source.text, site.workspace.path).values
+            if source.kind == "command":
+                command = Step(action=Shell(text=source.text, options=source.options), line=step.line)
+                outcome = await self.run_list((command,), site.within(prefix, {}), before, INPUT)
+                if outcome.failure is not None:
+                    what = f"the command of `foreach` failed: {outcome.failure.message}"
+                    return (), Outcome(outcome.boundary, replace(outcome.failure, message=what))
+                row = self.store.executions(f"{prefix}/{INPUT}")[-1]
+                output = (self.store.directory / "steps" / row.log / "stdout").read_bytes()
+                values = items_of_output(output, None).values
+            else:
+                values = self._kept_values(step, source, prefix, site, before)
         except InputError as error:
             return (), Outcome(outcome.boundary, Failure(str(error), kind="invalid_item", step=f"{prefix}/{INPUT}"))
         return values[: action.max_items], outcome
+
+    def _kept_values(self, step: Step, source: Input, prefix: str, site: Site, before: Snapshot) -> tuple[object, ...]:
+        """Values that no command tells, from the record of their finding; it is made now when there is none."""
+        path = f"{prefix}/{INPUT}"
+        if rows := self.store.executions(path):
+            return tuple(json.loads((self.store.directory / "steps" / rows[-1].log / _VALUES).read_bytes()))
+        if source.kind == "values":
+            values: tuple[object, ...] = tuple(interpolate_text(text, site.scope) for text in source.values)
+        else:
+            values = items_of_glob(source.text, site.workspace.path).values
+        execution = execution_path(path, self.store.next_try(path))
+        write_whole(self.store.directory / "steps" / execution / _VALUES, json.dumps(values).encode())
+        self.store.record(
+            ev.StepStarted(path=execution, fingerprint=fingerprint(step), label=f"values of {step.label}"),
+            ev.StepFinished(
+                path=execution, kind=None, message=None, exit_code=None, duration_s=0.0,
+                head=before.head, snapshot=before.commit, moves_run=False,
+            ),
+        )  # fmt: skip
+        return values
 
 
 def group_scope(group: Group, outside: Scope, base: Mapping[str, object]) -> Scope:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from prodigy.engine import refs
 from prodigy.engine.run import Run
+from prodigy.git.repo import ANY, RefChange
 from prodigy.store.store import Store
 from prodigy.workflow.model import MapReduce
 
@@ -23,6 +27,15 @@ def worktree_names(run: Run, path: str, mapping: MapReduce) -> dict[str, object]
 def named_branch(run: Run, name: str) -> str:
     """The branch that has what a named worktree's steps made."""
     return f"{run.store.run().branch.rpartition('/')[0]}/named/{name}"
+
+
+async def point_branch(run: Run, branch: str, head: str) -> None:
+    """Let the branch have what the steps made this time; what it had before is kept apart, if that is not in it."""
+    changes = [RefChange(branch, ANY, head)]
+    before = run.repo.read_ref(branch)
+    if before is not None and not await asyncio.to_thread(run.private.is_ancestor, before, head):
+        changes.append(RefChange(refs.kept_ref(run.id, before), ANY, before))
+    await asyncio.to_thread(run.repo.update_refs, changes)
 
 
 def named_slot(name: str) -> str:

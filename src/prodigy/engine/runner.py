@@ -138,10 +138,15 @@ class _Walk:
             return False
         if rows := store.executions(path):
             return rows[-1].skipped
-        if store.has_steps_below(path) or compile_expression(step.when).holds(Scope(self._names).find):
+        if (
+            store.finished_below(path)
+            or store.started_steps_of(path)
+            or compile_expression(step.when).holds(Scope(self._names).find)
+        ):
             return False
         self._run.control.check()
-        skipped = ev.StepSkipped(path=execution_path(path, 1), fingerprint=fingerprint(step), reason=step.when)
+        execution = execution_path(path, store.next_try(path))
+        skipped = ev.StepSkipped(path=execution, fingerprint=fingerprint(step), reason=step.when)
         store.record(skipped)
         return True
 

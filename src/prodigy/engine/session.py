@@ -19,7 +19,7 @@ from prodigy.engine.run_steps import Past, StepFailed
 from prodigy.engine.runner import drive
 from prodigy.engine.summary import summarise
 from prodigy.engine.transfer import exported_to
-from prodigy.errors import EnvironmentProblem, ProdigyError
+from prodigy.errors import EnvironmentProblem, ProdigyError, UsageError
 from prodigy.executors.room import blaming_full_disk
 from prodigy.git.merge import UnrelatedHistories
 from prodigy.state import events as ev
@@ -166,7 +166,16 @@ def _any_row(_fanout: str, _row: ItemRow) -> bool:
 
 
 def _reduce_again(store: Store) -> list[ev.StepRetired]:
-    """The events by which the results of reduce do not count any more, so that its steps run as their next try."""
+    """The events by which the results of reduce do not count any more, so that its steps run as their next try.
+
+    Raises UsageError when reduce has fan-outs of its own: their items are planned and done for good.
+    """
+    paths = [str(fanout["path"]) for fanout in store.fanouts()]
+    if inside := [path for path in paths if any(path.startswith(f"{other}/") for other in paths)]:
+        raise UsageError(
+            f"reduce can't run again: it fans out itself ({', '.join(inside[:3])})",
+            hint="Retry without --reduce, or start a new run for the reduce.",
+        )
     return [
         ev.StepRetired(path=row.execution)
         for fanout in store.fanouts()

@@ -89,7 +89,7 @@ class StepRunner:
         failure = await self._tries(step, path, site, before, progress)
         failed = failure is not None
         handler = _handler_for(step, failure, progress)
-        if handler is not None and not (failed and is_used_up(self.store, site.limit)):
+        if handler is not None and not (failed and self._is_too_late(handler, path, site)):
             failure = await self._handle(step, path, site, before, progress, handler, failure)
         if failure is None:
             failure = await self._settle(site, progress, recovered=failed)
@@ -118,7 +118,9 @@ class StepRunner:
         while True:
             failure = await self._try(step, path, site, since, progress)
             tries += 1
-            if failure is None or step.policy.retry is None or is_used_up(self.store, site.limit):
+            if failure is None or step.policy.retry is None:
+                return failure
+            if is_used_up(self.store, site.limit) and not self._is_on_record(path, progress.used):
                 return failure
             decision = decide(failure, tries, slept_s, step.policy.retry, _chance(path, progress.used))
             if not isinstance(decision, Again):
@@ -141,9 +143,8 @@ class StepRunner:
 
     async def _pause(self, path: str, progress: _Progress, failure: Failure, delay_s: float) -> None:
         """Wait before the next try, for what is left of the pause after a resume."""
-        counted = [row for row in self.store.executions(path) if row.state != "lost"]
-        if len(counted) > progress.used:
-            return  # the next try has begun before
+        if self._is_on_record(path, progress.used):
+            return
         assert progress.last is not None
         ended = self.store.last_end(path)
         left_s = delay_s - (_seconds_between(ended, now()) if ended else 0.0)
@@ -151,6 +152,17 @@ class StepRunner:
         self.store.record(ev.StepRetrying(path=progress.last.row.execution, delay_s=delay_s, reason=failure.message))
         if left_s > 0 and await self.control.stops_within(left_s):
             self.control.check()
+
+    def _is_on_record(self, path: str, number: int) -> bool:
+        """Whether the step's execution `number`, from 0, of those that count has begun before."""
+        return len([row for row in self.store.executions(path) if row.state != "lost"]) > number
+
+    def _is_too_late(self, handler: Handler, path: str, site: Site) -> bool:
+        """Whether no time is left for a handler, and none was taken for it before."""
+        name = _segment(handler)
+        return is_used_up(self.store, site.limit) and not (
+            self.store.has_steps_below(f"{path}/{name}") or self.store.is_done(path)
+        )
 
     # Handlers ----------------------------------------------------------------------------------------------
 
@@ -165,7 +177,7 @@ class StepRunner:
         failure: Failure | None,
     ) -> Failure | None:
         """Run a handler, and the failed action again as often as it says; what is left of the failure."""
-        name = f"exit{handler.on}" if isinstance(handler.on, int) else f"on_{handler.on}"
+        name = _segment(handler)
         for round_ in range(1, max(1, handler.again) + 1):
             names = self._names(step, path, since, progress) | (_error(failure, round_, path) if failure else {})
             outcome = await self.run_list(handler.do, site.below(f"{path}/{name}/r{round_}", names), progress.boundary)
@@ -240,6 +252,11 @@ def _handler_for(step: Step, failure: Failure | None, progress: _Progress) -> Ha
         if concerns or (isinstance(handler.on, int) and handler.on == code):
             return handler
     return None
+
+
+def _segment(handler: Handler) -> str:
+    """The segment of the paths of a handler's steps."""
+    return f"exit{handler.on}" if isinstance(handler.on, int) else f"on_{handler.on}"
 
 
 def _error(failure: Failure, round_: int, path: str) -> dict[str, object]:

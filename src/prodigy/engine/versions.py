@@ -63,7 +63,12 @@ def _compare_lists(
         if store.fanout(path) is not None:
             _compare_fan_out(store, before, after, path, edited, retired)
             continue
-        if isinstance(before.action, Group | Foreach) and not store.is_done(path):
+        if isinstance(before.action, Group) and store.has_steps_below(path):
+            if after is None or not isinstance(after.action, Group) or before.when != after.when:
+                raise _refusal(before, after, edited)
+            _compare_lists(store, before.action.do, after.action.do, f"{path}/do", edited, retired)
+            continue
+        if isinstance(before.action, Foreach) and not store.is_done(path):
             _compare_inside(store, before, before.action, after, path, edited)
             continue
         asked = f"{path}/{INPUT}"
@@ -91,15 +96,15 @@ def _items_of(mapping: MapReduce) -> object:
     return mapping.input, mapping.json_path, mapping.select, [named.name for named in mapping.named]
 
 
-def _compare_inside(
-    store: Store, before: Step, action: Group | Foreach, after: Step | None, path: str, edited: Edited
-) -> None:
-    """Of a loop or another workflow's steps that stand in the middle, what has run can't change."""
+def _compare_inside(store: Store, before: Step, action: Foreach, after: Step | None, path: str, edited: Edited) -> None:
+    """Of a loop that stands in the middle, the values and what has run can't change."""
     if not store.has_steps_below(path):
         return
     now = after.action if after is not None else None
-    if type(now) is not type(action) or before.when != (after.when if after else None):
+    if not isinstance(now, Foreach) or before.when != (after.when if after else None):
         raise _refusal(before, after, edited)
+    if (now.input, now.max_items) != (action.input, action.max_items):
+        raise _refusal(before, after, edited, "goes over other values")
     for row in store.finished_below(path):
         if not row.settled or (inside := step_in_list(row.path)) in (None, path):
             continue

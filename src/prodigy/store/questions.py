@@ -210,17 +210,20 @@ class Questions:
 
     def active_s(self, roots: Collection[str]) -> float:
         """Seconds that the executions of these steps, and of all below them, have run. What was taken over from
-        another attempt, and what prepared the worktree, does not count; nor do steps that consist of others."""
+        another attempt, and what prepared the worktree, does not count; nor do steps that consist of others, nor items
+        of fan-outs below, which run side by side."""
         total = 0.0
         for root in roots:
             row = self._one(
                 "SELECT coalesce(sum(duration_s), 0) AS s FROM step AS outer WHERE state = 'finished'"
-                " AND reused_from IS NULL AND (path = ? OR (path >= ? AND path < ?)) AND path NOT GLOB ? AND NOT EXISTS"
+                " AND reused_from IS NULL AND (path = ? OR (path >= ? AND path < ?))"
+                " AND path NOT GLOB ? AND path NOT GLOB ? AND NOT EXISTS"
                 " (SELECT 1 FROM step WHERE path >= outer.path || '/do/' AND path < outer.path || '/do0')",
                 root,
                 f"{root}/",
                 f"{root}0",
                 f"{root}/workspace*",
+                f"{root}*/i[0-9]*/a[0-9]*",
             )
             total += float(row["s"]) if row else 0.0
         return total
