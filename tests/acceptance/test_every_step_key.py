@@ -16,7 +16,7 @@ from prodigy.workflow import keys
 from support import make_project
 
 PLACES = ("steps", "map", "reduce")
-# `max_iterations` is another name in the row of `validate`; the others need more than steps: see the composed workflows.
+# `max_iterations` stands in the row of `validate`; the others need more than steps: see the composed workflows.
 ELSEWHERE = {"max_iterations", "use", "with", "workflow"}
 
 

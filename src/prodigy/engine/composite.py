@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from prodigy.engine.captures import Scope, captured
+from prodigy.engine.captures import Scope
 from prodigy.engine.keeping import write_whole
 from prodigy.engine.site import Outcome, RunList, Site
+from prodigy.engine.specials import Specials
 from prodigy.engine.time_limits import is_used_up, part_limit
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import Snapshot
@@ -22,7 +23,7 @@ from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import INPUT, execution_path
 from prodigy.store.store import Store
-from prodigy.workflow.interpolate import interpolate_text, lookup
+from prodigy.workflow.interpolate import Unresolved, interpolate_text, lookup
 from prodigy.workflow.model import Foreach, Group, Input, Shell, Step, fingerprint
 
 _VALUES = "values.json"
@@ -95,7 +96,7 @@ class Composites:
                 values = items_of_output(output, None).values
             else:
                 values = self._kept_values(step, source, prefix, site, before)
-        except InputError as error:
+        except (InputError, Unresolved) as error:
             return (), Outcome(outcome.boundary, Failure(str(error), kind="invalid_item", step=f"{prefix}/{INPUT}"))
         return values[: action.max_items], outcome
 
@@ -105,7 +106,8 @@ class Composites:
         if rows := self.store.executions(path):
             return tuple(json.loads((self.store.directory / "steps" / rows[-1].log / _VALUES).read_bytes()))
         if source.kind == "values":
-            values: tuple[object, ...] = tuple(interpolate_text(text, site.scope) for text in source.values)
+            scope = site.scope.with_specials(Specials(site.workspace.path))
+            values: tuple[object, ...] = tuple(interpolate_text(text, scope) for text in source.values)
         else:
             values = items_of_glob(source.text, site.workspace.path).values
         execution = execution_path(path, self.store.next_try(path))
@@ -113,7 +115,7 @@ class Composites:
         self.store.record(
             ev.StepStarted(path=execution, fingerprint=fingerprint(step), label=f"values of {step.label}"),
             ev.StepFinished(
-                path=execution, kind=None, message=None, exit_code=None, duration_s=0.0,
+                path=execution, kind=None, message=None, exit_code=0, duration_s=0.0,
                 head=before.head, snapshot=before.commit, moves_run=False,
             ),
         )  # fmt: skip
@@ -125,17 +127,3 @@ def group_scope(group: Group, outside: Scope, base: Mapping[str, object]) -> Sco
     handed in. Raises Unresolved."""
     given = {name: json.loads(text) for name, text in group.given}
     return Scope({**base, **given, **{name: lookup(outside, path) for name, path in group.inputs}})
-
-
-def group_names(store: Store, group: Group, step_id: str | None, prefix: str) -> dict[str, object]:
-    """The names that the steps behind another workflow's see: its outputs, also below the id of the step."""
-    found: dict[str, object] = {}
-    for number, step in enumerate(group.do, 1):
-        path = f"{prefix}/{number}"
-        rows = store.executions(path)
-        if isinstance(step.action, Group):
-            found |= group_names(store, step.action, step.id, f"{path}/do")
-        elif rows:
-            found |= captured(step, rows[-1], store.directory / "steps" / rows[-1].log)
-    chosen = {name: value for name, value in found.items() if name.partition(".")[0] in group.outputs}
-    return chosen | ({f"{step_id}.{name}": value for name, value in chosen.items()} if step_id else {})

@@ -93,8 +93,11 @@ class Executions:
             execution = execution_path(path, self.store.next_try(path))
             uses = step.action.use if isinstance(step.action, Agent) else None
             self.store.record(
-                ev.StepStarted(path=execution, fingerprint=self._fingerprint(step), label=step.label, agent=uses)
-            )
+                ev.StepStarted(
+                    path=execution, fingerprint=self._fingerprint(step), label=step.label, agent=uses,
+                    head=before.head, snapshot=before.commit,
+                )
+            )  # fmt: skip
         if is_composite(step):
             return await self._run_composite(step, execution, number, site, since, before)
         specials = Specials.of(site.workspace.directory(execution), site.workspace.path)

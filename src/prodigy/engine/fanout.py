@@ -18,6 +18,7 @@ from prodigy.engine.kept_failed import keep_newest
 from prodigy.engine.lodging import slots_for_items
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import RunWorkspace, StepFailed
+from prodigy.engine.specials import Specials
 from prodigy.engine.tamper import TamperCheck
 from prodigy.engine.teardown import end_abandoned, tear_down_pool
 from prodigy.errors import UsageError
@@ -35,7 +36,7 @@ from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
 from prodigy.state.step_path import INPUT
 from prodigy.store.store import Store
-from prodigy.workflow.interpolate import interpolate_text
+from prodigy.workflow.interpolate import Unresolved, interpolate_text
 from prodigy.workflow.model import Policy, Shell, Step
 
 Tally = results.Tally
@@ -52,7 +53,7 @@ async def plan(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> 
     path = here.path
     try:
         store_items(run.store, path, await _values(run, here, step, place))
-    except (InputError, InvalidItemsError) as error:
+    except (InputError, InvalidItemsError, Unresolved) as error:
         taken_by = f"{path}/{INPUT}" if here.mapping.input.kind == "command" else None
         raise InputUnusable(str(error), path=taken_by) from error
 
@@ -71,7 +72,8 @@ async def _values(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) 
     if mapping.input.kind == "glob":
         return _told(run, items_of_glob(mapping.input.text, place.path, mapping.select))
     if mapping.input.kind == "values":
-        texts = [interpolate_text(text, Scope(here.names)) for text in mapping.input.values]
+        scope = Scope(here.names).with_specials(Specials(place.path))
+        texts = [interpolate_text(text, scope) for text in mapping.input.values]
         return _told(run, items_of_values(texts, mapping.select))
     if mapping.input.kind == "file":
         user_dir = Path(run.options.started_in)

@@ -26,7 +26,7 @@ from prodigy.store.database import SCHEMA_VERSION, connect, migrate, migrated_co
 from prodigy.workflow.model import Workflow
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
-_SLOT = re.compile(r"run|s\d{1,6}")
+_SLOT = re.compile(r"run|s\d{1,6}|(?:named|dedicated)-[a-z0-9][A-Za-z0-9_.-]{0,80}")
 _WORD = re.compile(r"[a-z_]+")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
@@ -34,7 +34,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 COMMITS: Mapping[str, tuple[str, ...]] = {
     "run": ("base", "tip", "merged", "head", "snapshot"),
     "attempt": ("base", "head", "merged", "start_head", "start_snapshot"),
-    "step": ("head", "snapshot"),
+    "step": ("head", "snapshot", "before_head", "before_snapshot"),
     "dead_letter": ("snapshot",),
     "merge_intent": ("old", "new"),
     "final_merge_intent": ("old", "new"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from prodigy.engine import fanout, results
 from prodigy.engine.attempt import FanoutPlace
-from prodigy.engine.captures import Scope, captured
+from prodigy.engine.captures import Scope
 from prodigy.engine.composite import group_scope
 from prodigy.engine.final_merge import Confirm, offer_final_merge, recover_final_merge
 from prodigy.engine.merge_phase import merge_names
@@ -119,11 +119,8 @@ class _Walk:
         results.results_file(run.store, path, self._changed)
         if row is None or row["total"] == 0:
             return
-        if all(run.store.is_done(f"{path}/{number}") for number, _ in enumerate(mapping.reduce, 1)):
-            run.steps.counters.steps_reused += len(mapping.reduce)
-            self._remember(mapping.reduce, path)
-            return
-        await self._place.begin_phase("reduce", path)
+        if not all(run.store.is_done(f"{path}/{number}") for number, _ in enumerate(mapping.reduce, 1)):
+            await self._place.begin_phase("reduce", path)
         await self._list(mapping.reduce, path)
 
     def _remember_fan_out(self, mapping: MapReduce, names: Mapping[str, object]) -> None:
@@ -149,14 +146,6 @@ class _Walk:
         skipped = ev.StepSkipped(path=execution, fingerprint=fingerprint(step), reason=step.when)
         store.record(skipped)
         return True
-
-    def _remember(self, steps: Sequence[Step], prefix: str) -> None:
-        """Take up the names that finished steps give."""
-        store = self._run.store
-        for number, step in enumerate(steps, 1):
-            rows = store.executions(f"{prefix}/{number}")
-            if rows:
-                self._names |= captured(step, rows[-1], store.directory / "steps" / rows[-1].log)
 
     # The steps of another workflow -------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from prodigy.engine.captures import Deferred, captured
 from prodigy.engine.changes import Changes
 from prodigy.engine.checking import Checks, Held
-from prodigy.engine.composite import Composites, group_names, inner_path
+from prodigy.engine.composite import Composites
 from prodigy.engine.control import Control
 from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.execution import Execution, Executions
@@ -93,7 +93,7 @@ class StepRunner:
             failure = await self._handle(step, path, site, before, progress, handler, failure)
         if failure is None:
             failure = await self._settle(site, progress, recovered=failed)
-        return Outcome(progress.boundary, failure, self._names(step, path, before, progress))
+        return Outcome(progress.boundary, failure, self.names(step, path, progress.boundary))
 
     # Conditions --------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class StepRunner:
             return execution.failure
         if not any(check.run for check in step.checks):
             return None
-        names = self._names(step, path, since, progress)
+        names = self.names(step, path, progress.boundary)
         held = await self._checks.hold(step.checks, path, site, Held(progress.boundary, progress.looked), names)
         progress.boundary, progress.looked = held.boundary, held.rounds
         return held.failure
@@ -179,7 +179,7 @@ class StepRunner:
         """Run a handler, and the failed action again as often as it says; what is left of the failure."""
         name = _segment(handler)
         for round_ in range(1, max(1, handler.again) + 1):
-            names = self._names(step, path, since, progress) | (_error(failure, round_, path) if failure else {})
+            names = self.names(step, path, progress.boundary) | (_error(failure, round_, path) if failure else {})
             outcome = await self.run_list(handler.do, site.below(f"{path}/{name}/r{round_}", names), progress.boundary)
             progress.boundary = outcome.boundary
             if outcome.failure is not None:
@@ -212,17 +212,32 @@ class StepRunner:
 
     # Names -------------------------------------------------------------------------------------------------
 
-    def _names(self, step: Step, path: str, since: Snapshot, progress: _Progress) -> dict[str, object]:
-        """What the step gives to those behind it, and to its own checks and handlers."""
-        assert progress.last is not None
-        row = progress.last.row
-        names = captured(step, row, self.store.directory / "steps" / row.log, self.taken)
+    def names(self, step: Step, path: str, after: Snapshot | None = None) -> dict[str, object]:
+        """What a step that has run or was skipped gives to those behind it, and to its own checks and handlers; the
+        same at once and after a resume. after: the boundary behind it, None: the one on record."""
+        rows = [row for row in self.store.executions(path) if row.state != "lost"]
+        if not rows or rows[-1].skipped:
+            return self._skipped_names(step)
+        names = captured(step, rows[-1], self.store.directory / "steps" / rows[-1].log, self.taken)
         if isinstance(step.action, Group):
-            names |= group_names(self.store, step.action, step.id, inner_path(step, path, 0))
-        changes = Changes(self.private, since, progress.boundary)
+            names |= self._outputs(step.action, step.id, f"{path}/do")
+        if after is None:
+            found = self.store.boundary_after([path])
+            after = Snapshot(*found) if found else Snapshot(rows[-1].head or "", rows[-1].snapshot)
+        changes = Changes(self.private, Snapshot(rows[0].before_head or after.head, rows[0].before_snapshot), after)
         for name, pattern in step.capture.files if step.capture else ():
             names[name] = Deferred(lambda pattern=pattern: changes.committed(pattern))  # type: ignore[misc]
         return names | changes.names("step")
+
+    def _outputs(self, group: Group, step_id: str | None, prefix: str) -> dict[str, object]:
+        """The names that the steps behind another workflow's see: its outputs, also below the id of the step."""
+        found: dict[str, object] = {}
+        for number, step in enumerate(group.do, 1):
+            if self.store.executions(f"{prefix}/{number}"):
+                found |= self.names(step, f"{prefix}/{number}")
+        chosen = {name: value for name, value in found.items() if name.partition(".")[0] in group.outputs}
+        below = {f"{step_id}.{name}": value for name, value in chosen.items()} if step_id else {}
+        return dict.fromkeys(group.outputs) | chosen | below
 
     def _skipped_names(self, step: Step) -> dict[str, object]:
         names = captured(step, None, None)

@@ -133,12 +133,15 @@ class Warned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted(Event):
-    """`path` ends with the try (`.../t1`). `label` names the step for people; `agent` is the agent program it runs."""
+    """`path` ends with the try (`.../t1`). `label` names the step for people; `agent` is the agent program it runs.
+    head, snapshot: the workspace's boundary then."""
 
     path: str
     fingerprint: str
     label: str = ""
     agent: str | None = None
+    head: str | None = None
+    snapshot: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,7 +163,8 @@ def _take_over(db: sqlite3.Connection, event: ev.AgentStarted, step: str, which:
     new = f"{attempt_path(event.fanout, event.ordinal, event.attempt)}{step}"
     columns = (
         "try, state, fingerprint, started_at, finished_at, kind, message, exit_code, duration_s, head, snapshot,"
-        " ended, skipped, settled, cost_usd, tokens, agent, session, unfinished"
+        " ended, skipped, settled, cost_usd, tokens, agent, session, unfinished,"
+        " before_head, before_snapshot"
     )
     db.execute(
         f"INSERT INTO step (path, reused_from, {columns})"  # noqa: S608 - our names
@@ -180,10 +181,11 @@ _StepEvent = ev.StepStarted | ev.StepSkipped | ev.StepFinished | ev.StepSettled 
 def _step(db: sqlite3.Connection, event: _StepEvent, at: str) -> None:
     path, number = split_try(event.path)
     match event:
-        case ev.StepStarted(fingerprint=fingerprint, agent=agent):
+        case ev.StepStarted(fingerprint=fingerprint, agent=agent, head=head, snapshot=snapshot):
             db.execute(
-                "INSERT INTO step (path, try, state, fingerprint, started_at, agent) VALUES (?, ?, 'started', ?, ?, ?)",
-                (path, number, fingerprint, at, agent),
+                "INSERT INTO step (path, try, state, fingerprint, started_at, agent, before_head, before_snapshot)"
+                " VALUES (?, ?, 'started', ?, ?, ?, ?, ?)",
+                (path, number, fingerprint, at, agent, head, snapshot),
             )
         case ev.StepSkipped(fingerprint=fingerprint):
             db.execute(

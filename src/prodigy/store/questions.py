@@ -165,7 +165,8 @@ class Questions:
     def _steps(self, where: str, *values: object) -> list[StepRow]:
         rows = self._all(
             "SELECT path, try AS number, state, kind, message, exit_code, duration_s, head, snapshot, finished_at,"  # noqa: S608
-            f" fingerprint, skipped, settled, agent, reused_from, unfinished FROM step {where}",
+            " fingerprint, skipped, settled, agent, reused_from, unfinished, before_head, before_snapshot"
+            f" FROM step {where}",
             *values,
         )
         return [

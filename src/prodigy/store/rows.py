@@ -57,6 +57,8 @@ class StepRow:
     agent: str | None = None
     reused_from: str | None = None
     unfinished: str | None = None
+    before_head: str | None = None
+    before_snapshot: str | None = None
 
     @property
     def execution(self) -> str:
