@@ -22,7 +22,8 @@ STEPS = """
   do: [{shell: 'echo ${item} > ${item}.md; git add -A; git commit -q -m ${item}'}]
 - shell: |
     echo "added=${step.files_added} commits=${step.commit_count} lines=${step.insertions} \
-    all=${workflow.files_added:*.md} docs=${docs} part=${part_files} answer=${answer} doc=${doc.n[1]} mine=${shell.output} last=${last.exit_code} \
+    all=${workflow.files_added:*.md} docs=${docs} \
+    part=${part_files} answer=${answer} doc=${doc.n[1]} mine=${shell.output} last=${last.exit_code} \
     loop=${loop.success}" >> "$TALLY"
     test -e "$SHARED/go"
 """

@@ -229,7 +229,10 @@ def _downgrade(project: Project) -> None:
     """Make the run's database what the first version of the schema would hold."""
     path = project.home / "runs" / project.run_id() / "run.db"
     with sqlite3.connect(path) as db:
-        for column in ("ended", "skipped", "settled", "cost_usd", "tokens", "agent", "session", "unfinished"):
+        for column in (
+            *("ended", "skipped", "settled", "cost_usd", "tokens", "agent", "session", "unfinished"),
+            *("before_head", "before_snapshot"),
+        ):
             db.execute(f"ALTER TABLE step DROP COLUMN {column}")
         for column in ("start_head", "start_snapshot", "retry_delay_s"):
             db.execute(f"ALTER TABLE attempt DROP COLUMN {column}")

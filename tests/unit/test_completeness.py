@@ -40,6 +40,39 @@ def test_a_percentage_that_is_none_is_told(percent: object) -> None:
     assert result.problem is None or "completion_percentage must be a number" in result.problem
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"completion_percentage": 20, "missing": ["cut off \\ud83d"]}',
+        '{"completion_percentage": 20, "missing": ["a"',
+        '{"completion_percentage": NaN}',
+        '{"completion": ' + "9" * 5000 + "}",
+        'Done.\n```json\n{"completion_percentage": 20,}\n```',
+    ],
+)
+def test_a_result_that_cannot_be_read_is_no_success(text: str) -> None:
+    result = read_result(text, succeeded=True, check=PLAIN)
+    assert not result.holds(Check(expect="result", threshold=10))
+    assert result.problem is not None
+    assert result.problem.startswith("the result is no JSON object")
+
+
+def test_a_result_file_must_hold_a_result() -> None:
+    check = Check(expect="result", result_file="r.json")
+    assert read_result("all is well", succeeded=True, check=check).problem is not None
+
+
+def test_a_pattern_of_a_schema_cannot_hang() -> None:
+    schema = json.dumps({"properties": {"x": {"pattern": "^(a+)+$"}}, "patternProperties": {"^(b+)+$": False}})
+    check = Check(expect="result", json_schema=schema)
+    text = json.dumps({"completion_percentage": 100, "x": "a" * 5000 + "!", "b" * 5000 + "!": 1})
+    assert "does not match" in (read_result(text, succeeded=True, check=check).problem or "")
+
+
+def test_an_answer_of_fences_and_newlines_is_read_in_one_pass() -> None:
+    assert read_result("```" + "\n" * 400_000 + "x", succeeded=True, check=PLAIN).percent == 100
+
+
 def test_the_threshold_decides() -> None:
     result = read_result('{"completion_percentage": 90}', succeeded=True, check=PLAIN)
     assert result.holds(Check(expect="result", threshold=90))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from prodigy.engine.bounded_files import read_regular
 from prodigy.engine.captures import CaptureError, output_of
 from prodigy.engine.completeness import Result, read_result
 from prodigy.engine.control import Control
@@ -176,11 +177,10 @@ class Checks:
             path = site.workspace.path / path_below(check.result_file, site)
         except ProdigyError as error:
             raise CaptureError(f"`result_file`: {error.what}") from error
-        if not path.is_file():
-            raise CaptureError(f"the validation wrote no {check.result_file}")
-        data = path.read_bytes()[: _MAX_RESULT_BYTES + 1]
-        if len(data) > _MAX_RESULT_BYTES:
-            raise CaptureError(f"{check.result_file} is larger than {_MAX_RESULT_BYTES >> 20} MiB")
+        try:
+            data = await asyncio.to_thread(read_regular, path, _MAX_RESULT_BYTES)
+        except FileNotFoundError:
+            raise CaptureError(f"the validation wrote no {check.result_file}") from None
         write_whole(kept, data)
         return data.decode("utf-8", "surrogateescape")
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 
 from prodigy.engine.site import Site
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import Snapshot
 from prodigy.git.private import PrivateGit
+from prodigy.workflow.commits import AUTHOR
 from prodigy.workflow.interpolate import interpolate_text
 from prodigy.workflow.model import Commit, Step
 from prodigy.workflow.regex import found
-
-_AUTHOR = re.compile(r"\s*(?P<name>[^<>\n]+?)\s*<(?P<mail>[^<>\n]+)>\s*")
+from prodigy.workflow.shell.checks import unusable
 
 
 async def commit_step(step: Step, site: Site, since: Snapshot) -> None:
@@ -52,15 +51,18 @@ async def unlike_pattern(step: Step, private: PrivateGit, since: Snapshot, after
 def _message(step: Step, commit: Commit, site: Site) -> str:
     if commit.message is None:
         return f"{step.label}\n"
-    return f"{interpolate_text(commit.message, site.scope).rstrip()}\n"
+    text = interpolate_text(commit.message, site.scope)
+    if reason := unusable(text):
+        raise ProdigyError(f"the message of a commit {reason}")
+    return f"{text.rstrip()}\n"
 
 
 def _author(commit: Commit, site: Site) -> dict[str, str] | None:
     if commit.author is None:
         return None
     text = interpolate_text(commit.author, site.scope)
-    match = _AUTHOR.fullmatch(text)
-    if match is None:
+    match = AUTHOR.fullmatch(text)
+    if match is None or unusable(text):
         raise ProdigyError(f"the author of a commit must be `Name <mail>`, got {text[:80]!r}")
     return {"GIT_AUTHOR_NAME": match["name"], "GIT_AUTHOR_EMAIL": match["mail"]}
 

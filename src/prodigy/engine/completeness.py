@@ -13,7 +13,9 @@ from prodigy.workflow.model import Check
 
 FULL = 100.0
 _STATUSES = ("complete", "incomplete", "failed", "skipped")
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
+_FENCE = "```"
+# A text with one of these means to be a result, also when it can't be read.
+_KEYS = re.compile(r'"(?:completion_percentage|completion)"')
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,13 @@ class Result:
 def read_result(text: str, *, succeeded: bool, check: Check) -> Result:
     """The result in what a validation printed or wrote; without one, its success or failure is the result.
 
-    An agent may write around the JSON: then its last fenced block counts, or what stands between the outer braces.
+    An agent may write around the JSON: then its last fenced block counts, or what stands between the outer braces. What
+    can't be read though it means to be a result, and a result file without one, is a result that is wrong.
     """
-    value = _value(text)
+    value, reason = _value(text)
     if not isinstance(value, dict):
+        if check.result_file is not None or _KEYS.search(text):
+            return Result(0.0, "failed", problem=f"the result is no JSON object{f': {reason}' if reason else ''}")
         plain = Result(FULL, "complete") if succeeded else Result(0.0, "failed")
         if check.json_schema is not None and succeeded:
             return Result(0.0, "failed", problem="there is no JSON object in the result")
@@ -81,15 +86,30 @@ def read_result(text: str, *, succeeded: bool, check: Check) -> Result:
     )
 
 
-def _value(text: str) -> object:
-    fenced = _FENCED.findall(text)
+def _value(text: str) -> tuple[object, str]:
+    """The JSON value in a text, and why there is none. An object counts more than other values."""
     outer = text[text.find("{") : text.rfind("}") + 1]
-    for candidate in (text, *fenced[-1:], outer):
+    found: object = None
+    reason = ""
+    for candidate in (text, _last_fenced(text), outer):
         try:
-            return parse_json(candidate)
-        except (NotJsonError, UnusableJsonError):
+            value = parse_json(candidate)
+        except UnusableJsonError as error:
+            return None, str(error)
+        except NotJsonError as error:
+            reason = reason or str(error)
             continue
-    return None
+        if isinstance(value, dict):
+            return value, ""
+        found = value
+    return found, reason
+
+
+def _last_fenced(text: str) -> str:
+    """What stands between the last two fences, without the word behind the first."""
+    end = text.rfind(_FENCE)
+    begin = text.rfind(_FENCE, 0, end) if end > 0 else -1
+    return text[begin + len(_FENCE) : end].removeprefix("json") if begin >= 0 else ""
 
 
 def _percent(value: dict[str, object], *, succeeded: bool) -> float | str:
@@ -103,16 +123,18 @@ def _percent(value: dict[str, object], *, succeeded: bool) -> float | str:
 
 
 def _schema_problem(schema: str, value: dict[str, object]) -> str | None:
-    from jsonschema import Draft202012Validator  # few workflows have a schema, and it takes long to import
     from referencing import Registry
     from referencing.exceptions import Unresolvable
+
+    from prodigy.workflow.result_schema import validator_class
 
     nothing_else: Registry[bool | Mapping[str, Any]] = (
         Registry()
     )  # a schema that names another one must not make us fetch it
-    validator = Draft202012Validator(json.loads(schema), registry=nothing_else)
+    validator = validator_class()(json.loads(schema), registry=nothing_else)
     try:
-        errors = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
+        document: Any = value
+        errors = sorted(validator.iter_errors(document), key=lambda error: error.json_path)
     except Unresolvable as error:
         return f"expected_schema names another schema, which can't be had: {error}"
     if not errors:

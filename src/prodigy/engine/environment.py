@@ -19,11 +19,12 @@ from prodigy.engine.environment_sources import Places, command_output, read_file
 from prodigy.engine.site import Site
 from prodigy.errors import ProdigyError
 from prodigy.secrets import MASKS, SHORTEST, is_secret_name
-from prodigy.workflow.canonical import short_hash
+from prodigy.workflow.canonical import canonical_json, short_hash
 from prodigy.workflow.environment import NOTHING, Environment, Variable, changing, hidden, names, references, variables
 from prodigy.workflow.expression import compile_expression, scope_finder
-from prodigy.workflow.interpolate import Unresolved, interpolate_text
+from prodigy.workflow.interpolate import Unresolved, interpolate_text, render
 from prodigy.workflow.model import Step
+from prodigy.workflow.policies import takes_no_data
 from prodigy.workflow.shell_words import compile_script
 
 CACHE = "environment.json"
@@ -47,7 +48,8 @@ class RunEnvironment:
     """Gives each step its environment.
 
     directory: the run's. base: what every step gets, without what the workflow says. own: names in it that git of steps
-    needs. facts: what values of variables may name beside variables. warn: takes what the user should know.
+    needs. facts: what values of variables may name beside variables.
+    parameters: of the workflow. warn: takes what the user should know.
     """
 
     directory: Path
@@ -57,6 +59,7 @@ class RunEnvironment:
     facts: Mapping[str, object]
     shell: str
     warn: Callable[[str], None]
+    parameters: Mapping[str, object] = field(default_factory=dict)
     names: Mapping[str, object] = field(default_factory=dict)
     _known: dict[Environment, _Resolved] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -136,7 +139,7 @@ class RunEnvironment:
     # Values ------------------------------------------------------------------------------------------------
 
     async def _value(self, variable: Variable, known: Mapping[str, str], where: Path, *, cached: bool) -> str:
-        scope: dict[str, object] = {**known, "env": known, **self.facts}
+        scope: dict[str, object] = {**known, "env": known, **self.facts, **self.parameters}
         try:
             if variable.command is not None:
                 return await self._output(variable, variable.command, scope, known, where, cached=cached)
@@ -160,13 +163,15 @@ class RunEnvironment:
         *,
         cached: bool,
     ) -> str:
-        key = short_hash(command, 16)
+        key = short_hash(canonical_json([command, dict(self.parameters)]), 16)
         kept = _read_cache(self.directory) if cached and not variable.secret else {}
         if kept.get(variable.name, ("", ""))[0] == key:
             return kept[variable.name][1]
-        bound = compile_script(command, frozenset()).bind(dict(scope), str(self.directory))
+        bound = compile_script(command, frozenset(self.parameters)).bind(dict(scope), str(self.directory))
         text = bound.script.decode("utf-8", "surrogateescape")
-        value = await command_output(text, {**known, **bound.env}, where, self.shell)
+        plain = {name: render(value) for name, value in self.parameters.items() if name.isidentifier()}
+        plain = {name: value for name, value in plain.items() if not takes_no_data(name)}
+        value = await command_output(text, {**plain, **known, **bound.env}, where, self.shell)
         if cached and not variable.secret:
             _write_cache(self.directory, {**kept, variable.name: (key, value)})
         return value

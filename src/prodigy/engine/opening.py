@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import secrets
 import shutil
@@ -222,6 +223,7 @@ def _environment(
     inherited = inherited_environment()
     own = agent_env(repo, inherited, excludes)
     return RunEnvironment(
+        parameters={name: json.loads(text) for name, text in workflow.parameters},
         directory=store.directory,
         places=Places(Path(row.file).parent if row.file else None, Path(options.started_in), Path(row.repo)),
         base={**inherited, **own, "PRODIGY_AUTOMATION": "true", "PRODIGY_RUN_ID": row.id},

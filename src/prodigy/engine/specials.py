@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prodigy.engine.bounded_files import read_regular
 from prodigy.errors import ProdigyError
 from prodigy.workflow.interpolate import parse_placeholders
 from prodigy.workflow.model import Agent, Shell, Step, WriteFile
@@ -59,12 +60,14 @@ class Specials:
         raise NoSuchValue(f"`${{{kind}:...}}` has no value here")
 
     def _file(self, name: str) -> str:
-        path = self.root / Path(name).expanduser()
+        """A name below the worktree must stay there, whatever links an agent made; others are the author's own."""
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise NoSuchValue(f"the file {name} is larger than {MAX_FILE_BYTES >> 20} MiB")
-            return path.read_bytes().decode("utf-8", "surrogateescape")
-        except (OSError, ValueError) as error:
+            given = Path(name).expanduser()
+            path = self.root / given
+            if not given.is_absolute() and not path.resolve().is_relative_to(self.root.resolve()):
+                raise NoSuchValue(f"the file {name} leads out of the worktree")
+            return read_regular(path, MAX_FILE_BYTES).decode("utf-8", "surrogateescape")
+        except (OSError, ValueError, RuntimeError) as error:
             raise NoSuchValue(f"the file {name} can't be read: {error}") from error
 
     async def run_commands(self, step: Step, env: Mapping[str, str], shell: str) -> None:

@@ -10,6 +10,7 @@ from prodigy.workflow import keys
 from prodigy.workflow.handlers import commands
 from prodigy.workflow.legacy import scalar
 from prodigy.workflow.model import Agent, Check, Phase, Step
+from prodigy.workflow.result_schema import bad_pattern
 from prodigy.workflow.step_validation import read_step_validate
 from prodigy.workflow.values import (
     Findings,
@@ -181,6 +182,9 @@ def _schema(node: Node, findings: Findings) -> str | None:
         Draft202012Validator.check_schema(value)
     except SchemaError as error:
         findings.problem(node.at, f"`expected_schema` is no JSON Schema: {error.json_path}: {visible(error.message)}")
+        return None
+    if problem := bad_pattern(value):
+        findings.problem(node.at, f"`expected_schema` has a pattern that can't be used: {problem}")
         return None
     return json.dumps(value, ensure_ascii=False)
 

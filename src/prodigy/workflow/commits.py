@@ -15,7 +15,7 @@ from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
 if TYPE_CHECKING:
     from prodigy.workflow.steps import StepReader
 
-_AUTHOR = re.compile(r"[^<>\n]*[^<>\s][^<>\n]* <[^<>\s]+>")
+AUTHOR = re.compile(r"(?P<name>[^<>\n]*[^<>\s][^<>\n]*) <(?P<mail>[^<>\s]+)>")
 # What there is to say of a commit that the engine makes, and of the files that go into it.
 _OF_A_COMMIT = ("message_template", "author")
 _OF_ITS_FILES = ("include_files", "exclude_files")
@@ -74,7 +74,7 @@ def _author(reader: StepReader, node: Node, phase: Phase) -> str | None:
     if text is None or not isinstance(node, Scalar):
         return None
     check_plain_text(node, reader.names(phase), reader.text, reader.findings)
-    if "${" not in text and not _AUTHOR.fullmatch(text):
+    if "${" not in text and not AUTHOR.fullmatch(text):
         message = f"`author` must be a name and an address, got {shown(node)}"
         reader.findings.problem(node.at, message, "e.g. `Ann <a@b.org>`")
     return text

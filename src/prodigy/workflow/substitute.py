@@ -147,7 +147,10 @@ class _Filler:
             return self._input(node)
         if name in LISTS and (match := _REFERENCE.fullmatch(node.value)) and match["name"] in self.parameters:
             found = self.parameter(match)
-            return node_of(found, node) if isinstance(found, list) else node
+            if isinstance(found, list):  # each is a value of its own, which nothing reads as a text with placeholders
+                whole = f"{match['name']}{match['path'] or ''}"
+                texts = (f"${{{whole}[{place}]}}" for place, _ in enumerate(found))
+                return Sequence(tuple(replace(node, value=text, kind="str") for text in texts), node.at)
         return node
 
     def _fixed(self, node: Node) -> Node | None:
@@ -255,18 +258,13 @@ class _Filler:
         return self._expression(node) if self._mentioned(node.value) else node
 
     def _command(self, name: str, node: Scalar) -> Scalar:
-        """The command behind an assignment of each parameter that it names."""
-        from shlex import quote
+        """Parameters in a command are data, as in the scripts of steps: they are filled in when it runs."""
+        if self._mentioned(node.value):
+            self._refuses(name, node)
+        return node
 
-        names = [name for name in self._mentioned(node.value, bare=True) if name.isidentifier()]
-        if not names or self._refuses(name, node):
-            return node
-        lines = "".join(f"{each}={quote(_shown(self.parameters[each]))}\n" for each in names)
-        return replace(node, value=lines + node.value)
-
-    def _mentioned(self, text: str, *, bare: bool = False) -> list[str]:
-        found = (match["name"] or (match["bare"] if bare else "") for match in _REFERENCE.finditer(text))
-        return sorted({name for name in found if name in self.parameters})
+    def _mentioned(self, text: str) -> list[str]:
+        return sorted({name for match in _REFERENCE.finditer(text) if (name := match["name"] or "") in self.parameters})
 
     def _refuses(self, name: str, node: Scalar) -> bool:
         from prodigy.workflow.policies import takes_no_data
