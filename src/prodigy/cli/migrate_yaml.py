@@ -71,7 +71,14 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
-    found = [file for file in sorted(path.rglob("*")) if file.suffix in (".yml", ".yaml") and file.is_file()]
+    root, found = path.resolve(), list[Path]()
+    for file in sorted(path.rglob("*")):
+        if file.suffix not in (".yml", ".yaml") or not file.is_file():
+            continue
+        if file.resolve().is_relative_to(root):
+            found.append(file)
+        else:
+            click.echo(f"{printable(str(file))}: left, because it leads out of {printable(str(path))}", err=True)
     workflows = [file for file in found if is_workflow(_text(file))]
     if not workflows:
         raise UsageError("there is no workflow in this directory", where=str(path))

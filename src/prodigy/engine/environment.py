@@ -61,6 +61,7 @@ class RunEnvironment:
     warn: Callable[[str], None]
     parameters: Mapping[str, object] = field(default_factory=dict)
     names: Mapping[str, object] = field(default_factory=dict)
+    _warned_of: set[str] = field(default_factory=set)
     _known: dict[Environment, _Resolved] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -182,7 +183,8 @@ class RunEnvironment:
         if found:
             MASKS.remember(self.directory, found)
         for name in sorted(named & values.keys()):
-            if 0 < len(values[name]) < SHORTEST:
+            if 0 < len(values[name]) < SHORTEST and name not in self._warned_of:
+                self._warned_of.add(name)
                 self.warn(
                     f"the secret {name} has fewer than {SHORTEST} characters: it can't be masked in what is shown"
                 )

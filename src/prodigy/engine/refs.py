@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from prodigy.secrets import mask
+
 BRANCH_PREFIX = "prodigy"
 
 
@@ -19,7 +21,7 @@ def owner(fanout: str, ordinal: int) -> str:
 
 def item_branch(run_id: str, item: str, label: str) -> str:
     """For people: the current attempt's work, kept when the item fails, gone once merged. item: see `owner`."""
-    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/items/{item}-{slug(label)}"
+    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/items/{item}-{slug(mask(label))}"
 
 
 def attempt_ref(run_id: str, item: str, attempt: int) -> str:

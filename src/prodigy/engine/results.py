@@ -303,7 +303,8 @@ def write_results(store: Questions, path: str, changed: Changed | None = None) -
     part = file.with_name(f".{FILE}.new")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", errors="backslashreplace") as out:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as out:
             separator = "[\n"
             for record in results_of(store, path, changed):
                 out.write(separator + render(record))

@@ -82,7 +82,7 @@ class _Walk:
         for number, step in enumerate(steps, 1):
             path = f"{prefix}/{number}"
             if isinstance(step.action, MapReduce):
-                await self._fan_out(path, step, step.action)
+                await self._fan_out(path, step, step.action, nothing_behind=number == len(steps))
                 behind = path
                 continue
             if behind and not self._run.store.is_done(path):
@@ -95,7 +95,7 @@ class _Walk:
 
     # Fan-outs ----------------------------------------------------------------------------------------------
 
-    async def _fan_out(self, path: str, step: Step, mapping: MapReduce) -> None:
+    async def _fan_out(self, path: str, step: Step, mapping: MapReduce, *, nothing_behind: bool) -> None:
         is_setup = not self._has_mapped if step.phase == "map" else step.phase == "setup"
         self._has_mapped = self._has_mapped or step.phase == "map"
         if self._skips(path, step):
@@ -116,7 +116,8 @@ class _Walk:
         self._env = {**self._env, **results.environment(run.directory, path)}
         if mapping.named:
             self._names |= worktree_names(run, path, mapping)
-        results.results_file(run.store, path, self._changed)
+        if mapping.reduce or not nothing_behind or run.workflow.merge:
+            results.results_file(run.store, path, self._changed)  # PRODIGY_RESULTS_FILE names it
         if row is None or row["total"] == 0:
             return
         if not all(run.store.is_done(f"{path}/{number}") for number, _ in enumerate(mapping.reduce, 1)):

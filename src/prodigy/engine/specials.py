@@ -6,23 +6,21 @@ the same one.
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import json
-import subprocess
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prodigy.engine.bounded_files import read_regular
+from prodigy.engine.environment_sources import command_output
 from prodigy.errors import ProdigyError
 from prodigy.workflow.interpolate import parse_placeholders
 from prodigy.workflow.model import Agent, Shell, Step, WriteFile
 
 FILE = "resolved.json"
 MAX_FILE_BYTES = 64 * 1024 * 1024
-COMMAND_TIMEOUT_S = 60.0
 
 
 class NoSuchValue(ProdigyError):
@@ -75,21 +73,10 @@ class Specials:
         around it. Raises ProdigyError for a command that fails."""
         for text in _commands(step):
             if f"cmd:{text}" not in self.kept:
-                self.kept[f"cmd:{text}"] = await asyncio.to_thread(self._output, text, env, shell)
-
-    def _output(self, text: str, env: Mapping[str, str], shell: str) -> str:
-        argv = (shell, "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", text)
-        try:
-            done = subprocess.run(
-                argv, cwd=self.root, env=dict(env), stdin=subprocess.DEVNULL,
-                capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise ProdigyError(f"`${{cmd:{text}}}` ran longer than {COMMAND_TIMEOUT_S:g} s") from error
-        if done.returncode:
-            said = done.stderr.decode("utf-8", "replace").strip()[-300:]
-            raise ProdigyError(f"`${{cmd:{text}}}` exited with code {done.returncode}: {said}")
-        return done.stdout.decode("utf-8", "surrogateescape").strip()
+                try:
+                    self.kept[f"cmd:{text}"] = (await command_output(text, env, self.root, shell)).strip()
+                except ProdigyError as error:
+                    raise ProdigyError(f"`${{cmd:{text}}}`: {error.what}", hint=error.hint) from error
 
 
 def _commands(step: Step) -> list[str]:
