@@ -161,6 +161,7 @@ def test_merge_runs_once_with_its_variables_and_a_limit() -> None:
         ("shell: 'git merge --no-ff ${merge.source_branch}'", True),
         ("claude: '/prodigy-merge-worktree ${merge.source_branch}'", True),
         ("shell: 'git merge ${merge.target_branch}'", False),
+        ("shell: 'git log --oneline ${merge.source_branch}'", False),
         ("shell: 'echo merge ${merge.source_branch}'", False),
     ],
 )

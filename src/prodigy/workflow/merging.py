@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 MERGE = available("merge") - available("steps")  # the variables that these steps have
 # To merge the target into the run's branch is in order; the other way round is not.
 _MOVES_TARGET = re.compile(
-    r"\bgit\b[^\n;&|]*(?:\b(?:checkout|switch)\b[^\n;&|]*target_branch|\bmerge\b[^\n;&|]*source_branch)"
+    r"\bgit(?:\s+-\S+(?:\s+[^\s-]\S*)?)*\s+"
+    r"(?:(?:checkout|switch)\b[^\n;&|]*target_branch|merge\b[^\n;&|]*source_branch)"
 )
 
 
