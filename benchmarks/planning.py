@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.common import Result, make_repository, make_run, median, scratch
 from prodigy.engine.fanout import store_items
+from prodigy.plan.bulk import bulk
 from prodigy.plan.sources import Found, items_of_file, items_of_output
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
@@ -131,7 +132,8 @@ def main() -> None:
     run_id, file, form = sys.argv[1:]
     store = Store.open(run_directory(run_id))
     started, began = time.process_time(), time.perf_counter()
-    store_items(store, "it1/1", _found(Path(file), form).values)
+    with bulk():
+        store_items(store, "it1/1", _found(Path(file), form))
     seconds, wall = time.process_time() - started, time.perf_counter() - began
     store.close()
     print(json.dumps([seconds, wall, _peak_mb()]))

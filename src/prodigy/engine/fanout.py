@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from prodigy.engine import results
@@ -22,6 +23,7 @@ from prodigy.engine.specials import Specials
 from prodigy.engine.tamper import TamperCheck
 from prodigy.engine.teardown import end_abandoned, tear_down_pool
 from prodigy.errors import UsageError
+from prodigy.plan.bulk import bulk
 from prodigy.plan.identity import InvalidItemsError, identify, label
 from prodigy.plan.sources import (
     Found,
@@ -52,33 +54,36 @@ async def plan(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> 
     """Find the fan-out's items and store them, once: a resume works on the same list whatever the input becomes."""
     path = here.path
     try:
-        store_items(run.store, path, await _values(run, here, step, place))
+        read = await _input(run, here, step, place)
+        with bulk():
+            store_items(run.store, path, read())
     except (InputError, InvalidItemsError, Unresolved) as error:
         taken_by = f"{path}/{INPUT}" if here.mapping.input.kind == "command" else None
         raise InputUnusable(str(error), path=taken_by) from error
 
 
-def store_items(store: Store, path: str, values: Iterable[object]) -> None:
+def store_items(store: Store, path: str, found: Found) -> None:
     """Give the values ids and store them as the items of the fan-out `path`. Raises InvalidItemsError."""
-    found = identify(values)
-    for warning in found.warnings:
+    identified = identify(found.values)
+    for warning in (*found.warnings, *identified.warnings):
         store.record(ev.Warned(message=warning))
-    rows = [(item.ordinal, item.id, label(item), item.text) for item in found.items]
-    store.plan_items(path, rows, ev.ItemsPlanned(fanout=path, total=len(rows), duplicates=found.duplicates))
+    rows = [(item.ordinal, item.id, label(item), item.text) for item in identified.items]
+    store.plan_items(path, rows, ev.ItemsPlanned(fanout=path, total=len(rows), duplicates=identified.duplicates))
 
 
-async def _values(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> tuple[object, ...]:
+async def _input(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> Callable[[], Found]:
+    """What reads the input, once all that takes waiting is done. Raises StepFailed for a command that fails."""
     path, mapping = here.path, here.mapping
     if mapping.input.kind == "glob":
-        return _told(run, items_of_glob(mapping.input.text, place.path, mapping.select))
+        return partial(items_of_glob, mapping.input.text, place.path, mapping.select)
     if mapping.input.kind == "values":
         scope = Scope(here.names).with_specials(Specials(place.path))
         texts = [interpolate_text(text, scope) for text in mapping.input.values]
-        return _told(run, items_of_values(texts, mapping.select))
+        return partial(items_of_values, texts, mapping.select)
     if mapping.input.kind == "file":
         user_dir = Path(run.options.started_in)
         file = locate(mapping.input.text, place.path, user_dir)
-        return _told(run, items_of_file(file, mapping.json_path, mapping.select))
+        return partial(items_of_file, file, mapping.json_path, mapping.select)
     action = Shell(text=mapping.input.text, options=mapping.input.options)
     command = Step(action=action, policy=Policy(), line=step.line)
     outcome = await place.run_steps((command,), path, here.names, here.inputs, first=INPUT)
@@ -89,13 +94,7 @@ async def _values(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) 
         )  # fmt: skip
     execution = run.store.executions(f"{path}/{INPUT}")[-1].execution
     output = (run.directory / "steps" / execution / "stdout").read_bytes()
-    return _told(run, items_of_output(output, mapping.json_path, mapping.select))
-
-
-def _told(run: Run, found: Found) -> tuple[object, ...]:
-    for warning in found.warnings:
-        run.store.record(ev.Warned(message=warning))
-    return found.values
+    return partial(items_of_output, output, mapping.json_path, mapping.select)
 
 
 async def run_items(run: Run, here: FanoutPlace) -> None:

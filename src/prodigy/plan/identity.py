@@ -10,10 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from prodigy.errors import UsageError
+from prodigy.plan.bulk import bulk
 from prodigy.workflow.canonical import canonical_json
 
 MAX_ID_LENGTH = 255
@@ -31,15 +32,14 @@ _SHOWN = 20
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One unit of map work. ordinal: its place among the items that are kept, from 1. text: the data as JSON, its keys
     in their order; "" when nobody has written it yet."""
 
     ordinal: int
     id: str
     data: object
-    text: str = field(default="", compare=False, repr=False)
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class _Candidate(NamedTuple):
     text: str
 
 
+@bulk()
 def identify(values: Iterable[object]) -> Plan:
     """The plan for `values`, in their order. Takes time proportional to their size.
 
@@ -172,6 +173,8 @@ def _spelled(own: object) -> str:
 
 
 def _checked(name: str, item_id: str) -> str:
+    if item_id.isprintable() and not item_id.isspace() and 0 < len(item_id) <= MAX_ID_LENGTH:
+        return item_id  # nearly all
     if not item_id.strip():
         raise _UnusableError(f"its {name} is empty")
     if len(item_id) > MAX_ID_LENGTH:
@@ -201,10 +204,10 @@ def _warnings(dropped: list[int], renamed: list[str]) -> Iterator[str]:
 def label(item: Item) -> str:
     """The item's name for people, one short line: its own id, else its text, else what it calls itself."""
     data = item.data
-    own_id = not item.id.startswith("item-") if isinstance(data, dict) else False
-    candidates = [data.get(name) for name in _NAMES] if isinstance(data, dict) else [data]
-    for text in candidates:
-        if not own_id and isinstance(text, str) and text.strip():
+    if isinstance(data, dict) and not item.id.startswith("item-"):
+        return item.id
+    for text in [data.get(name) for name in _NAMES] if isinstance(data, dict) else [data]:
+        if isinstance(text, str) and text.strip():
             line = " ".join(_CONTROL.sub(" ", text).split())
             return line if len(line) <= MAX_LABEL_LENGTH else f"{line[: MAX_LABEL_LENGTH - 1]}…"
     return item.id

@@ -87,7 +87,9 @@ def _finder(condition: Expression) -> Callable[[object, int], Find]:
 def _distinct(values: Iterable[object], path: Expression) -> Iterator[object]:
     seen: set[str] = set()
     for value in values:
-        key = canonical_json(path.value(item_finder(value)))
+        found = path.value(item_finder(value))
+        # No JSON begins with an apostrophe.
+        key = f"'{found}" if type(found) is str else canonical_json(found)
         if key not in seen:
             seen.add(key)
             yield value

@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from prodigy.plan.bulk import bulk
 from prodigy.plan.formats import Document, InputError, Reader, read_output, reader_of
 from prodigy.plan.select import select
 from prodigy.workflow.json_path import compile_json_path
@@ -124,6 +125,7 @@ def read_items(
     return _found(reader_of(where) if kind == "file" else read_output, BytesIO(data), where, json_path, selection)
 
 
+@bulk()
 def _found(reader: Reader, stream: BinaryIO, where: str, json_path: str | None, selection: Selection | None) -> Found:
     warnings: list[str] = []
     content = reader(stream, where, warnings)

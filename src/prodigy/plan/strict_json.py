@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import chain
+from typing import Any
 
 from prodigy.workflow.canonical import canonical_json
+
+_CONTAINERS = frozenset({dict, list})
 
 # Work items are a few levels deep. Python's own limit is its recursion limit, which depends on the caller.
 MAX_DEPTH = 100
@@ -78,18 +82,13 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, pars
 
 
 def _is_deeper_than(value: object, limit: int) -> bool:
-    level: list[object] = [value]
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
     for _ in range(limit):
-        level = [part for container in level for part in _parts(container) if isinstance(part, (dict, list))]
+        parts = chain.from_iterable(one.values() if type(one) is dict else one for one in level)
+        level = [part for part in parts if type(part) in _CONTAINERS]
         if not level:
             return False
     return True
-
-
-def _parts(container: object) -> list[object]:
-    if isinstance(container, dict):
-        return list(container.values())
-    return container if isinstance(container, list) else []
 
 
 def _check_encodable(value: object) -> None:

@@ -47,8 +47,8 @@ def item_finder(item: object) -> Find:
     `item` of its own is asked for that only when `item.x` names nothing in the item. An item without parts
     answers to `value`, a text also to `path` and `name`, as in placeholders.
     """
-    top = item if isinstance(item, Mapping) else _names(item)
-
+    # Nearly all items are plain objects; asking an abstract class takes longer than looking a field up.
+    top = item if type(item) is dict or isinstance(item, Mapping) else _names(item)
     fields = top if type(top) is dict else None
 
     def find(path: str) -> object:
