@@ -2,7 +2,7 @@
 
 Whoever learns a secret (the process that drives a run) tells it to `remember`; whoever only shows what a run left
 knows it by its prints. A print is a length, 16 bits of a checksum of its first four bytes, and a salted SHA-256: in the
-file `masks.json` (0600) of a run's directory there is no value, and no word of it.
+file `masks.jsonl` (0600) of a run's directory there is no value, and no word of it.
 
 The process knows one set of prints, `MASKS`: there is nothing that it may show in one place and not in another.
 """
@@ -22,7 +22,7 @@ from zlib import crc32
 
 MASK = "***"
 SHORTEST = 4  # characters; what is shorter stands in every other word
-FILE = "masks.json"
+FILE = "masks.jsonl"
 
 _SHORTEST_LINE = 8  # characters of one line of a secret that is masked by itself
 _GRAM = 4  # bytes of the beginning by which places are found
@@ -76,7 +76,8 @@ class Masks:
     def __init__(self) -> None:
         self._buckets: dict[int, _Bucket] = {}
         self._longest = 0
-        self._files: dict[Path, int] = {}  # when each was last written; 0: it was not there
+        self._files: dict[Path, int] = {}  # when each was last written; 0: there is none of use
+        self._kept: dict[Path, tuple[bytes, set[_Print]]] = {}  # what is in them: salt, prints
         self._looked_at = 0.0
 
     @property
@@ -92,11 +93,18 @@ class Masks:
         Values with fewer than SHORTEST characters are left out.
         """
         path = directory / FILE
-        salt, known = _read(path) or (os.urandom(16), set())
+        self._files.setdefault(path, 0)
+        self._look(path)
+        salt, known = self._kept.setdefault(path, (os.urandom(16), set()))
         new = {_print_of(form, salt) for value in values for form in _forms(value)} - known
-        self._add(salt, new | known)
-        if new:
-            _write(path, salt, known | new)
+        if not new:
+            return
+        self._add(salt, new)
+        known |= new
+        if self._files[path]:
+            _write(path, os.O_APPEND, ["", *map(json.dumps, sorted(new))])  # behind a line that may not be whole
+        else:
+            _write(path, os.O_CREAT | os.O_TRUNC, [json.dumps({"salt": salt.hex()}), *map(json.dumps, sorted(known))])
         self._files[path] = _written_at(path)
 
     def learn(self, directory: Path) -> None:
@@ -106,14 +114,20 @@ class Masks:
 
     def _look(self, path: Path) -> None:
         written_at = _written_at(path)
-        if written_at != self._files[path] and (found := _read(path)) is not None:
+        if written_at == self._files[path]:
+            return
+        if (found := _read(path)) is not None:
+            self._kept[path] = found
             self._add(*found)
-        self._files[path] = written_at
+        self._files[path] = written_at if found is not None else 0
 
     def _add(self, salt: bytes, prints: Iterable[_Print]) -> None:
-        buckets = {gram: {key: set(digests) for key, digests in b.items()} for gram, b in self._buckets.items()}
+        prints = list(prints)
+        buckets = dict(self._buckets)  # nobody may see one change that is being looked through
+        for mark in {gram for _, gram, _ in prints}:
+            buckets[mark] = {key: set(digests) for key, digests in buckets.get(mark, {}).items()}
         for length, gram, digest in prints:
-            buckets.setdefault(gram, {}).setdefault((length, salt), set()).add(digest)
+            buckets[gram].setdefault((length, salt), set()).add(digest)
             self._longest = max(self._longest, length)
         self._buckets = buckets
 
@@ -321,19 +335,28 @@ def _written_at(path: Path) -> int:
 
 
 def _read(path: Path) -> tuple[bytes, set[_Print]] | None:
-    """The salt and the prints in the file; None where there is none, or it is not whole."""
+    """The salt and the prints in the file; None where there is none, or it does not begin as it should.
+
+    A line that is not whole is one at which a process died: what it was for is remembered again by the next that drives
+    the run.
+    """
     try:
-        fields = json.loads(path.read_bytes())
-        return bytes.fromhex(fields["salt"]), {_Print(int(n), int(g), str(d)) for n, g, d in fields["prints"]}
+        salt, *lines = path.read_bytes().splitlines()
+        return bytes.fromhex(json.loads(salt)["salt"]), {found for line in lines if (found := _print_in(line))}
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # it is written again by the next process that drives the run
+        return None
 
 
-def _write(path: Path, salt: bytes, prints: Iterable[_Print]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    text = json.dumps({"salt": salt.hex(), "prints": sorted(prints)})
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
+def _print_in(line: bytes) -> _Print | None:
+    try:
+        length, gram, digest = json.loads(line)
+    except (ValueError, TypeError):
+        return None
+    return _Print(int(length), int(gram), str(digest))
+
+
+def _write(path: Path, flags: int, lines: list[str]) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | flags, 0o600), "w") as file:
+        file.write("\n".join([*lines, ""]))
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)

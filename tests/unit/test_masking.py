@@ -153,3 +153,29 @@ def test_a_value_is_found_in_a_megabyte_of_noise(tmp_path: Path) -> None:
     text = "".join(dice.choices(string.printable, k=1_000_000))
     masked = masks.text(text[:500_000] + values[3] + text[500_000:])
     assert values[3] not in masked
+
+
+def test_what_is_learned_one_by_one_is_known_to_others_also_behind_a_line_that_is_cut_off(tmp_path: Path) -> None:
+    driving = Masks()
+    driving.remember(tmp_path, ["first-value"])
+    with (tmp_path / FILE).open("a") as file:
+        file.write("[11, 2")  # here a process died
+    for value in ("second-value", "third-value", "second-value"):
+        driving.remember(tmp_path, [value])
+    kept = (tmp_path / FILE).read_bytes()
+    watching = Masks()
+    watching.learn(tmp_path)
+    assert watching.text("first-value second-value third-value fourth") == "*** *** *** fourth"
+    resumed = Masks()
+    resumed.remember(tmp_path, ["third-value", "first-value"])
+    assert (tmp_path / FILE).read_bytes() == kept
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("left", ["", "nonsense", '{"salt": 5}'])
+def test_a_file_that_is_not_whole_is_written_anew(tmp_path: Path, left: str) -> None:
+    (tmp_path / FILE).write_text(left)
+    Masks().remember(tmp_path, ["first-value"])
+    watching = Masks()
+    watching.learn(tmp_path)
+    assert watching.text("first-value") == "***"

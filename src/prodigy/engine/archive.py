@@ -31,7 +31,7 @@ BUNDLE = "commits.bundle"
 STEPS = "steps"
 DISPLACED = "displaced"  # files of setup that merged items had to displace
 BACKGROUND_LOG = "coordinator.log"
-EXTRAS = (BACKGROUND_LOG, "environment.json", "masks.json")  # files beside the database, where there are any
+EXTRAS = (BACKGROUND_LOG, "environment.json", "masks.jsonl")  # files beside the database, where there are any
 
 RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{4}")
 _SUM = re.compile(r"[0-9a-f]{64}")
