@@ -287,3 +287,10 @@ def test_env_takes_parameters_as_text_but_no_placeholders_and_no_code() -> None:
         workflow(main, given(who="${HOME}"))
     with pytest.raises(WorkflowError, match="makes programs run code"):
         workflow(main.replace("WHO:", "LD_PRELOAD:"))
+
+
+@pytest.mark.parametrize("other", ["${HOME|default:y}", "${env.HOME}", "${env.A:-b}", "$${x}", "${workflow.name}"])
+def test_env_keeps_other_placeholders_beside_a_parameter(other: str) -> None:
+    made = workflow(f"parameters: {{p: x}}\nenv: {{A: '{other} ${{p}}'}}\n" + STEPS.replace("${name}", "x"))
+    (variable,) = made.environment.variables
+    assert variable.value == f"{other} x"

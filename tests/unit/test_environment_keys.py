@@ -109,6 +109,8 @@ def test_they_stand_in_both_shapes_of_a_workflow() -> None:
         ("env: {A: '${map.total}'}", "has no value here"),
         ("env: {A: '${B%.js}'}", "not supported"),
         ("env: {PATH: {command: ./path.sh}}", "makes programs run code"),
+        ("env: {D: '${date:%Y}'}", "`${date:%Y}` has no value in the workflow's `env`"),
+        ("env: {U: {condition: x, when_true: '${uuid}'}}", "`${uuid}` has no value in the workflow's `env`"),
         ("env: {B: x, LD_PRELOAD: '${B}'}", "makes programs run code"),
         ("env_files: [{a: b}]", "`env_files` must be text"),
         ("profiles: [a]", "`profiles` must be a mapping"),

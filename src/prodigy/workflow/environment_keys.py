@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from prodigy.workflow import keys
 from prodigy.workflow.environment import Environment, Profile, Secret, Variable, hidden, names
-from prodigy.workflow.interpolate import NAMESPACES
+from prodigy.workflow.interpolate import NAMESPACES, parse_placeholders, problem_at, spell
 from prodigy.workflow.model import Agent, Step, WriteFile
 from prodigy.workflow.policies import read_env, takes_no_data
 from prodigy.workflow.scripts import Names
@@ -177,6 +177,13 @@ class _Reader:
     def _text(self, name: str, node: Scalar) -> str:
         """A value with its placeholders checked. `${X}` is the variable X there, of the workflow or of the user."""
         node = replace(node, value=_env_dotted(node.value))
+        for placeholder in parse_placeholders(node.value, self._own):
+            if placeholder.form is not None and placeholder.form.kind != "env":
+                message = f"`{name}`: `{spell(placeholder)}` has no value in the workflow's `env`"
+                hint = f"write `{name}: {{command: ...}}`, or put it into the `env` of a step"
+                place = problem_at(node.value, placeholder.start, message, hint)
+                self._findings.problem(self._reader.text.inside(node, place.line, place.column), message, hint)
+                return ""
         plain = frozenset(_PLAIN_NAME.findall(node.value)) - NAMESPACES
         available = frozenset({"workflow", "run", "env"}) | plain
         check_plain_text(node, Names(available), self._reader.text, self._findings)

@@ -247,8 +247,8 @@ class _Filler:
         if self._refuses(name, node):
             return node
         text = self._text(node, self.parameter)
-        kept = [match.group() for match in _REFERENCE.finditer(node.value) if match["name"] not in self.parameters]
-        if text.value.count("${") > sum(part.startswith("${") for part in kept):
+        kept = _REFERENCE.sub(lambda match: "" if match["name"] in self.parameters else match.group(), node.value)
+        if text.value.count("${") > kept.count("${"):
             message = f"`{name}`: the value of a parameter has `${{` in it, which would be read as a placeholder here"
             self.findings.problem(node.at, message, "use the parameter itself in the steps")
             return node
