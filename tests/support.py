@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import forked
+
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Ada",
     "GIT_AUTHOR_EMAIL": "ada@example.org",
@@ -108,11 +110,14 @@ class Project:
 
     def prodigy(self, *args: str | Path, env: Mapping[str, str] | None = None, where: Path | None = None) -> Done:
         """Run the real command line to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "prodigy.cli.main", *map(str, args)],
-            cwd=where or self.repo, env=self.environment(env), stdin=subprocess.DEVNULL, capture_output=True,
-            check=False,
-        )  # fmt: skip
+        argv = [*map(str, args)]
+        if forked.fits({**self.env, **(env or {})}):
+            done = forked.call(argv, where or self.repo, self.environment(env))
+        else:
+            done = subprocess.run(
+                [sys.executable, "-m", "prodigy.cli.main", *argv], cwd=where or self.repo, env=self.environment(env),
+                stdin=subprocess.DEVNULL, capture_output=True, check=False,
+            )  # fmt: skip
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def tally(self) -> Counter[str]:
