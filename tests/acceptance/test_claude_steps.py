@@ -116,6 +116,26 @@ def test_slash_commands_args_and_a_large_prompt_reach_the_agent(project: Project
     assert "the bug and none" in (project.repo / "echoed.txt").read_text()
 
 
+def test_names_of_the_environment_need_no_braces_where_no_shell_reads(project: Project) -> None:
+    text = r"""
+env: {PLACE: shop, AT: {command: echo noon}}
+parameters: {who: Ada}
+secrets: {KEY: {command: echo s3cret-word}}
+steps:
+- claude: "go --to $PLACE $AT.x ${PLACE}s $who $ARG $PLACES \\$PLACE $$PLACE $HOME $KEY $5"
+  id: said
+- write_file: {path: "$PLACE.txt", content: "at $PLACE for $who, $HOME"}
+- shell: echo ${said.output} >> "$PLACE.txt"; echo "$MADE" >> "$PLACE.txt"
+  env: {MADE: "made for $who at $PLACE"}
+"""
+    done = project.prodigy("run", project.workflow(text), "--yes", "--args", "now")
+    assert done.code == 0, done.err
+    said = (project.repo / "shop.txt").read_text()
+    assert r"go --to shop noon.x shops Ada now $PLACES \$PLACE $$PLACE $HOME $KEY $5" in said
+    assert said.startswith("at shop for Ada, $HOME")
+    assert said.endswith("made for Ada at shop\n")
+
+
 def test_without_the_program_nothing_is_made(project: Project) -> None:
     bare = project.folder / "bare"
     bare.mkdir()

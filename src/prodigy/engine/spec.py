@@ -19,7 +19,7 @@ from prodigy.errors import ProdigyError
 from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, ProcessSpec
 from prodigy.workflow.catalogue import IN_ENVIRONMENT
 from prodigy.workflow.interpolate import interpolate_text
-from prodigy.workflow.model import Agent, AgentSettings, Shell, Step, WriteFile, agent_settings
+from prodigy.workflow.model import Agent, Shell, Step, WriteFile, agent_settings
 from prodigy.workflow.policies import outside
 from prodigy.workflow.shell.checks import MAX_VALUE_BYTES, exceeds, unusable
 from prodigy.workflow.shell_words import compile_script
@@ -33,7 +33,7 @@ cat -- "$1" > "$2"
 chmod -- "$3" "$2"
 printf '%s\\n' "$5"
 """
-_BARE_INPUT = re.compile(r"\$(ARG|ARGUMENT|FILE|FILE_PATH)\b")
+_BARE = re.compile(r"(?<![\\$])\$([A-Za-z_]\w*)", re.ASCII)
 
 
 @dataclass
@@ -57,7 +57,7 @@ def spec_of(step: Step, execution: str, site: Site, shell: str) -> ProcessSpec:
     kept = {secret.name for secret in environment.secrets}  # nothing stands above a secret
     for name, text in step.policy.env:
         if name not in kept:
-            call.env[name] = _variable(name, text, with_secrets(site.scope, site))
+            call.env[name] = _variable(name, text, site, with_secrets(site.scope, site))
     cwd = site.workspace.path
     if step.policy.working_dir is not None:
         cwd /= path_below(step.policy.working_dir, site)
@@ -67,7 +67,7 @@ def spec_of(step: Step, execution: str, site: Site, shell: str) -> ProcessSpec:
     elif isinstance(step.action, WriteFile):
         _call_writer(call, step.action, directory, site, shell)
     elif isinstance(step.action, Agent):
-        _call_agent(call, step.action, agent_settings(site.workflow, step.action.use), cwd, site.scope)
+        _call_agent(call, step.action, cwd, site)
     if site.scope.specials is not None and site.scope.specials.kept:
         call.files[SPECIALS] = json.dumps(site.scope.specials.kept).encode()
     return ProcessSpec(
@@ -83,7 +83,7 @@ def spec_of(step: Step, execution: str, site: Site, shell: str) -> ProcessSpec:
 
 def path_below(text: str, site: Site) -> str:
     """A path that the workflow names, filled in; raises ProdigyError when it is not one below the worktree."""
-    path = interpolate_text(text, site.scope, INPUT_NAMES)
+    path = _filled(text, site, site.scope)
     reason = unusable(path)
     problem = f"the path {path!r} {reason}" if reason else outside(path)
     root = site.workspace.path
@@ -94,8 +94,18 @@ def path_below(text: str, site: Site) -> str:
     return path
 
 
-def _variable(name: str, text: str, scope: Scope) -> str:
-    value = interpolate_text(text, scope, INPUT_NAMES)
+def _filled(text: str, site: Site, scope: Scope) -> str:
+    """A text that no shell reads, with its values. `$NAME` is what a shell would find in its environment: what the call
+    gives, the workflow's `env` and its parameters."""
+    found = IN_ENVIRONMENT | not_in_scripts(site.workflow.environment) | {name for name, _ in site.workflow.parameters}
+    given = found & scope.keys()
+    return interpolate_text(
+        _BARE.sub(lambda name: f"${{{name[1]}}}" if name[1] in given else name[0], text), scope, INPUT_NAMES
+    )
+
+
+def _variable(name: str, text: str, site: Site, scope: Scope) -> str:
+    value = _filled(text, site, scope)
     if reason := unusable(value):
         raise ProdigyError(f"the value of the variable {name} {reason}")
     if exceeds(value, MAX_VALUE_BYTES):
@@ -115,7 +125,7 @@ def _call_shell(call: _Call, action: Shell, directory: Path, scope: Scope, shell
 def _call_writer(call: _Call, action: WriteFile, directory: Path, site: Site, shell: str) -> None:
     """The file is laid out here; the step's process only puts it in its place, so that a resume adopts it as any."""
     path = path_below(action.path, site)
-    content = laid_out(interpolate_text(action.content, site.scope, INPUT_NAMES), action.format)
+    content = laid_out(_filled(action.content, site, site.scope), action.format)
     call.files |= {"script": _WRITER, "content": content.encode("utf-8", "surrogateescape")}
     mode = f"{0o644 if action.mode is None else action.mode:04o}"
     target = str(site.workspace.path / path)
@@ -126,10 +136,9 @@ def _call_writer(call: _Call, action: WriteFile, directory: Path, site: Site, sh
     )
 
 
-def _call_agent(call: _Call, action: Agent, settings: AgentSettings, cwd: Path, scope: Scope) -> None:
-    given = INPUT_NAMES.intersection(scope)
-    text = _BARE_INPUT.sub(lambda name: f"${{{name[1]}}}" if name[1] in given else name[0], action.prompt)
-    prompt = interpolate_text(text, scope, INPUT_NAMES)
+def _call_agent(call: _Call, action: Agent, cwd: Path, site: Site) -> None:
+    settings = agent_settings(site.workflow, action.use)
+    prompt = _filled(action.prompt, site, site.scope)
     call.files["prompt.txt"] = prompt.encode("utf-8", "backslashreplace")
     request = AgentRequest(
         prompt=prompt,

@@ -13,6 +13,7 @@ from prodigy import __version__
 from prodigy.workflow import catalogue
 from prodigy.workflow.interpolate import Placeholder, fault, parse_placeholders, spell
 from prodigy.workflow.shell_words import ShellScript, ShellTextError, compile_scripts
+from prodigy.workflow.single_quotes import left_alone
 from prodigy.workflow.values import Findings
 from prodigy.workflow.yaml_nodes import Scalar, Text
 
@@ -30,6 +31,7 @@ class Names:
 
 
 _PART = re.compile(r"""\.([\w-]+)|\[["']([^"']*)["']\]""")
+_USE_DOUBLE = 'use double quotes: "...", with \\" for those in it'
 _NOT_OURS = "if another program is to read it, put a space behind the `{`"
 
 
@@ -67,13 +69,18 @@ class ScriptChecks:
     def add(self, node: Scalar, names: Names) -> None:
         self._scripts.append((node, names))
 
-    def finish(self, text: Text, findings: Findings, known: KnownScripts) -> None:
+    def finish(self, text: Text, findings: Findings, known: KnownScripts, variables: frozenset[str]) -> None:
         """Note every problem of the collected texts, and warn of those that put values into their code.
 
-        known: texts that were in order before; those of this file are added.
+        known: texts that were in order before; those of this file are added. variables: those that the file, and a call
+        of it, give to the environment.
         """
         # An aliased step is the same node in many places.
         scripts = list({(id(node), names): (node, names) for node, names in self._scripts}.values())
+        for node, names in scripts:
+            for offset, written in left_alone(node.value, variables - names.available):
+                message = f"{written} stands in single quotes, where the shell leaves it as it is"
+                findings.warn(text.inside(node, *_line_and_column(node.value, offset)), message, _USE_DOUBLE)
         # bash can't check extended patterns, which a script may switch on by itself.
         checked = [(node, names) for node, names in scripts if "extglob" not in node.value]
         others = [(node, names) for node, names in scripts if "extglob" in node.value]
@@ -94,6 +101,11 @@ def _key(text: str, names: frozenset[str], check_plain: bool) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _line_and_column(text: str, offset: int) -> tuple[int, int]:
+    """The place of a character, both from 1."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
 def _is_fine(result: ShellScript | ShellTextError) -> bool:
     """Whether there is nothing to say of the text by itself."""
     return isinstance(result, ShellScript) and not result.raw
@@ -107,8 +119,7 @@ def _note(
         problems = {(problem.line, problem.column): (problem.message, problem.cure) for problem in result.problems}
     # A name without a value is the first thing to say about a place, so it takes the place's one message.
     for offset, message, hint in remarks(node.value, names):
-        line_start = node.value.rfind("\n", 0, offset) + 1
-        problems[node.value.count("\n", 0, offset) + 1, offset - line_start + 1] = message, hint
+        problems[_line_and_column(node.value, offset)] = message, hint
     for (line, column), (message, hint) in problems.items():
         findings.problem(text.inside(node, line, column), message, hint)
     if isinstance(result, ShellScript) and result.raw:

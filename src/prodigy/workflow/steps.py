@@ -132,7 +132,7 @@ class StepReader:
 
     def finish(self, known: KnownScripts) -> None:
         """Check what was put off until all of the file was read."""
-        self._scripts.finish(self.text, self.findings, known)
+        self._scripts.finish(self.text, self.findings, known, IN_ENVIRONMENT | self.given - self._declared)
 
     # Lists -------------------------------------------------------------------------------------------------
 
