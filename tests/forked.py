@@ -27,7 +27,7 @@ from pathlib import Path
 
 _MOST = 1 << 20  # bytes of a request
 # The working directory decides where Python looks for modules, these what it does with what it finds.
-_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "PRODIGY_FAULT", "PRODIGY_PLATFORM")
+_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "PRODIGY_PLATFORM")
 
 
 def fits(env: Mapping[str, str]) -> bool:
@@ -117,7 +117,8 @@ def _serve(requests: socket.socket) -> Mapping[str, object]:
 
 def main() -> None:
     _import_all()
-    from prodigy.cli.main import main as prodigy
+    import prodigy.faults
+    from prodigy.cli.main import main as command
 
     asked = _serve(socket.socket(fileno=os.dup(0)))
     where, env, args = asked["where"], asked["env"], asked["args"]
@@ -127,8 +128,9 @@ def main() -> None:
     os.chdir(where)
     os.environ.clear()
     os.environ.update(env)
+    importlib.reload(prodigy.faults)  # which reads the environment
     sys.argv = ["prodigy", *args]
-    prodigy()
+    command()
 
 
 if __name__ == "__main__":
