@@ -7,6 +7,7 @@ import dataclasses
 import io
 import os
 import pty
+import select
 import termios
 import threading
 import time
@@ -24,6 +25,7 @@ from rich.text import Text
 from prodigy.cli import live as live_module
 from prodigy.cli.frame import Canvas, amount, duration, frame, money, visible_steps
 from prodigy.cli.live import LiveView, Tails, announcement, fits
+from prodigy.cli.screen import Area, Screen
 from prodigy.cli.view import RunView, StepNow
 from prodigy.state import events as ev
 from support import wait_until
@@ -235,6 +237,7 @@ class Terminal:
         self.resize(columns, rows)
         self.stream: TextIO = os.fdopen(slave, "w", encoding="utf-8")
         self.output = ""
+        self._told_to_end, self._end = os.pipe()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -243,6 +246,9 @@ class Terminal:
 
     def _read(self) -> None:
         while True:
+            ready, _, _ = select.select([self.master, self._told_to_end], [], [])
+            if self._told_to_end in ready:
+                return
             try:
                 data = os.read(self.master, 65536)
             except OSError:
@@ -254,9 +260,8 @@ class Terminal:
 
     def go_away(self) -> None:
         """As when its window is closed: every write fails with EIO."""
-        os.write(self.master, b"\n")
-        self.stream.write("x")
-        self.stream.flush()  # the reader returns from its read
+        os.close(self._end)
+        self._reader.join()  # the terminal is open for as long as someone reads from it
         os.close(self.master)
 
 
@@ -345,6 +350,24 @@ def test_a_terminal_that_shrinks_is_wiped_and_drawn_anew(
     after = terminal.output.rpartition(WIPE)[2]
     assert "said before" in after
     assert "more" in after
+
+
+def test_what_was_said_is_kept_when_a_terminal_shrinks_after_a_frame_was_made(terminal: Terminal) -> None:
+    screen, view = Screen(terminal.stream), busy_view(30)
+
+    def show(canvas: Canvas) -> None:
+        screen.show([], Area(canvas, frame(view, canvas, 142.0, {})))
+
+    screen.show([("said before", "")], None)
+    show(screen.canvas())
+    made_for = screen.canvas()
+    terminal.resize(80, 12)
+    show(made_for)
+    show(screen.canvas())
+    screen.clear()
+    wait_until(lambda: terminal.output.count(SHOW_CURSOR) == 2, "all is drawn")
+    assert terminal.output.count(WIPE) == 1
+    assert "said before" in terminal.output.partition(WIPE)[2]
 
 
 def test_the_terminal_is_the_callers_while_the_view_is_suspended(terminal: Terminal, tmp_path: Path) -> None:

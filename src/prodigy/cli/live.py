@@ -135,6 +135,7 @@ class LiveView:
             self._screen.show(self._new_messages(), None)
             return
         from prodigy.cli.frame import frame, visible_steps
+        from prodigy.cli.screen import Area
 
         canvas, now = self._screen.canvas(), time.monotonic()
         with self._known:
@@ -142,7 +143,7 @@ class LiveView:
         tails = self._tails.read(steps, now)  # not under the lock: a slow disk must not stop the engine
         with self._known:
             lines = frame(self.view, canvas, now, tails)
-        self._screen.show(self._new_messages(), lines)
+        self._screen.show(self._new_messages(), Area(canvas, lines))
 
     def _clear(self) -> None:
         self._screen.show(self._new_messages(), None)

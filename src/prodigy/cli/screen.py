@@ -6,7 +6,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TextIO, cast
+from typing import NamedTuple, TextIO, cast
 
 from rich.console import Console
 from rich.live import Live
@@ -19,6 +19,13 @@ SHOW_CURSOR = "\x1b[?25h"
 KEPT = 50  # printed lines, to print again after the screen had to be wiped
 
 
+class Area(NamedTuple):
+    """What is drawn, and the space it was made for: the terminal may have another size by now."""
+
+    canvas: Canvas
+    lines: list[Text]
+
+
 class Screen:
     """Lines printed for good, and below them an area that is replaced as a whole. One thread at a time."""
 
@@ -29,7 +36,7 @@ class Screen:
             markup=False, highlight=False, emoji=False,
         )  # fmt: skip
         self._live: Live | None = None
-        self._drawn: tuple[Canvas, list[Text]] | None = None
+        self._drawn: Area | None = None
         self._printed: deque[Text] = deque(maxlen=KEPT)
         self._given_up = False
 
@@ -44,9 +51,9 @@ class Screen:
         self._console.size = size
         return Canvas(*size, self._console.encoding)
 
-    def show(self, messages: Sequence[tuple[str, str]], area: list[Text] | None) -> None:
+    def show(self, messages: Sequence[tuple[str, str]], area: Area | None) -> None:
         """Print messages (text, style) for good, then draw the area (None: leave it as it is)."""
-        canvas = self.canvas()
+        canvas = self.canvas() if area is None else area.canvas
         lines = [Text(canvas.plain(text), style=style) for text, style in messages]
         self._printed.extend(lines)
         if not self.draws:
@@ -54,15 +61,15 @@ class Screen:
             return
         if area is not None and self._has_shrunk(canvas):
             self._wipe()
-            lines = list(self._printed)[-(canvas.height - len(area)) :]
-        if not lines and (area is None or self._drawn == (canvas, area)):
+            lines = list(self._printed)[-max(1, canvas.height - len(area.lines)) :]
+        if not lines and (area is None or self._drawn == area):
             return
         with self._console:  # one write for all of it
             if lines:
                 self._print(lines)
             if area is not None:
-                self._draw(area)
-                self._drawn = (canvas, area)
+                self._draw(area.lines)
+                self._drawn = area
 
     def clear(self) -> None:
         """Take the area away; the next one is drawn below what was printed meanwhile."""
@@ -80,8 +87,8 @@ class Screen:
     def _print(self, lines: Iterable[Text]) -> None:
         self._console.print(Text("\n").join(lines), soft_wrap=True)
 
-    def _draw(self, area: list[Text]) -> None:
-        text = Text("\n", no_wrap=True, overflow="crop").join(area)
+    def _draw(self, lines: Iterable[Text]) -> None:
+        text = Text("\n", no_wrap=True, overflow="crop").join(lines)
         if self._live is None:
             self._live = Live(
                 text, console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop",
@@ -95,8 +102,7 @@ class Screen:
         """Whether the terminal moved or wrapped rows of the last area, so that its place is not known."""
         if self._drawn is None:
             return False
-        before, area = self._drawn
-        return canvas.width < before.width or canvas.height <= len(area)
+        return canvas.width < self._drawn.canvas.width or canvas.height <= len(self._drawn.lines)
 
     def _wipe(self) -> None:
         self.clear()
