@@ -85,6 +85,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 @settings(max_examples=40, deadline=None)
 @given(TEXTS, st.booleans())
 @example(["echo ${item.x}", "echo ${item.y}", "ls"], True)
+@example(["<\\"], True)
 @example(["cat <<E\n${item.x}", "echo ${item.x}\nE\n"], True)
 @example(["echo ${item.x}'", "echo ' ${item.x}"], True)
 @example(["echo ${item.x})", "(echo ${item.x}"], True)

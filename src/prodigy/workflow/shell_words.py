@@ -137,7 +137,7 @@ def _compile(text: str, namespaces: Collection[str], check_plain: bool) -> Shell
 def _together(texts: Sequence[NamedText], check_plain: bool) -> dict[NamedText, ShellScript]:
     """The scripts of those texts that are certainly fine; what is said about the others needs a look at each."""
     sources = [(named, mark(*named)) for named in texts if not check_source(*named)]
-    plain = [(named, s) for named, s in sources if check_plain and not _has_places(s) and "\0" not in s.original]
+    plain = [(named, s) for named, s in sources if check_plain and not _has_places(s) and can_share(s.data)]
     drafts = _drafts([(named, s) for named, s in sources if _has_places(s) and can_share(s.data)])
     trees = parse_together([draft.script for _, draft in drafts])
     if trees is None:

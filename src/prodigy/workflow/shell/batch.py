@@ -26,7 +26,10 @@ while IFS= read -r -d '' text; do check "$text"; done
 
 
 def can_share(script: bytes) -> bool:
-    """Whether the text means the same with a line feed and a parenthesis behind it."""
+    """Whether the text means the same with a line feed and a parenthesis behind it, and to bash's `eval`.
+
+    A backslash at its end is dropped where bash reads a script, and stands for itself in `eval`.
+    """
     return not _ENDS_IN_BACKSLASH.search(script) and b"\0" not in script
 
 
