@@ -7,7 +7,7 @@ AGENTS := tests/agents
 # Half the suite waits for processes, so twice as many workers as cores pay off.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
-.PHONY: setup demo agents test chaos bench bench-full lint docs lock clean
+.PHONY: setup demo agents test chaos fuzz bench bench-full lint docs lock clean
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ test: setup agents
 
 chaos: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m chaos --timeout 1800
+
+# Property tests with examples of their own each time, for as long as one likes to repeat it.
+fuzz: setup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "hypothesis and not chaos" --hypothesis-profile fuzz
 
 bench: setup
 	$(BIN)/python -m benchmarks

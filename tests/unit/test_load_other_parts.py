@@ -269,7 +269,6 @@ WRONG = [
     ("- {command: [a]}", 1, 13, "`command` must be the name of a command, got a list"),
     ("- {name: x, args: [[a]]}", 1, 20, "`args` must be a list of texts, got a list"),
     ("- {name: x, options: [a]}", 1, 22, "`options` must be a mapping, got a list"),
-    ("- {shell: a, args: [b]}", 1, 14, "`args` belongs to a `command` step"),
     ("- {shell: a, metadata: {retries: many}}", 1, 34, "`retries` must be a whole number"),
     (f"map: {{input: ls, merge: {{on_conflict: agent}}, {TEMPLATE}}}", 1, 39, f"`on_conflict: agent` {LATER}"),
     (f"map: {{input: ls, merge: {{strategy: x}}, {TEMPLATE}}}", 1, 26, f"`merge: strategy` {LATER}"),

@@ -94,8 +94,11 @@ def captured(step: Step, row: StepRow | None, directory: Path | None, taken: Col
     but for the names that the workflow has `taken` for steps of its own.
     """
     form = step.capture or _UNNAMED
+    kinds = [kind for kind in _KINDS.get(step.action.kind, ()) if kind not in taken]
+    below = {name: [f"{kind}.{name}" for kind in kinds] for name in form.names}
     if row is None or row.skipped or directory is None:
         given = (*form.names, *(part.name for part in form.extracts), *(name for name, _ in form.files))
+        given = (*given, *(other for others in below.values() for other in others))
         return _of_phase(step, {name: None for one in given for name in (one, *(f"{one}.{p}" for p in _PARTS))})
     output = Deferred(lambda: output_of(step, directory, row.exit_code))
     succeeded = row.kind is None
@@ -108,12 +111,13 @@ def captured(step: Step, row: StepRow | None, directory: Path | None, taken: Col
     }
     found: dict[str, object] = {}
     for name in form.names:
-        found[name] = Deferred(lambda: _lenient(form, str(output()), succeeded=succeeded))
+        value = Deferred(lambda: _lenient(form, str(output()), succeeded=succeeded))
+        found |= dict.fromkeys((name, *below[name]), value)
         found |= {f"{name}.{part}": value for part, value in facts.items()}
     for extract in form.extracts:
         found[extract.name] = Deferred(lambda extract=extract: _extracted(extract, directory))  # type: ignore[misc]
     found = _of_phase(step, found)
-    for name in {"last", *_KINDS.get(step.action.kind, ())}.difference(taken):
+    for name in {"last", *kinds} - set(taken):
         found |= {f"{name}.{part}": value for part, value in facts.items()}
     return found | {"CAPTURED_OUTPUT": output}
 

@@ -285,7 +285,8 @@ def _error(failure: Failure, round_: int, path: str) -> dict[str, object]:
             "handler": "on_failure",
             "attempt": round_,
             "correlation_id": path,
-        }
+        },
+        "test.attempt": round_,
     }
 
 

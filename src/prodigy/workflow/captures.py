@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prodigy.workflow import keys
-from prodigy.workflow.catalogue import RESERVED
+from prodigy.workflow.catalogue import ANYWAY, RESERVED
 from prodigy.workflow.model import Capture, CaptureFormat, CaptureStream
 from prodigy.workflow.values import Findings, read_choice, read_keys, read_text, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
@@ -14,6 +14,8 @@ from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _FORMATS: tuple[CaptureFormat, ...] = ("string", "json", "lines", "number", "boolean")
 _STREAMS: tuple[CaptureStream, ...] = ("stdout", "stderr", "both", "none")
+# Files of the earlier system name what such a step captures below its kind, too: `${shell.NAME}`.
+_KINDS = ("shell", "claude")
 _OUTPUT = keys.KeyTable(runs=frozenset({"file_pattern"}), later=frozenset(), synonyms={})
 
 
@@ -41,6 +43,11 @@ def _names(root: Node) -> Iterator[str]:
                     yield entry.value.value
                 if name in ("capture", "capture_outputs", "outputs") and isinstance(entry.value, Mapping):
                     yield from entry.value.entries
+
+
+def also_named(entries: dict[str, Entry], names: Iterable[str]) -> Iterator[str]:
+    """The other names that what a step captures has: see `prodigy.engine.captures.captured`."""
+    yield from (f"{kind}.{name}" for kind in _KINDS if kind in entries for name in names)
 
 
 class CaptureReader:
@@ -100,8 +107,11 @@ class CaptureReader:
         return read_choice(entries[key].value, key, choices, self._findings) if key in entries else None
 
     def _variable(self, node: Node, key: str) -> str | None:
-        """The earlier system's `capture_output` may also be true or false, which names nothing."""
+        """True and false, for `capture_output`, name nothing, nor does the name that the output has anyway."""
         if key == "capture_output" and isinstance(node, Scalar) and node.kind == "bool":
+            return None
+        if isinstance(node, Scalar) and node.value in ANYWAY:
+            self._findings.warn(node.at, f"`{key}: {node.value}` does nothing: the output has that name", "remove it")
             return None
         return self.name(node, key)
 

@@ -193,6 +193,7 @@ ENTRIES: tuple[Entry, ...] = (
         ("error.timestamp", "when", "error.timestamp"),
         ("error.handler", "which handler this is", "error.handler"),
         ("error.attempt", "counts the failures of this step, from 1", "error.attempt"),
+        ("test.attempt", "the same, as the earlier system named it", "test.attempt"),
         ("error.correlation_id", "finds the failure in the events of the run", "error.correlation_id"),
     ),
     *_rows(
@@ -244,6 +245,8 @@ FREE = frozenset(
 )
 # What no step can be called. `index` and `total` are those of the innermost `foreach`, and free elsewhere.
 RESERVED = OURS | DOTTED - FREE | {"raw", "CAPTURED_OUTPUT"}
+# Names that the output of a step has anyway, which files of the earlier system give it once more.
+ANYWAY = ("claude.output", "shell.output")
 # Variables whose value is a list or an object. Below a head whose names the workflow gives, all may be.
 _WITH_PARTS = frozenset(
     f"{head}.{name}"

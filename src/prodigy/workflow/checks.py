@@ -122,8 +122,13 @@ def _commands_or_step(
     if body:
         step = reader.step(Mapping(body, node.at), phase)
         return (step,) if step else ()
+    if key == "validate" and "result_file" in parts:  # which the step itself has written
+        told = Entry(scalar("shell", node), scalar("true", node))
+        step = reader.step(Mapping({"shell": told}, node.at), phase)
+        return (step,) if step else ()
     if key == "validate" and node.entries.keys() <= table.known:
-        reader.findings.problem(node.at, "`validate` has no command", "give it a `shell`, a `claude` or `commands`")
+        hint = "give it a `shell`, a `claude` or `commands`, or a `result_file` that the step writes"
+        reader.findings.problem(node.at, "`validate` has no command", hint)
     return ()
 
 

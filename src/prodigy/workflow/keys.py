@@ -80,7 +80,12 @@ MAP = KeyTable(
         budget shell_options env
         """
     ),
-    synonyms={"parallel": "max_parallel", "operation": "agent_template", "timeout": "agent_timeout_secs"},
+    synonyms={
+        "parallel": "max_parallel",
+        "operation": "agent_template",
+        "timeout": "agent_timeout_secs",
+        "timeout_per_agent": "agent_timeout_secs",
+    },
 )
 
 # The mapping below a step's `mapreduce:`.
@@ -140,7 +145,7 @@ STEP = KeyTable(
         skip_validation validation_timeout ignore_validation_failure
         capture capture_output capture_format capture_streams output_file outputs
         auto_commit commit_config clear_env temporary do parallel max_items merge
-        args options metadata analysis use with
+        args options metadata analysis context use with
         """
     ),
     later=_words("budget"),
@@ -239,6 +244,9 @@ GIVEN_UP = {
     "storage_config": "there is one embedded database and nothing to configure",
     "checkpoint": "every finished step is recorded; resume with `prodigy resume`",
     "checkpoints": "every finished step is recorded; resume with `prodigy resume`",
+    "focus": "write it in the prompt: `claude: /review --focus tests`",
+    "inputs": "name the values in the prompt: `claude: /fix ${scan.output}`",
+    "stop_on_success": "remove it: a handler is never repeated once the step succeeds",
     "changelog": "run your own tool in a `shell` step",
 }
 

@@ -11,20 +11,23 @@ from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
 
 _COMMAND = re.compile(r"/?[A-Za-z][\w:-]*")
 _VARIABLE = re.compile(r"\$([A-Za-z_]\w*)")
+_SKIPPED = "does nothing any more and is skipped"
 _TEST_FAILED = {"max_attempts": ("3", "int"), "commit_required": ("true", "bool")}
 
 
 def modern(node: Mapping, findings: Findings) -> Mapping:
-    """`node` with `test`, `command`, a `name` alone and `metadata` put as other keys, and without `analyze` and
-    `analysis`. Each is warned of."""
-    node = _without_analyze(node, findings)
-    node = _without_analysis(_without_metadata(node, findings), findings)
+    """`node` with `test`, `command`, a `name` alone and `metadata` put as other keys, and without what does nothing.
+    Each is warned of."""
+    if not node.entries:
+        findings.problem(node.at, "this step is empty", "give it a `shell` or a `claude`")
+    node = _without(node, ("analyze",), _SKIPPED, findings)
+    node = _without(_without_metadata(node, findings), ("analysis", "context"), _SKIPPED, findings)
     actions = [name for name in node.entries if name in keys.ACTIONS_RUN]
-    if actions == ["test"]:
-        return _without_test(node, findings)
     if actions == ["command"] or (not actions and _is_command_name(node)):
         return _without_command(node, actions[0] if actions else "name", findings)
-    return node
+    _words(node, findings)  # mistakes are told all the same
+    node = _without(node, ("args", "options"), "belongs to a `command` step and is skipped here", findings)
+    return _without_test(node, findings) if actions == ["test"] else node
 
 
 def meant_as_action(name: str) -> bool:
@@ -38,22 +41,11 @@ def scalar(value: str, like: Node, kind: str = "str") -> Scalar:
     return Scalar(value, kind, like.at, start, end)  # type: ignore[arg-type]
 
 
-def _without_analyze(node: Mapping, findings: Findings) -> Mapping:
-    analyze = node.entries.get("analyze")
-    if analyze is None:
-        if not node.entries:
-            findings.problem(node.at, "this step is empty", "give it a `shell` or a `claude`")
-        return node
-    findings.warn(analyze.key.at, "`analyze` does nothing any more and is skipped", "remove it")
-    return _put(node, ("analyze",), {})
-
-
-def _without_analysis(node: Mapping, findings: Findings) -> Mapping:
-    entry = node.entries.get("analysis")
-    if entry is None:
-        return node
-    findings.warn(entry.key.at, "`analysis` does nothing any more and is skipped", "remove it")
-    return _put(node, ("analysis",), {})
+def _without(node: Mapping, names: tuple[str, ...], why: str, findings: Findings) -> Mapping:
+    found = [node.entries[name] for name in names if name in node.entries]
+    for entry in found:
+        findings.warn(entry.key.at, f"`{entry.key.value}` {why}", "remove it")
+    return _put(node, names, {}) if found else node
 
 
 def _without_metadata(node: Mapping, findings: Findings) -> Mapping:
@@ -114,16 +106,18 @@ def _without_command(node: Mapping, key: str, findings: Findings) -> Mapping:
     if not isinstance(value, Scalar) or value.kind == "null" or not value.value.strip():
         findings.problem(value.at, f"`{key}` must be the name of a command, got {shown(value)}")
         return node
-    words = [value.value if value.value.startswith("/") else f"/{value.value}"]
-    if "args" in node.entries:
-        words += _arguments(node.entries["args"].value, findings)
-    if "options" in node.entries:
-        words += _options(node.entries["options"].value, findings)
-    prompt = " ".join(words)
+    name = value.value if value.value.startswith("/") else f"/{value.value}"
+    prompt = " ".join([name, *_words(node, findings)])
     first = prompt.splitlines()[0]
     meant = f"it is the prompt `{first}` of Claude Code"
     findings.warn(written.at, f"`{key}` as a command is deprecated; {meant}", "write `claude: ...` or `shell: ...`")
     return _put(node, (key, "args", "options"), {"claude": Entry(written, scalar(prompt, value))})
+
+
+def _words(node: Mapping, findings: Findings) -> list[str]:
+    """What `args` and `options` add to the name of a command."""
+    words = _arguments(node.entries["args"].value, findings) if "args" in node.entries else []
+    return words + (_options(node.entries["options"].value, findings) if "options" in node.entries else [])
 
 
 def _arguments(node: Node, findings: Findings) -> list[str]:

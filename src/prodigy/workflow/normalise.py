@@ -248,7 +248,7 @@ def _check_mode(node: Node, steps: AbstractSequence[Step], findings: Findings) -
     mode = read_text(node, "mode", findings)
     if mode is None:
         return
-    if mode not in ("mapreduce", "sequential"):
+    if mode not in ("mapreduce", "sequential", "standard"):
         findings.problem(node.at, f"`mode` must be mapreduce or sequential, got {shown(node)}")
     fans_out = any(step.action.kind == "mapreduce" for step in steps)
     if steps and fans_out != (mode == "mapreduce"):

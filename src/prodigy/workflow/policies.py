@@ -201,7 +201,7 @@ def read_shell_options(node: Node, findings: Findings) -> tuple[str, ...] | None
     items = node.items if isinstance(node, Sequence) else (node,)
     words: list[str] = []
     for item in items:
-        if isinstance(item, Scalar) and item.kind != "null":
+        if isinstance(item, Scalar) and item.kind != "null" and item.value.strip():
             words += item.value.split()
         else:
             findings.problem(item.at, f"`shell_options` must be a list of bash options, got {shown(item)}")

@@ -228,7 +228,7 @@ def _beside_a_step(place: Place) -> Schema:
         return with_step
     alone: Schema = {"type": "object", "properties": own, "additionalProperties": False, **_required(place, ())}
     if place.name == "validate":
-        alone["required"] = ["commands"]
+        alone["anyOf"] = [{"required": ["commands"]}, {"required": ["result_file"]}]
     elif place.name == "on_failure":
         # A time limit and a capture belong to the commands.
         alone |= {"minProperties": 1, "dependentRequired": {"timeout": ["commands"], "capture": ["commands"]}}

@@ -53,11 +53,12 @@ class NothingKnown:
 
 
 class _Remark(NamedTuple):
-    """offset: the character of the text that it is about, from 0."""
+    """offset: the character of the text that it is about, from 0. lenient: the text can be filled all the same."""
 
     offset: int
     message: str
     hint: str | None = None
+    lenient: bool = False
 
 
 class ScriptChecks:
@@ -118,8 +119,11 @@ def _note(
     if isinstance(result, ShellTextError):
         problems = {(problem.line, problem.column): (problem.message, problem.cure) for problem in result.problems}
     # A name without a value is the first thing to say about a place, so it takes the place's one message.
-    for offset, message, hint in remarks(node.value, names):
-        problems[_line_and_column(node.value, offset)] = message, hint
+    for offset, message, hint, lenient in remarks(node.value, names):
+        if lenient:
+            findings.warn(text.inside(node, *_line_and_column(node.value, offset)), message, hint)
+        else:
+            problems[_line_and_column(node.value, offset)] = message, hint
     for (line, column), (message, hint) in problems.items():
         findings.problem(text.inside(node, line, column), message, hint)
     if isinstance(result, ShellScript) and result.raw:
@@ -136,7 +140,11 @@ def remarks(text: str, names: Names) -> Iterator[_Remark]:
             if name not in catalogue.heads(names.available):
                 yield _Remark(offset, *_not_here(written, name, names))
             elif name not in names.declared and (wrong := _wrong_name(written, name, path, names)):
-                yield _Remark(offset, *wrong)
+                message, hint = wrong
+                if placeholder.default is None and "|default:" not in (placeholder.operator or ""):
+                    yield _Remark(offset, message, hint)
+                else:
+                    yield _Remark(offset, f"{message}; its default is always taken", hint, lenient=True)
 
 
 def _paths(placeholder: Placeholder) -> Iterator[tuple[int, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prodigy.workflow import actions, fan_outs, keys, legacy, loops
-from prodigy.workflow.captures import CaptureReader
+from prodigy.workflow.captures import CaptureReader, also_named
 from prodigy.workflow.catalogue import IN_ENVIRONMENT, available, behind
 from prodigy.workflow.checks import read_checks
 from prodigy.workflow.commits import read_commit
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # Keys that mean something with one action alone.
 _BELONGS = {
     "do": "foreach` or `worktree", "parallel": "foreach", "max_items": "foreach", "merge": "worktree",
-    "args": "command", "options": "command", "with": "use",
+    "with": "use",
 }  # fmt: skip
 _LIMITED: tuple[Phase, ...] = ("setup", "reduce", "merge")
 
@@ -283,7 +283,7 @@ class StepReader:
         step_id, name = self.captures.id(entries), self.label(entries)
         capture = self.captures.capture(entries, step_id, self.inner_path(entries, "output_file", phase))
         if capture:
-            self.define(*capture.names, *(name for name, _ in capture.files))
+            self.define(*capture.names, *also_named(entries, capture.names), *(name for name, _ in capture.files))
         checks = read_checks(self, entries, phase)
         if fallback and any(key in entries for key in ("on_failure", "allow_failure")):
             message = "`on_failure` stands both in this step and under its `retry`"

@@ -15,9 +15,12 @@ def check_plain_text(node: Scalar, names: Names, text: Text, findings: Findings)
         (problem.line, problem.column): (problem.message, problem.cure)
         for problem in check_text(node.value, names.available)
     }
-    for offset, message, hint in remarks(node.value, names):
-        line_start = node.value.rfind("\n", 0, offset) + 1
-        found[node.value.count("\n", 0, offset) + 1, offset - line_start + 1] = message, hint
+    for offset, message, hint, lenient in remarks(node.value, names):
+        line, column = node.value.count("\n", 0, offset) + 1, offset - node.value.rfind("\n", 0, offset)
+        if lenient:
+            findings.warn(text.inside(node, line, column), message, hint)
+        else:
+            found[line, column] = message, hint
     for (line, column), (message, hint) in found.items():
         findings.problem(text.inside(node, line, column), message, hint)
 

@@ -34,7 +34,8 @@ VALIDATE = Place(
         "timeout": Key(Time(), "Of each of the steps without its own.", "none", "timeout: 5m"),
         "result_file": Key(
             PATH,
-            "Where the result is read, in place of the output of the last step.",
+            "Where the result is read, in place of the output of the last step. With nothing else, the step itself has"
+            " written it.",
             "the output",
             "result_file: out.json",
         ),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from prodigy.workflow.catalogue import RESERVED
+from prodigy.workflow.catalogue import ANYWAY, RESERVED
 from prodigy.workflow.keys import KeyTable
 
 # Patterns are searched for, as JSON Schema does, and use what ECMA 262 and Python's `re` have in common.
@@ -122,6 +123,7 @@ STEPS = Part("steps", "steps")
 COMMANDS = Part("commands", "command, steps")
 COMMAND_OR_LIST = Part("command or list", "command, steps")
 NAMED = Text(RESULT, "name")
+CAPTURED = Text(rf"{RESULT}|^(?:{'|'.join(map(re.escape, ANYWAY))})$", "name")
 PATH = Text(INSIDE, "path")
 
 

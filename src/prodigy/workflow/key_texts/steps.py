@@ -6,6 +6,7 @@ from prodigy.workflow import keys
 from prodigy.workflow.key_texts.checks import ON_INCOMPLETE_OF_A_STEP
 from prodigy.workflow.key_texts.parts import ON_FAILURE_OF_A_STEP, STEP_ENV
 from prodigy.workflow.key_texts.shapes import (
+    CAPTURED,
     COMMAND_OR_LIST,
     COMMANDS,
     LABEL,
@@ -145,10 +146,10 @@ _CHECKS = {
 }
 
 _RESULTS = {
-    "capture": Key(NAMED, "A name for the output.", "none", "capture: count"),
+    "capture": Key(CAPTURED, "A name for the output.", "none", "capture: count"),
     "capture_output": Key(
-        either(Flag(), NAMED),
-        "The earlier name of `capture`; true and false name nothing.",
+        either(Flag(), CAPTURED),
+        "The earlier name of `capture`; true and false name nothing. `shell.NAME` or `claude.NAME` has the value, too.",
         "none",
         "capture_output: count",
     ),
@@ -189,12 +190,15 @@ _WITH_ONE = {
     ),
     "max_items": Key(Whole(), "With `foreach`: the most values.", "all", "max_items: 10"),
     "merge": Key(Flag(), "With `worktree`: whether its commits are merged.", "false", "merge: true"),
-    "args": Key(Many(AnyText()), "With `command`: its arguments.", "none", "args: [$ARG]"),
-    "options": Key(Each(AnyText(nothing=True)), "With `command`: its options.", "none", "options: {focus: tests}"),
+    "args": Key(Many(AnyText()), "With `command`: its arguments; else nothing.", "none", "args: [$ARG]"),
+    "options": Key(
+        Each(AnyText(nothing=True)), "With `command`: its options; else nothing.", "none", "options: {focus: tests}"
+    ),
     "metadata": Key(
         Part("metadata"), "More keys.", "none", "metadata: {retries: 2}", deprecated="its keys in the step"
     ),
     "analysis": Key(Anything(), "Does nothing.", "none", "analysis: {}", deprecated="nothing"),
+    "context": Key(Anything(), "Does nothing.", "none", "context: {}", deprecated="nothing"),
 }
 
 _DOES = tuple(name for name in _ACTIONS if name not in ("worktree", "mapreduce"))
@@ -230,7 +234,7 @@ STEP = Place(
             *({"required": [name]} for name in _DOES),
             {"required": ["name"], "properties": {"name": {"pattern": r"^/?[A-Za-z][\w:-]*$"}}, **_NOTHING_ELSE},
             {
-                "properties": {"analyze": True, "analysis": True},
+                "properties": {"analyze": True, "analysis": True, "context": True},
                 "additionalProperties": False,
                 "minProperties": 1,
             },
@@ -246,10 +250,6 @@ STEP = Place(
             "shell_options": {"anyOf": [{"required": [name]} for name in ("shell", "foreach", "test")]},
             "capture_format": _CAPTURES,
             "capture_streams": _CAPTURES,
-            **{
-                name: {"not": {"anyOf": [{"required": [other]} for other in _DOES if other != "command"]}}
-                for name in ("args", "options")
-            },
             "on_failure": {"properties": {"allow_failure": {"const": False}}},
             "on_success": {"properties": {"on_exit_code": {"not": {"required": ["0"]}}}},
         },

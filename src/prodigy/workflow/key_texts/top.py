@@ -78,7 +78,9 @@ WORKFLOW = Place(
             "none",
             "merge: [{shell: make test}]",
         ),
-        "mode": Key(choice("mapreduce sequential"), "Accepted; the steps decide.", "by the steps", "mode: sequential"),
+        "mode": Key(
+            choice("mapreduce sequential standard"), "Accepted; the steps decide.", "by the steps", "mode: sequential"
+        ),
         "retry_defaults": Key(
             either(Whole(), Part("retry")),
             "The `retry` of every step that has none of its own.",
