@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from support import Project, make_project
 
 # The suite says the same each time; `make fuzz` looks for what it does not know yet.
-settings.register_profile("same", derandomize=True)
-settings.register_profile("fuzz", settings.get_profile("default"), max_examples=1000)
+# How long an example takes says more of the machine than of the code.
+_ANY_TIME: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, **_ANY_TIME)
+settings.register_profile("fuzz", settings.get_profile("default"), max_examples=1000, **_ANY_TIME)
 settings.load_profile("same")
 
 

@@ -215,6 +215,7 @@ ROWS = {
         OUTSIDE,
     ),
     "analysis": Row("- {analysis: {max_cache_age: 1}, shell: 'echo x >> \"$OUT/@\"'}", "x"),
+    "context": Row("- {context: {file: a}, shell: 'echo x >> \"$OUT/@\"'}", "x"),
     "mapreduce": Row(
         """
         - id: inner_@

@@ -156,7 +156,6 @@ FAN_OUT = "map: {input: i.json, agent_template: [{shell: a}]}\n"
         ("workflows: {a: {source: a.yml, outputs: [x]}}\n", "no step of a.yml captures `x`"),
         ("workflows: {a: {source: a.yml, inputs: {map: x}}}\n", "`map` cannot be"),
         ("workflows: {a: {source: f.yml, parallel: true}}\n", "one that runs beside others can have none"),
-        ("workflows: {a: {source: a.yml, parallel: true, outputs: [made]}}\n", "the outputs of a are not seen"),
         ("workflows: {A: {source: a.yml, parallel: true}}\n", "is no name for a worktree"),
         ("workflows: [a.yml]\n", "`workflows` must be a mapping of names"),
         ("workflows: {a: a.yml}\nsteps: [{workflow: b}]\n", "`workflows` has no \"b\""),

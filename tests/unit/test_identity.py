@@ -232,7 +232,10 @@ def test_a_second_pass_changes_nothing(values: list[object]) -> None:
 
 def test_a_step_sees_the_item_its_id_and_its_place() -> None:
     item = Item(3, "x", {"path": "a.js", "files": [1]})
-    assert item_scope(item, 7) == {"item": item.data, "item_id": "x", "item_index": 2, "item_total": 7}
+    assert item_scope(item, 7) == {
+        "item": item.data, "item_id": "x", "item_index": 2, "item_total": 7,
+        "foreach.item": item.data, "foreach.index": 2, "foreach.total": 7,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from prodigy.errors import EnvironmentProblem, ProdigyError
 from prodigy.executors import capacity
 from prodigy.git.command import GitError, run_git
 from prodigy.git.context import MINIMUM_VERSION, common_dir_around, discover
-from prodigy.store.paths import home
+from prodigy.home import home
 from prodigy.workflow.shell.syntax import find_shfmt
 
 AGENTS = ("claude", "codex", "gemini", "opencode", "aider")

@@ -24,8 +24,9 @@ from prodigy.git.command import GitError
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import ANY, RefChange, Repo
 from prodigy.git.tree import PrivateTree
+from prodigy.home import home
 from prodigy.store.lock import RunLock, is_held, take_helpers_lock
-from prodigy.store.paths import home, repo_key, run_directory
+from prodigy.store.paths import repo_key, run_directory
 from prodigy.store.rows import FINISHED
 from prodigy.store.store import Store
 

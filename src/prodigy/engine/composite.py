@@ -18,7 +18,7 @@ from prodigy.engine.time_limits import is_used_up, part_limit
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import Snapshot
 from prodigy.plan.identity import Item, item_scope
-from prodigy.plan.sources import InputError, items_of_glob, items_of_output
+from prodigy.plan.sources import InputError, items_of_glob, items_of_output, values_of
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import INPUT, execution_path
@@ -107,7 +107,7 @@ class Composites:
             return tuple(json.loads((self.store.directory / "steps" / rows[-1].log / _VALUES).read_bytes()))
         if source.kind == "values":
             scope = site.scope.with_specials(Specials(site.workspace.path))
-            values: tuple[object, ...] = tuple(interpolate_text(text, scope) for text in source.values)
+            values = tuple(values_of(source, lambda text: interpolate_text(text, scope)))
         else:
             values = items_of_glob(source.text, site.workspace.path).values
         execution = execution_path(path, self.store.next_try(path))

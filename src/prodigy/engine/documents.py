@@ -20,6 +20,19 @@ def laid_out(text: str, form: Literal["json", "yaml"] | None) -> str:
     return _yaml(text) if form == "yaml" else text
 
 
+def laid_out_value(value: object, form: Literal["json", "yaml"] | None) -> str:
+    """A value as it is written to a file, in the same way."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    if form != "yaml":
+        return text + "\n"
+    from ruamel.yaml import YAML
+
+    out, yaml = io.StringIO(), YAML()
+    yaml.default_flow_style = False
+    yaml.dump(value, out)
+    return out.getvalue()
+
+
 def _yaml(text: str) -> str:
     from ruamel.yaml import YAML  # only who writes YAML needs it here
     from ruamel.yaml.error import YAMLError

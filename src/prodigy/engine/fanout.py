@@ -33,6 +33,7 @@ from prodigy.plan.sources import (
     items_of_output,
     items_of_values,
     locate,
+    values_of,
 )
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
@@ -78,8 +79,8 @@ async def _input(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -
         return partial(items_of_glob, mapping.input.text, place.path, mapping.select)
     if mapping.input.kind == "values":
         scope = Scope(here.names).with_specials(Specials(place.path))
-        texts = [interpolate_text(text, scope) for text in mapping.input.values]
-        return partial(items_of_values, texts, mapping.select)
+        values = values_of(mapping.input, lambda text: interpolate_text(text, scope))
+        return partial(items_of_values, values, mapping.select)
     if mapping.input.kind == "file":
         user_dir = Path(run.options.started_in)
         file = locate(mapping.input.text, place.path, user_dir)

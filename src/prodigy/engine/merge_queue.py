@@ -16,8 +16,8 @@ from prodigy.git.final_merge import checked_out_at
 from prodigy.git.merge import Conflict, merge
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import ANY, RefChange, RefMoved, Repo
+from prodigy.home import home
 from prodigy.state import events as ev
-from prodigy.store.paths import home
 from prodigy.store.rows import Intent
 from prodigy.store.store import Store
 

@@ -7,8 +7,9 @@ import asyncio
 from prodigy.engine import refs
 from prodigy.engine.run import Run
 from prodigy.git.repo import ANY, RefChange
+from prodigy.state.step_path import attempt_path
 from prodigy.store.store import Store
-from prodigy.workflow.model import MapReduce
+from prodigy.workflow.model import Group, MapReduce, Named
 
 
 def worktree_names(run: Run, path: str, mapping: MapReduce) -> dict[str, object]:
@@ -21,7 +22,21 @@ def worktree_names(run: Run, path: str, mapping: MapReduce) -> dict[str, object]
             "success": run.store.item(path, ordinal).state == "succeeded",
         }
         found |= {f"worktrees.{named.name}.{fact}": value for fact, value in facts.items()}
+        found |= _outputs(run, path, ordinal, named)
     return found
+
+
+def _outputs(run: Run, path: str, ordinal: int, named: Named) -> dict[str, object]:
+    """What another workflow gives to the steps behind it, below its name; null when it did not run to its end."""
+    group = named.do[0].action
+    if not isinstance(group, Group):
+        return {}
+    found: dict[str, object] = dict.fromkeys(group.outputs)
+    for attempt in run.store.attempts(path, ordinal):
+        step_path = f"{attempt_path(path, ordinal, attempt.number)}/1"
+        if run.store.executions(step_path):
+            found |= run.steps.names(named.do[0], step_path)
+    return {f"{named.name}.{name}": value for name, value in found.items() if name.partition(".")[0] in group.outputs}
 
 
 def named_branch(run: Run, name: str) -> str:

@@ -36,10 +36,11 @@ from prodigy.git.context import discover
 from prodigy.git.identity import agent_env
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import RefChange, Repo
+from prodigy.home import home
 from prodigy.state import events as ev
 from prodigy.state.step_path import parse_attempt
 from prodigy.store.lock import RunLock, take_helpers_lock
-from prodigy.store.paths import home, repo_key, run_directory
+from prodigy.store.paths import repo_key, run_directory
 from prodigy.store.rows import Intent, RunRow
 from prodigy.store.store import Store
 from prodigy.workflow.model import Agent, Workflow, agent_settings, every_step

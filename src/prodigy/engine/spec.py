@@ -11,14 +11,14 @@ from pathlib import Path
 from prodigy.agents import agent
 from prodigy.agents.base import AgentRequest
 from prodigy.engine.captures import Scope
-from prodigy.engine.documents import laid_out
+from prodigy.engine.documents import laid_out, laid_out_value
 from prodigy.engine.environment import not_in_scripts, with_secrets
 from prodigy.engine.site import Site
 from prodigy.engine.specials import FILE as SPECIALS
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, ProcessSpec
 from prodigy.workflow.catalogue import IN_ENVIRONMENT
-from prodigy.workflow.interpolate import interpolate_text
+from prodigy.workflow.interpolate import fill_json, interpolate_text
 from prodigy.workflow.model import Agent, Shell, Step, WriteFile, agent_settings
 from prodigy.workflow.policies import outside
 from prodigy.workflow.shell.checks import MAX_VALUE_BYTES, exceeds, unusable
@@ -125,7 +125,10 @@ def _call_shell(call: _Call, action: Shell, directory: Path, scope: Scope, shell
 def _call_writer(call: _Call, action: WriteFile, directory: Path, site: Site, shell: str) -> None:
     """The file is laid out here; the step's process only puts it in its place, so that a resume adopts it as any."""
     path = path_below(action.path, site)
-    content = laid_out(_filled(action.content, site, site.scope), action.format)
+    if action.structured:
+        content = laid_out_value(fill_json(action.content, lambda text: _filled(text, site, site.scope)), action.format)
+    else:
+        content = laid_out(_filled(action.content, site, site.scope), action.format)
     call.files |= {"script": _WRITER, "content": content.encode("utf-8", "surrogateescape")}
     mode = f"{0o644 if action.mode is None else action.mode:04o}"
     target = str(site.workspace.path / path)

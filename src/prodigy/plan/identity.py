@@ -225,6 +225,9 @@ def item_scope(item: Item, total: int) -> dict[str, object]:
         "item_id": item.id,
         "item_index": item.ordinal - 1,
         "item_total": total,
+        "foreach.item": data,
+        "foreach.index": item.ordinal - 1,
+        "foreach.total": total,
     }
     if not isinstance(data, (dict, list)):
         scope |= {"item.item": data, "item.value": data}

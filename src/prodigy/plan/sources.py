@@ -8,7 +8,7 @@ they are never used as paths here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob
 from io import BytesIO
@@ -18,7 +18,9 @@ from typing import BinaryIO, Literal
 from prodigy.plan.bulk import bulk
 from prodigy.plan.formats import Document, InputError, Reader, read_output, reader_of
 from prodigy.plan.select import select
+from prodigy.workflow.interpolate import fill_json
 from prodigy.workflow.json_path import compile_json_path
+from prodigy.workflow.model import Input
 from prodigy.workflow.selection import Selection
 
 __all__ = [
@@ -78,8 +80,13 @@ def items_of_output(data: bytes, json_path: str | None = None, selection: Select
     return _found(read_output, BytesIO(data), _OUTPUT, json_path, selection)
 
 
-def items_of_values(values: Sequence[str], selection: Selection | None = None) -> Found:
-    """Texts as items, as they are."""
+def values_of(source: Input, fill: Callable[[str], str]) -> list[object]:
+    """The values that an input lists, with `fill` applied to their texts."""
+    return [fill_json(text, fill) if source.structured else fill(text) for text in source.values]
+
+
+def items_of_values(values: Sequence[object], selection: Selection | None = None) -> Found:
+    """Values as items, as they are."""
     return _selected(values, selection, [], "`input`")
 
 

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from prodigy.store.paths import home
+from prodigy.home import home
 
 MAX_KEYS = 10_000
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodigy.errors import ProdigyError, UsageError
+from prodigy.home import home
 from prodigy.store.database import connect, now, transaction
-from prodigy.store.paths import home, run_directory
+from prodigy.store.paths import run_directory
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
 from prodigy.store.trouble import is_outside

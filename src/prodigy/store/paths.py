@@ -8,12 +8,8 @@ import re
 from pathlib import Path
 
 from prodigy.errors import EnvironmentProblem
+from prodigy.home import home
 from prodigy.store.room import check_room
-
-
-def home() -> Path:
-    """`PRODIGY_HOME`, by default `~/.prodigy`."""
-    return Path(os.environ.get("PRODIGY_HOME") or Path.home() / ".prodigy").absolute()
 
 
 def ensure_home() -> Path:

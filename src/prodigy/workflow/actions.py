@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from prodigy.workflow import keys, loops
 from prodigy.workflow.model import Agent, Foreach, Phase, Shell, WriteFile
 from prodigy.workflow.policies import read_shell_options
-from prodigy.workflow.texts import check_plain_text
+from prodigy.workflow.texts import check_plain_text, read_structure
 from prodigy.workflow.values import later, read_bool, read_choice, read_keys, read_label, read_text, shown
-from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar
+from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
 
 if TYPE_CHECKING:
     from prodigy.workflow.steps import StepReader
@@ -83,21 +83,27 @@ def _write_file(reader: StepReader, node: Node, phase: Phase) -> WriteFile | Non
     path = reader.inner_path(parts, "path", phase)
     if path is not None and (path.endswith("/") or path in (".", "..")):
         findings.problem(parts["path"].value.at, f"`path`: {path} is a directory", "name the file")
-    content = _content(reader, parts["content"].value, phase) if "content" in parts else None
     form = read_choice(parts["format"].value, "format", _FORMATS, findings) if "format" in parts else None
+    content, structured = None, False
+    if "content" in parts:
+        structured = form in ("json", "yaml") and isinstance(parts["content"].value, Mapping | Sequence)
+        content = _content(reader, parts["content"].value, phase, structured=structured)
     mode = _mode(reader, parts["mode"].value) if "mode" in parts else None
     dirs = read_bool(parts["create_dirs"].value, "create_dirs", findings) if "create_dirs" in parts else None
     if path is None or content is None:
         return None
     return WriteFile(
-        path=path, content=content, format=None if form == "text" else form, mode=mode, create_dirs=dirs or None
-    )
+        path=path, content=content, format=None if form == "text" else form, mode=mode, create_dirs=dirs or None,
+        structured=structured or None,
+    )  # fmt: skip
 
 
-def _content(reader: StepReader, node: Node, phase: Phase) -> str | None:
-    """Any text, also an empty one."""
+def _content(reader: StepReader, node: Node, phase: Phase, *, structured: bool) -> str | None:
+    """Any text, also an empty one; or the JSON text of a mapping or a list."""
+    if structured:
+        return read_structure(node, "content", reader.names(phase), reader.text, reader.findings)
     if not isinstance(node, Scalar) or node.kind == "null":
-        hint = "write it as a text: `content: |`"
+        hint = "write it as a text: `content: |`, or give the file `format: json` or `yaml`"
         reader.findings.problem(node.at, f"`content` must be text, got {shown(node)}", hint)
         return None
     check_plain_text(node, reader.names(phase), reader.text, reader.findings)

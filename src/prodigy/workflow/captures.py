@@ -16,6 +16,15 @@ _FORMATS: tuple[CaptureFormat, ...] = ("string", "json", "lines", "number", "boo
 _STREAMS: tuple[CaptureStream, ...] = ("stdout", "stderr", "both", "none")
 # Files of the earlier system name what such a step captures below its kind, too: `${shell.NAME}`.
 _KINDS = ("shell", "claude")
+_BOTH: dict[tuple[bool, bool], CaptureStream] = {
+    (True, True): "both",
+    (True, False): "stdout",
+    (False, True): "stderr",
+    (False, False): "none",
+}
+_STREAM = r"(?:stdout|stderr|exit_code|success|duration)"
+LISTED_STREAMS = rf"^{_STREAM}(?:\s*,\s*{_STREAM})+$"
+_LISTED = re.compile(LISTED_STREAMS)
 _OUTPUT = keys.KeyTable(runs=frozenset({"file_pattern"}), later=frozenset(), synonyms={})
 
 
@@ -139,6 +148,8 @@ class CaptureReader:
             return "stdout"
         node = entries["capture_streams"].value
         if not isinstance(node, Mapping):
+            if isinstance(node, Scalar) and _LISTED.fullmatch(node.value):
+                return _BOTH["stdout" in node.value, "stderr" in node.value]
             return read_choice(node, "capture_streams", _STREAMS, self._findings) or "stdout"
         switches = {"stdout": True, "stderr": False}
         for name, entry in node.entries.items():
@@ -149,13 +160,7 @@ class CaptureReader:
                 self._findings.problem(entry.value.at, f"`{name}` must be true or false, got {shown(entry.value)}")
             else:
                 switches[name] = entry.value.value.lower() == "true"
-        both: dict[tuple[bool, bool], CaptureStream] = {
-            (True, True): "both",
-            (True, False): "stdout",
-            (False, True): "stderr",
-            (False, False): "none",
-        }
-        return both[switches["stdout"], switches["stderr"]]
+        return _BOTH[switches["stdout"], switches["stderr"]]
 
 
 def _quoted(key: str) -> str:

@@ -109,6 +109,9 @@ ENTRIES: tuple[Entry, ...] = (
         _at("foreach"),
         ("index", "the place of the value, from 0", "index"),
         ("total", "how many values there are", "total"),
+        ("foreach.item", "the value, as `item`", "foreach.item"),
+        ("foreach.index", "as `index`", "foreach.index"),
+        ("foreach.total", "as `total`", "foreach.total"),
     ),
     *_rows(
         _at("map"),
@@ -251,6 +254,7 @@ ANYWAY = ("claude.output", "shell.output")
 _WITH_PARTS = frozenset(
     f"{head}.{name}"
     for head, names in {
+        "foreach": "item",
         "map": "results results_array outputs",
         "step": "files_added files_modified files_deleted files_changed commits",
         "workflow": "files_added files_modified files_deleted files_changed commits",

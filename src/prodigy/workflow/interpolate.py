@@ -9,8 +9,9 @@ sign, so `$${item}` is not ours either.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -262,6 +263,19 @@ def resolve(scope: Mapping[str, object], path: str, default: str | None = None, 
     if default is None:
         raise Unresolved(path, value)
     return default
+
+
+def fill_json(text: str, fill: Callable[[str], str]) -> object:
+    """The value of a JSON text, with `fill` applied to every string in it; names of fields stay as they are."""
+
+    def filled(value: object) -> object:
+        if isinstance(value, str):
+            return fill(value)
+        if isinstance(value, list):
+            return [filled(one) for one in value]
+        return {name: filled(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+    return filled(json.loads(text))
 
 
 def interpolate_text(text: str, scope: Mapping[str, object], namespaces: Collection[str] = ()) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 
@@ -149,7 +150,7 @@ STEP = KeyTable(
         """
     ),
     later=_words("budget"),
-    synonyms={"cwd": "working_dir", "output": "output_file"},
+    synonyms={"cwd": "working_dir", "output": "output_file", "max_attempts": "retry", "retry_config": "retry"},
 )
 
 # The keys of `on_failure: {...}`, beside those of the one step that may stand in it.
@@ -191,7 +192,8 @@ VALIDATE = KeyTable(
 ON_INCOMPLETE = KeyTable(
     runs=STEP.runs | _words("commands prompt max_attempts fail_workflow"),
     later=STEP.later,
-    synonyms=STEP.synonyms | {"max_retries": "max_attempts"},
+    synonyms={name: meant for name, meant in STEP.synonyms.items() if name != "max_attempts"}
+    | {"max_retries": "max_attempts"},
 )
 
 STEP_VALIDATE = KeyTable(
@@ -224,7 +226,14 @@ SUBFLOW = KeyTable(
 )
 
 # What may stand beside `use: NAME`, and beside `workflow: NAME`.
-USE = KeyTable(runs=_words("use with when name description"), later=frozenset(), synonyms={})
+USE = KeyTable(runs=_words("use with when name description"), later=frozenset(), synonyms={"template": "use"})
+
+
+def uses_template(names: Collection[str]) -> bool:
+    """Whether a mapping with these keys stands for the steps of a template; `template: NAME` is an older spelling."""
+    return "use" in names or ("template" in names and set(names) <= USE.known)
+
+
 WORKFLOW_STEP = _words("workflow id name description when")
 
 IMPORT = KeyTable(runs=_words("path alias selective"), later=frozenset(), synonyms={"names": "selective"})

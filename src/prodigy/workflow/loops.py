@@ -12,7 +12,7 @@ from prodigy.workflow.legacy import scalar
 from prodigy.workflow.model import Foreach, Input, MapReduce, Phase, Step
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.selection import Selection
-from prodigy.workflow.texts import check_plain_text
+from prodigy.workflow.texts import check_plain_text, read_structure
 from prodigy.workflow.values import read_bool, read_keys, read_text, read_whole_number, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from prodigy.workflow.steps import StepReader
 
 DEFAULT_PARALLEL = 10
-ITEM = frozenset({"item", "item_id", "item_index", "item_total", "index", "total"})
+ITEM = frozenset(
+    {"item", "item_id", "item_index", "item_total", "index", "total", "foreach.item", "foreach.index", "foreach.total"}
+)
 _ONE_VALUE = re.compile(r"\s*\$\{[^{}]*\}\s*")
 # What a fan-out takes beside the keys of the loop itself.
 _OF_A_FAN_OUT = keys.FOREACH.runs | {"id", "name", "description", "when", "shell_options"}
@@ -131,7 +133,10 @@ def _input(reader: StepReader, entries: dict[str, Entry], phase: Phase) -> Input
     if isinstance(node, Sequence):
         if not node.items:
             reader.findings.warn(node.at, "this `foreach` has no values, so it does nothing")
-        return Input(kind="values", values=tuple(_value(reader, item, phase) for item in node.items))
+        structured = not all(isinstance(item, Scalar) for item in node.items)
+        read = _structure if structured else _value
+        values = tuple(read(reader, item, phase) for item in node.items)
+        return Input(kind="values", values=values, structured=structured or None)
     text = read_text(node, "foreach", reader.findings)
     if text is None or not isinstance(node, Scalar):
         return None
@@ -145,6 +150,10 @@ def _input(reader: StepReader, entries: dict[str, Entry], phase: Phase) -> Input
         node = scalar(text, node)
     reader.check_script(node, phase)
     return Input(kind="command", text=text, options=options)
+
+
+def _structure(reader: StepReader, node: Node, phase: Phase) -> str:
+    return read_structure(node, "foreach", reader.names(phase), reader.text, reader.findings) or "null"
 
 
 def _value(reader: StepReader, node: Node, phase: Phase) -> str:

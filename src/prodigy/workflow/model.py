@@ -45,7 +45,8 @@ class Agent(Value):
 class WriteFile(Value):
     """Write `content` to `path`, below the worktree; both may hold placeholders.
 
-    format: `json` and `yaml` are checked and laid out; None: text. mode: of the file; None: 0644.
+    format: `json` and `yaml` are checked and laid out; None: text. mode: of the file; None: 0644. structured: whether
+    `content` is a JSON text, in whose strings the placeholders are.
     """
 
     kind: Literal["write_file"] = "write_file"
@@ -54,18 +55,21 @@ class WriteFile(Value):
     format: Literal["json", "yaml"] | None = None
     mode: int | None = Field(default=None, ge=0, le=0o777)
     create_dirs: bool | None = None
+    structured: bool | None = None
 
 
 class Input(Value):
     """Where work items come from: a file, the output of a shell command, the files that match a pattern, or `values`,
     which may hold placeholders.
 
-    options: of the command's bash, as in `Shell`.
+    options: of the command's bash, as in `Shell`. structured: whether the values are JSON texts, in whose strings the
+    placeholders are.
     """
 
     kind: Literal["file", "command", "glob", "values"]
     text: str = ""
     values: tuple[str, ...] = ()
+    structured: bool | None = None
     options: tuple[str, ...] | None = None
 
 

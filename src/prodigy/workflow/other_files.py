@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 from prodigy.errors import UsageError, WorkflowError
+from prodigy.home import home
 from prodigy.workflow.files import SUFFIXES, printable, read_document, yaml_files
 from prodigy.workflow.values import Findings, read_text
 from prodigy.workflow.yaml_compose import Document
@@ -71,11 +73,12 @@ def base_named(text: str, directory: Path) -> list[Path]:
 
 
 def template_named(text: str, directory: Path) -> list[Path]:
-    """Where a template may be: beside the file that names it, and where the user stands."""
+    """Where a template may be: beside the file that names it, where the user stands, and in the user's home."""
     if _is_path(text):
         return path_named(text, directory)
-    places = dict.fromkeys([*_in_places(text, directory, ("templates",)), *_in_places(text, Path(), ("templates",))])
-    return list(places)
+    below = ("templates", ".prodigy/templates")
+    places = (_in_places(text, directory, below), _in_places(text, Path(), below), _in_places(text, home(), below[:1]))
+    return list(dict.fromkeys(chain.from_iterable(places)))
 
 
 def _is_path(text: str) -> bool:

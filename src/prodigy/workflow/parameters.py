@@ -17,6 +17,8 @@ from prodigy.workflow.values import Findings, read_bool, read_choice, read_keys,
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence, visible
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*")
+# The earlier system's `matches('^a')`, which is about the value.
+_OF_ONE = re.compile(r"^\s*(matches|contains|starts_with|ends_with)\(\s*('[^']*'|\"[^\"]*\")\s*\)\s*$")
 _DESCRIBES = frozenset({"type", "description", "default", "validation", "required"})
 _HOW = "give it with `--param {name}=VALUE`, in a `--param-file`, or a `default` here"
 
@@ -141,6 +143,7 @@ def _expression(node: Node, findings: Findings) -> str | None:
     text = read_text(node, "validation", findings)
     if text is None:
         return None
+    text = _OF_ONE.sub(r"\1(value, \2)", text)
     try:
         compile_expression(text)
     except ExpressionError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prodigy.workflow import keys
 from prodigy.workflow.load_options import LoadOptions
 from prodigy.workflow.model import Workflow
 from prodigy.workflow.normalise import ALONE, Outside, normalise
@@ -49,7 +50,7 @@ def _is_composed(root: Node) -> bool:
         if isinstance(node, Sequence):
             nodes += node.items
         elif isinstance(node, Mapping):
-            if "use" in node.entries:
+            if keys.uses_template(node.entries):
                 return True
             nodes += [entry.value for entry in node.entries.values()]
     return False

@@ -73,7 +73,7 @@ class Expander:
         if isinstance(node, Sequence):
             items: list[Node] = []
             for item in node.items:
-                if isinstance(item, Mapping) and "use" in item.entries:
+                if isinstance(item, Mapping) and keys.uses_template(item.entries):
                     items += self._steps(item, scope, depth)
                 else:
                     items.append(self.node(item, scope, depth + 1))
@@ -89,7 +89,7 @@ class Expander:
         value = entry.value
         if name in _NO_STEPS:
             return entry
-        if isinstance(value, Mapping) and "use" in value.entries and (name in _ONE_STEP or name.isdecimal()):
+        if isinstance(value, Mapping) and keys.uses_template(value.entries) and (name in _ONE_STEP or name.isdecimal()):
             found: Node = Sequence(tuple(self._steps(value, scope, depth)), value.at)
         else:
             found = self.node(value, scope, depth + 1)

@@ -128,7 +128,7 @@ class Subflows:
 
     def _define(self, part: _Part) -> None:
         if part.parallel:
-            self._reader.define("map", WORKTREES)
+            self._reader.define("map", WORKTREES, *(f"{part.entry.key.value}.{name}" for name in part.outputs))
         elif part.step is not None:
             self._reader.define(*part.outputs, *([part.step.id] if part.step.id else []))
             if fans_out(part.step):
@@ -193,10 +193,6 @@ class Subflows:
             self._findings.problem(key.at, message, "remove `parallel`: its items run at the same time anyway")
         elif not at_once:
             self._findings.warn(key.at, f"`parallel` does nothing where {name} stands as a step", "remove it")
-        elif "outputs" in part.entries:
-            at = part.entries["outputs"].key.at
-            message = f"the outputs of {name} are not seen, because it runs beside others"
-            self._findings.problem(at, message, "let it commit what it finds, or remove `parallel`")
         elif not _WORKTREE.fullmatch(name) or ".." in name or name.endswith((".", ".lock")):
             message = f"`{name}` is no name for a worktree, which a workflow with `parallel` has"
             self._findings.problem(part.entry.key.at, message, "use lower-case letters, digits, `_`, `-` and `.`")
@@ -250,9 +246,10 @@ class Subflows:
         )
 
     def _open(self, node: Node) -> Opened | None:
-        text = named(node, "source", self._findings)
-        if text is None:
+        written = named(node, "source", self._findings)
+        if written is None:
             return None
+        text = str(with_parameters(written, self._values))
         chain = self._outside.chain or Chain().then(self._source)
         directory = beside(node.at, self._source)
         places = path_named(text, directory)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 from prodigy.workflow.catalogue import heads, notable
 from prodigy.workflow.interpolate import check_text
+from prodigy.workflow.parameter_values import NoValue, plain_value
 from prodigy.workflow.scripts import Names, remarks
 from prodigy.workflow.values import Findings
-from prodigy.workflow.yaml_nodes import Scalar, Text
+from prodigy.workflow.yaml_nodes import Node, Scalar, Sequence, Text
 
 
 def check_plain_text(node: Scalar, names: Names, text: Text, findings: Findings) -> None:
@@ -23,6 +26,25 @@ def check_plain_text(node: Scalar, names: Names, text: Text, findings: Findings)
             found[line, column] = message, hint
     for (line, column), (message, hint) in found.items():
         findings.problem(text.inside(node, line, column), message, hint)
+
+
+def read_structure(node: Node, key: str, names: Names, text: Text, findings: Findings) -> str | None:
+    """The JSON text of a value in whose strings placeholders may stand, each of which is checked; None when it is none.
+
+    key: where it stands, for messages.
+    """
+    leaves: list[Node] = [node]
+    while leaves:
+        leaf = leaves.pop()
+        if isinstance(leaf, Scalar):
+            check_plain_text(leaf, names, text, findings)
+        else:
+            leaves += leaf.items if isinstance(leaf, Sequence) else [entry.value for entry in leaf.entries.values()]
+    try:
+        return json.dumps(plain_value(node))
+    except NoValue as error:
+        findings.problem(node.at, f"`{key}`: {error}")
+        return None
 
 
 def check_condition(node: Scalar, names: Names, text: Text, findings: Findings) -> str | None:

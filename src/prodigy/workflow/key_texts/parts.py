@@ -295,7 +295,7 @@ FOREACH = Place(
     "under `foreach`",
     {
         "foreach": Key(
-            either(Text(words="command"), Many(AnyText(), or_one=False)),
+            either(Text(words="command"), Many(Anything(), or_one=False)),
             "A list of values, `glob:PATTERN`, or a shell command that prints one on each line.",
             "required",
             "foreach: [a, b]",
@@ -356,7 +356,12 @@ WRITE_FILE = Place(
             "required",
             "path: out/report.md",
         ),
-        "content": Key(AnyText(), "What it holds then.", "required", "content: done"),
+        "content": Key(
+            either(AnyText(), Each(Anything()), Many(Anything(), or_one=False)),
+            "What it holds then; with `format: json` or `yaml` also a mapping or a list.",
+            "required",
+            "content: done",
+        ),
         "format": Key(choice("text json yaml"), "JSON and YAML are checked and laid out.", "`text`", "format: json"),
         "mode": Key(
             either(Whole(0, 777), Text(r"^(?:0o|0)?[0-7]{3}$", "octal number")), "Permissions.", "0644", 'mode: "0755"'

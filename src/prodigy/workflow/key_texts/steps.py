@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prodigy.workflow import keys
+from prodigy.workflow.captures import LISTED_STREAMS
 from prodigy.workflow.key_texts.checks import ON_INCOMPLETE_OF_A_STEP
 from prodigy.workflow.key_texts.parts import ON_FAILURE_OF_A_STEP, STEP_ENV
 from prodigy.workflow.key_texts.shapes import (
@@ -41,7 +42,7 @@ _ACTIONS = {
     "agent": Key(Part("agent step"), "A prompt for an agent.", "none", "agent: {use: claude, prompt: Review it}"),
     "write_file": Key(Part("write_file"), "Writes a file.", "none", "write_file: {path: out.txt, content: done}"),
     "foreach": Key(
-        either(Text(words="command"), Many(AnyText(), or_one=False), Part("foreach")),
+        either(Text(words="command"), Many(Anything(), or_one=False), Part("foreach")),
         "Runs `do` once for each value: of a list, of `glob:PATTERN`, or of the lines that a shell command prints.",
         "none",
         "foreach: [a, b]",
@@ -160,7 +161,7 @@ _RESULTS = {
         "capture_format: json",
     ),
     "capture_streams": Key(
-        either(choice("stdout stderr both none"), Part("streams", "mapping of streams")),
+        either(choice("stdout stderr both none"), Text(LISTED_STREAMS, "list of them"), Part("streams")),
         "Which output is captured.",
         "`stdout`",
         "capture_streams: both",
