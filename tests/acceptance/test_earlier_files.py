@@ -48,7 +48,7 @@ templates:
   say:
     parameters: [word]
     commands: [{shell: 'echo "say ${word}" >> "$TALLY"'}]
-workflows:
+sub_workflows:
   part: {source: "parts/${where}.yml", outputs: [found]}
   side-a: {source: parts/side.yml, parallel: true, outputs: [count, ended], parameters: {of: a}}
   side-b: {source: parts/side.yml, parallel: true, outputs: [count], parameters: {of: b}}
@@ -80,6 +80,13 @@ steps:
       path: deploy.json
       format: json
       content: {url: "${both}", features: [a, "say \\"${where}\\""], timeout: 30}
+  - shell: "true"
+    id: step-one
+  - shell: echo "first" >> "$TALLY"; false
+    on_failure:
+      shell: echo "handled" >> "$TALLY"; exit 0
+    when: "${step-one.exit_code == 0 && step-one.success}"
+    allow_failure: false
   - write_file:
       path: deploy.yml
       format: yaml
@@ -110,6 +117,8 @@ def test_what_is_written_as_in_its_documentation_runs(project: Project) -> None:
         "tried": 2,
         "tried again": 3,
         "found it": 1,
+        "first": 2,
+        "handled": 1,
         "one a one b 0": 1,
     }
     written = json.loads((project.repo / "deploy.json").read_text())

@@ -83,7 +83,7 @@ class CaptureReader:
         for key in ("capture", "capture_output"):
             if key in entries and (name := self._variable(entries[key].value, key)):
                 names.add(name)
-        form = self._choice(entries, "capture_format", _FORMATS)
+        form = self._form(entries["capture_format"].value) if "capture_format" in entries else "string"
         stream = self._stream(entries)
         files = self._files(entries["outputs"].value) if "outputs" in entries else ()
         if not names and file is None:
@@ -92,7 +92,13 @@ class CaptureReader:
                     hint = "give the step a `capture` or an `id`"
                     self._findings.problem(entries[key].key.at, f"`{key}` without a name for what is captured", hint)
             return Capture(files=files) if files else None
-        return Capture(names=tuple(sorted(names)), format=form or "string", stream=stream, file=file, files=files)
+        return Capture(
+            names=tuple(sorted(names)),
+            format=form or "string",
+            stream=stream,
+            file=file,
+            files=files,
+        )
 
     def _files(self, node: Node) -> tuple[tuple[str, str], ...]:
         """`outputs: {NAME: {file_pattern: PATTERN}}`."""
@@ -112,8 +118,11 @@ class CaptureReader:
                 found.append((name, pattern))
         return tuple(found)
 
-    def _choice(self, entries: dict[str, Entry], key: str, choices: tuple[CaptureFormat, ...]) -> CaptureFormat | None:
-        return read_choice(entries[key].value, key, choices, self._findings) if key in entries else None
+    def _form(self, node: Node) -> CaptureFormat | None:
+        """`text` is an older name of `string`."""
+        if isinstance(node, Scalar) and node.value == "text":
+            return "string"
+        return read_choice(node, "capture_format", _FORMATS, self._findings)
 
     def _variable(self, node: Node, key: str) -> str | None:
         """True and false, for `capture_output`, name nothing, nor does the name that the output has anyway."""

@@ -250,6 +250,8 @@ class _Composer:
                 findings.problem(node.at, "this `template` has no `name`", "e.g. {name: lint, with: {target: src}}")
                 return
             where = found.value
+            if isinstance(where, Mapping) and where.entries.keys() == {"file"}:
+                where = where.entries["file"].value
         text = named(where, "template", findings)
         if text is None:
             return

@@ -22,6 +22,7 @@ MAX_DIGITS = 300  # of a number; a float has no more before its point
 
 _WORD = re.compile(r"[\w.-]+|&+|\|+|.", re.DOTALL)
 _COMPARISON = re.compile(r"[=!<>]|(?:in|not\s+in|contains|starts_?with|ends_?with|matches)\b", re.IGNORECASE)
+_WHOLE = re.compile(r"^(\s*)\$\{([^{}]*(?:[=!<>]=|[<>]|&&|\|\|)[^{}]*)\}(\s*)$")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _UNICODE_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
 _PLAIN_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "/": "/"}
@@ -53,7 +54,8 @@ class SortKey(NamedTuple):
 
 def parse_expression(text: str) -> Node:
     """The nodes of an expression. Raises ExpressionError."""
-    return _node(_tree(text, "expression"), 0)
+    # `${a == 1}` is read as `(a == 1)`, which is as long, so that places stay.
+    return _node(_tree(_WHOLE.sub(r"\1 (\2)\3", text), "expression"), 0)
 
 
 def parse_sort(text: str) -> tuple[SortKey, ...]:

@@ -45,7 +45,7 @@ def read_handlers(reader: StepReader, entries: dict[str, Entry], phase: Phase) -
         reader.findings.problem(entries["on_success"].key.at, "`on_success` and `on_exit_code: {0: ...}` are one thing")
     if "on_success" in entries:
         with reader.inner(part=True):
-            do = commands(reader, entries["on_success"].value, "on_success", phase)
+            do = commands(reader, _in_order(entries["on_success"].value), "on_success", phase)
         handlers.append(Handler(on="success", do=do))
     return tuple(handlers)
 
@@ -97,6 +97,14 @@ def _command(reader: StepReader, node: Node, phase: Phase) -> Step | None:
     return reader.bare_command(node, phase) if isinstance(node, Scalar) else reader.step(node, phase)
 
 
+def _in_order(node: Node) -> Node:
+    """`{shell, claude}` in a handler are two steps, in the order in which they are written."""
+    if not isinstance(node, Mapping) or not {"shell", "claude"} <= node.entries.keys():
+        return node
+    first, second = (name for name in node.entries if name in ("shell", "claude"))
+    return Sequence((_without(node, second), _without(node, first)), node.at)
+
+
 def _without(node: Mapping, *names: str) -> Mapping:
     return Mapping({name: entry for name, entry in node.entries.items() if name not in names}, node.at)
 
@@ -128,9 +136,9 @@ def _mapping(reader: StepReader, node: Mapping, phase: Phase) -> Handler | None:
         findings.problem(node.at, "`on_failure` is empty", "to go on all the same, write `on_failure: true`")
     if not body.entries:
         return Handler(on="failure", again=_again(reader, entries, 0), fatal=fatal)
-    step = reader.step(body, phase)
+    do = commands(reader, _in_order(body), "on_failure", phase)
     again = _again(reader, entries, 1)
-    return Handler(on="failure", do=(step,), again=again, fatal=fatal) if step else None
+    return Handler(on="failure", do=do, again=again, fatal=fatal) if do else None
 
 
 def _flag(reader: StepReader, entries: dict[str, Entry], key: str) -> bool:

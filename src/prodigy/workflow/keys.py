@@ -62,7 +62,7 @@ WORKFLOW = KeyTable(
         """
     ),
     later=ERROR_POLICY.later | _words("budget"),
-    synonyms={"commands": "steps", "tasks": "steps"},
+    synonyms={"commands": "steps", "tasks": "steps", "sub_workflows": "workflows"},
 )
 
 SETTINGS = KeyTable(runs=_words("parallel_worktrees continue_on_error"), later=frozenset(), synonyms={})
@@ -237,6 +237,7 @@ def uses_template(names: Collection[str]) -> bool:
 WORKFLOW_STEP = _words("workflow id name description when")
 
 IMPORT = KeyTable(runs=_words("path alias selective"), later=frozenset(), synonyms={"names": "selective"})
+TEMPLATE_FILE = KeyTable(runs=_words("file"), later=frozenset(), synonyms={})
 TEMPLATE = KeyTable(runs=_words("name source with override"), later=frozenset(), synonyms={"parameters": "with"})
 PARAMETER = KeyTable(runs=_words("name type description default validation required"), later=frozenset(), synonyms={})
 

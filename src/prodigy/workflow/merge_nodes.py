@@ -70,6 +70,8 @@ def _put(node: Node | None, route: list[str | int], entry: Entry) -> Node | None
     if not route:
         return entry.value
     first, rest = route[0], route[1:]
+    if isinstance(node, Sequence) and isinstance(first, str) and first.isdecimal() and len(first) < 6:
+        first = int(first)  # `steps.0.timeout`
     if isinstance(first, int):
         if not isinstance(node, Sequence) or first >= len(node.items):
             return None

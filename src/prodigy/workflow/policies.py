@@ -31,7 +31,9 @@ _CODE_VARIABLES = re.compile(
     r"|EDITOR|VISUAL|PAGER|MANPAGER|LESSOPEN|LESSCLOSE|BROWSER|SSH_ASKPASS|SUDO_ASKPASS|GCONV_PATH|TERMINFO"
     r"|MAKEFLAGS|MAKEFILES|GNUMAKEFLAGS|CC|CXX|GOFLAGS|RUSTC|RUSTFLAGS|RUSTC_WRAPPER|_?JAVA_.*|JDK_JAVA_OPTIONS"
     r"|ANTHROPIC_BASE_URL|CLAUDE_CONFIG_DIR"
-    r"|(?i:npm_config_.*)|(?:BASH_FUNC_|LD_|DYLD_|GIT_|PYTHON|PERL|NODE_|RUBY|BUNDLE_|XDG_|CARGO_|PIP_).*"
+    r"|(?i:npm_config_.*)|(?:BASH_FUNC_|LD_|DYLD_|PYTHON|PERL|RUBY|BUNDLE_|XDG_|CARGO_|PIP_).*|NODE_(?!ENV$).*"
+    # Names that no git reads, or as text only.
+    r"|GIT_(?!(?:BRANCH|COMMIT|SHA|HASH|TAG|REF|REVISION|(?:AUTHOR|COMMITTER)_(?:NAME|EMAIL|DATE))$).*"
 )
 # Options of bash itself that keep a script file a script file.
 _FLAG = re.compile(r"[-+][abefhkmnptuvxBCEHPT]+")

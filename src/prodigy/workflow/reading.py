@@ -26,7 +26,7 @@ def read_workflow(
     file: its name for messages, which other files are found from. outside: of a workflow that is a part of another
     one. Raises UsageError for parameters and a profile that the workflow does not have.
     """
-    root, values = document.root, dict[str, object]()
+    root, values = _canonical(document.root), dict[str, object]()
     if root is not None and (given.parameters or _is_composed(root)):
         from prodigy.workflow.compose import compose_workflow  # most workflows stand alone
 
@@ -35,6 +35,14 @@ def read_workflow(
         root = filled(root, values, findings)
     whole = Document(root, document.text, document.problems)
     return normalise(whole, file, _default_name(file), findings, known, outside, values, given.profile)
+
+
+def _canonical(root: Node | None) -> Node | None:
+    """With `workflows` for its earlier name, by which other files look for it."""
+    if not isinstance(root, Mapping) or "sub_workflows" not in root.entries or "workflows" in root.entries:
+        return root
+    entries = {"workflows" if name == "sub_workflows" else name: entry for name, entry in root.entries.items()}
+    return Mapping(entries, root.at)
 
 
 def _default_name(file: str) -> str:

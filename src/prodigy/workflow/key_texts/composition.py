@@ -79,13 +79,24 @@ IMPORT = Place(
     required=("path",),
 )
 
+TEMPLATE_FILE = Place(
+    "template file",
+    "",
+    "under `source`",
+    {"file": Key(_FILE, "The path of a template.", "required", "file: lib/lint.yml")},
+    keys.TEMPLATE_FILE,
+    required=("file",),
+)
+
 TEMPLATE = Place(
     "template",
     "Template",
     "under `template`",
     {
         "name": Key(_FILE, "The template, in `templates/` or by its path.", "required", "name: lint"),
-        "source": Key(_FILE, "Its file, in place of the name.", "none", "source: lib/lint.yml"),
+        "source": Key(
+            either(_FILE, Part("template file")), "Its file, in place of the name.", "none", "source: lib/lint.yml"
+        ),
         "with": Key(_VALUES, "Values for its parameters.", "none", "with: {target: src}"),
         "override": Key(
             Each(Anything("value")), "Keys of it that have other values here.", "none", "override: {name: other}"
@@ -210,5 +221,6 @@ WORKFLOW_STEP = Place(
 )
 
 ALL = (
-    IMPORT, TEMPLATE, TEMPLATE_BODY, PARAMETER, LISTED_PARAMETER, PARAMETER_LISTS, PART, USE, WORKFLOW_STEP,
+    IMPORT, TEMPLATE_FILE, TEMPLATE, TEMPLATE_BODY, PARAMETER, LISTED_PARAMETER, PARAMETER_LISTS, PART, USE,
+    WORKFLOW_STEP,
 )  # fmt: skip

@@ -155,7 +155,7 @@ _RESULTS = {
         "capture_output: count",
     ),
     "capture_format": Key(
-        choice("string json lines number boolean"),
+        choice("string json lines number boolean text"),
         "The form of the captured value.",
         "`string`",
         "capture_format: json",
