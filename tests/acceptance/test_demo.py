@@ -54,10 +54,15 @@ def temporary(project: Project) -> Path:
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     project = make_project(tmp_path_factory.mktemp("demo"))
     directory = temporary(project)
-    done = project.prodigy("demo", "--keep", where=project.folder)
+    empty = project.folder / "an empty repository"
+    empty.mkdir()
+    git(empty, "init", "-q")
+    done = project.prodigy("demo", "--keep", where=empty)
     assert done.code == 0, done.out + done.err
     (folder,) = directory.iterdir()
     assert not project.home.exists(), "nothing of the user's is touched"
+    assert git(empty, "for-each-ref") == git(empty, "status", "--porcelain") == ""
+    assert [path.name for path in empty.iterdir()] == [".git"]
     return Shown(done.out, done.err, folder)
 
 

@@ -208,15 +208,9 @@ def test_make_test_and_the_readme_agree() -> None:
     assert {"demo", "test"} <= shown <= targets
 
 
-@pytest.mark.parametrize(
-    "commits",
-    [pytest.param(True, id="a repository", marks=pytest.mark.chaos), pytest.param(False, id="an empty repository")],
-)
-def test_the_demo_runs_wherever_one_stands_and_touches_nothing(project: Project, tmp_path: Path, commits: bool) -> None:
-    where = project.repo if commits else tmp_path / "empty"
-    if not commits:
-        where.mkdir()
-        git(where, "init", "-q")
+@pytest.mark.chaos  # that of an empty repository is in test_demo
+def test_the_demo_runs_in_a_repository_and_touches_nothing(project: Project) -> None:
+    where = project.repo
     before = git(where, "for-each-ref"), sorted(where.iterdir())
     done = project.prodigy("demo", where=where)
     assert done.code == 0, done.out + done.err

@@ -46,7 +46,7 @@ steps:
           - shell: |
               test ! -e built
               mkdir built
-              ls -d "$(dirname "$PWD")"/*-s* | wc -l | sed 's/^ */there: /' >> "$TALLY"
+              ls -d "$(dirname "$PWD")"/*-s[0-9] | wc -l | sed 's/^ */there: /' >> "$TALLY"
   - mapreduce:
       map:
         input: seq 4 6
@@ -210,7 +210,7 @@ workspace: {limits: LIMITS}
 map:
   input: seq 1 4
   max_parallel: 4
-  agent_template: [{shell: 'ls -d "$(dirname "$PWD")"/*-s* | wc -l | sed "s/^ */there: /" >> "$TALLY"; sleep 0.2'}]
+  agent_template: [{shell: 'ls -d "$(dirname "$PWD")"/*-s[0-9] | wc -l | sed "s/^ */there: /" >> "$TALLY"; sleep 0.2'}]
 """
     stale = project.home / "worktrees" / "other-0123456789"
     for number in range(3):
