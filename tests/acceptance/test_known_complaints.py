@@ -440,7 +440,7 @@ def test_every_attempt_ever_started_has_one_end_on_record(project: Project) -> N
     wait_until(lambda: project.tally()["c 2"] == 2, "the interrupted step runs again")
     kill(running)
     end_every_process(project)
-    for worktree in (project.home / "worktrees").glob("*/*-s*"):
+    for worktree in (project.home / "worktrees").glob("*/*-s[0-9]"):
         shutil.rmtree(worktree)
 
     put(project, "go")

@@ -597,7 +597,7 @@ map:
     first.communicate()
     (project.folder / "go").touch()
     wait_until(lambda: not processes_of(project.folder), "the step ends without its coordinator")
-    for worktree in (project.home / "worktrees").glob("*/*-s*"):
+    for worktree in (project.home / "worktrees").glob("*/*-s[0-9]"):
         shutil.rmtree(worktree)
     done = project.prodigy("resume", "latest")
     assert done.code == 0, done.err
