@@ -79,7 +79,7 @@ steps:
   - write_file:
       path: deploy.json
       format: json
-      content: {url: "${both}", features: [a, "say \\"${where}\\""], timeout: 30}
+      content: {url: "${both}", features: [a, "say \\"${where}\\""], timeout: 30, by: '${cmd:echo "a b"}'}
   - shell: "true"
     id: step-one
   - shell: echo "first" >> "$TALLY"; false
@@ -122,7 +122,7 @@ def test_what_is_written_as_in_its_documentation_runs(project: Project) -> None:
         "one a one b 0": 1,
     }
     written = json.loads((project.repo / "deploy.json").read_text())
-    assert written == {"url": "out\nerr", "features": ["a", 'say "here"'], "timeout": 30}
+    assert written == {"url": "out\nerr", "features": ["a", 'say "here"'], "timeout": 30, "by": "a b"}
     assert (project.repo / "deploy.yml").read_text() == "url: '0'\nfeatures:\n- a\n"
 
 

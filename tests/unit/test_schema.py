@@ -14,6 +14,7 @@ from prodigy.workflow.load import parse
 from prodigy.workflow.schema import workflow_schema
 from unit.language_values import ONE_KEY, as_yaml
 from unit.schema_texts import BROKEN, document, plain, workflows_in_use
+from unit.test_earlier_spellings import SAME
 
 
 @cache
@@ -46,7 +47,7 @@ def test_it_is_the_same_each_time_it_is_made() -> None:
 
 def test_it_takes_every_workflow_that_the_loader_takes() -> None:
     """Those of all tests, of the documentation, of the examples and starters."""
-    valid = [text for text in workflows_in_use() if loads(text)]
+    valid = [text for text in (*workflows_in_use(), *(earlier for earlier, _ in SAME)) if loads(text)]
     assert len(valid) > 200
     refused = {text: found for text in valid if (found := complaints(text))}
     assert refused == {}

@@ -16,7 +16,7 @@ from pathlib import Path
 from prodigy.engine.bounded_files import read_regular
 from prodigy.engine.environment_sources import command_output
 from prodigy.errors import ProdigyError
-from prodigy.workflow.interpolate import parse_placeholders
+from prodigy.workflow.interpolate import parse_placeholders, texts_in
 from prodigy.workflow.model import Agent, Shell, Step, WriteFile
 
 FILE = "resolved.json"
@@ -86,7 +86,7 @@ def _commands(step: Step) -> list[str]:
         case Shell(text=text) | Agent(prompt=text):
             texts.append(text)
         case WriteFile(path=path, content=content):
-            texts += [path, content]
+            texts += [path, *(texts_in(content) if step.action.structured else [content])]
     texts += [text for text in (step.policy.working_dir, step.capture and step.capture.file) if text]
     forms = [placeholder.form for text in texts if "${cmd:" in text for placeholder in parse_placeholders(text)]
     return list(dict.fromkeys(form.argument for form in forms if form is not None and form.kind == "cmd"))

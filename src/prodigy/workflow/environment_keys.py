@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from prodigy.workflow import keys
 from prodigy.workflow.environment import Environment, Profile, Secret, Variable, hidden, names
-from prodigy.workflow.interpolate import NAMESPACES, parse_placeholders, problem_at, spell
+from prodigy.workflow.interpolate import NAMESPACES, parse_placeholders, problem_at, spell, texts_in
 from prodigy.workflow.model import Agent, Step, WriteFile
 from prodigy.workflow.policies import read_env, takes_no_data
 from prodigy.workflow.scripts import Names
@@ -320,7 +320,7 @@ def _texts(step: Step) -> Iterator[str]:
         case Agent(prompt=prompt):
             yield prompt
         case WriteFile(path=path, content=content):
-            yield from (path, content)
+            yield from (path, *(texts_in(content) if step.action.structured else [content]))
     if step.policy.working_dir:
         yield step.policy.working_dir
     if step.policy.commit and step.policy.commit.message:

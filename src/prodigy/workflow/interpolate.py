@@ -278,6 +278,18 @@ def fill_json(text: str, fill: Callable[[str], str]) -> object:
     return filled(json.loads(text))
 
 
+def texts_in(text: str) -> list[str]:
+    """The strings in a JSON text, in order."""
+    found: list[str] = []
+
+    def take(one: str) -> str:
+        found.append(one)
+        return one
+
+    fill_json(text, take)
+    return found
+
+
 def interpolate_text(text: str, scope: Mapping[str, object], namespaces: Collection[str] = ()) -> str:
     """`text` with its placeholders replaced: for prompts, paths and messages, never for shell text.
 

@@ -160,6 +160,9 @@ ON_FAILURE = KeyTable(
     synonyms={"max_attempts": "max_retries"},
 )
 
+# `{shell, claude}` in a handler, which has no keys of its own.
+TWO_STEPS = KeyTable(runs=frozenset(), later=frozenset(), synonyms={})
+
 RETRY = KeyTable(
     runs=_words("attempts backoff initial_delay max_delay jitter jitter_factor retry_on retry_budget on_failure"),
     later=frozenset(),

@@ -226,6 +226,12 @@ def _beside_a_step(place: Place) -> Schema:
     }
     if place.name == "answering step":
         return with_step
+    # `shell` and `claude` in a handler are two steps.
+    others = {name: rule for name, rule in step.rules.items() if name != "oneOf"}
+    with_both: Schema = {**with_step, **others, "required": ["claude", "shell"]}
+    with_both.pop("oneOf")
+    if place.name == "two steps":
+        return with_both
     alone: Schema = {"type": "object", "properties": own, "additionalProperties": False, **_required(place, ())}
     if place.name == "validate":
         alone["anyOf"] = [{"required": ["commands"]}, {"required": ["result_file"]}]
@@ -234,7 +240,7 @@ def _beside_a_step(place: Place) -> Schema:
         alone |= {"minProperties": 1, "dependentRequired": {"timeout": ["commands"], "capture": ["commands"]}}
     else:
         alone["minProperties"] = 1
-    return {"anyOf": [alone, with_step]}
+    return {"anyOf": [alone, with_step, *([with_both] if place.name == "on_failure" else [])]}
 
 
 # Values ------------------------------------------------------------------------------------------------------

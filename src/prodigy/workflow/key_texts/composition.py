@@ -81,7 +81,7 @@ IMPORT = Place(
 
 TEMPLATE_FILE = Place(
     "template file",
-    "",
+    "Template file",
     "under `source`",
     {"file": Key(_FILE, "The path of a template.", "required", "file: lib/lint.yml")},
     keys.TEMPLATE_FILE,

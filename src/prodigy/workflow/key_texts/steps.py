@@ -101,7 +101,10 @@ _ENDS = {
         "on_failure: make clean",
     ),
     "on_success": Key(
-        COMMANDS, "Runs after a success; if it fails, the step has failed.", "none", "on_success: echo done"
+        either(COMMANDS, Part("two steps", "`shell` and `claude`")),
+        "Runs after a success; if it fails, the step has failed.",
+        "none",
+        "on_success: echo done",
     ),
     "on_exit_code": Key(
         Each(COMMANDS, r"^0*(?:\d{1,2}|1\d\d|2[0-4]\d|25[0-5])$", "mapping of exit codes"),
@@ -211,6 +214,8 @@ _CAPTURES: dict[str, object] = {
     ]
 }
 
+TWO_STEPS = Place("two steps", "", "in a handler", {}, keys.TWO_STEPS, beside="step", hidden=True)
+
 STEP = Place(
     "step",
     "Steps",
@@ -258,4 +263,4 @@ STEP = Place(
     elsewhere=frozenset({"worktree", "mapreduce", "merge", "use", "with", "workflow"}),
 )
 
-ALL = (STEP,)
+ALL = (TWO_STEPS, STEP)
