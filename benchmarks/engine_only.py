@@ -14,6 +14,9 @@ import psutil
 
 from benchmarks.common import ITEMS_FOR_MEMORY, Result, make_repository, make_run, scratch
 from benchmarks.null_executor import NullExecutor, NullPrivate, NullRepo
+from prodigy.engine.admission import Admissions
+from prodigy.engine.agent_budgets import AgentBudgets
+from prodigy.engine.agent_gates import AgentGates
 from prodigy.engine.attempt import FanoutPlace
 from prodigy.engine.control import Control
 from prodigy.engine.environment import RunEnvironment
@@ -106,7 +109,11 @@ async def _run(folder: Path, items: int, slots: int, watch: _Watch) -> None:
         id=row.id, store=store, workflow=workflow, workflow_version=version, options=Options.from_json(row.options),
         repo=repo, private=private, executor=NullExecutor(folder),
         merges=MergeQueue(store, repo, private, row.branch),
-        steps=StepRunner(store, control, "/bin/bash", private, environment=environment), control=control,
+        steps=StepRunner(
+            store, control, "/bin/bash", private, environment=environment,
+            admissions=Admissions(control, AgentGates(store), AgentBudgets(store, workflow), workflow.agents),
+        ),
+        control=control,
         env={}, environment=environment,
     )  # fmt: skip
     rows = [(number, f"n{number}", f"n{number}", json.dumps({"id": f"n{number}"})) for number in range(1, items + 1)]

@@ -16,10 +16,14 @@ What it does is told in the prompt, `MOCK[[ [STEP, ...] ]]`, or in the file of a
 and may have "unless_file": PATH, to be left out when that file is there. Paths may hold $VARIABLES. After the last
 step comes the result event, if there was none, and the exit code 1 if it has is_error.
 Each call adds a line of JSON to the file that CLAUDE_STAND_IN_LOG names: arguments, prompt and directory.
+
+CLAUDE_STAND_IN_LIMIT names a file `{"after": N, "seconds": S, "says": TEXT}` that plays a limit of the whole account:
+after N calls each is refused for S seconds, once. TEXT says when it ends, `{reset}` being that time; there is one.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -86,6 +90,28 @@ def expanded(prompt: str) -> str | None:
     if file.is_file():
         return file.read_text().replace("$ARGUMENTS", prompt[found.end() :])
     return prompt if "MOCK[[" in prompt else None
+
+
+def limited() -> str | None:
+    """What a call is told that the account's limit refuses, None for one that it lets through."""
+    path = os.environ.get("CLAUDE_STAND_IN_LIMIT")
+    if path is None:
+        return None
+    with Path(path).open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        limit = json.load(file)
+        limit["calls"] = limit.get("calls", 0) + 1
+        if limit["calls"] > limit["after"]:
+            limit.setdefault("until", time.time() + limit["seconds"])
+        refused = time.time() < limit.get("until", 0.0)
+        limit["refused"] = limit.get("refused", 0) + refused
+        file.seek(0)
+        file.truncate()
+        json.dump(limit, file)
+    if not refused:
+        return None
+    reset = time.strftime("%H:%M:%S", time.gmtime(limit["until"] + 0.999))
+    return str(limit.get("says", "resets {reset} (UTC)")).replace("{reset}", reset)
 
 
 class Session:
@@ -186,6 +212,9 @@ def run(session: Session, prompt: str, permission_mode: str) -> int:
         session.assistant({"type": "text", "text": session.said}, synthetic=True)
         session.result({"total_cost_usd": 0, "usage": {"input_tokens": 0, "output_tokens": 0}})
         return 0
+    if (when := limited()) is not None:
+        session.fail(f"You've hit your session limit · {when}", "rate_limit", 429)
+        return session.code
     try:
         steps = scripted(text)
         for step in [{"text": text}] if steps is None else steps:

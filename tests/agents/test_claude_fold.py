@@ -22,8 +22,10 @@ from prodigy.agents.base import (
     RateLimited,
     Started,
     Text,
+    Tokens,
     ToolCall,
     Usage,
+    Used,
     Verdict,
     read_transcript,
 )
@@ -54,8 +56,9 @@ def verdict(lines: list[bytes], exit_code: int | None, stderr: str = "") -> Verd
 
 
 def test_a_run_that_went_well_gives_text_cost_tokens_and_session() -> None:
+    used = (Used("claude-opus-4-8[1m]", Tokens(2000, 100), 0.0125),)
     assert verdict(DONE, 0) == Verdict(
-        None, "", text="All done.", cost_usd=0.0125, tokens=2100, session=say.SESSION
+        None, "", text="All done.", cost_usd=0.0125, tokens=2100, used=used, session=say.SESSION
     )  # fmt: skip
 
 
@@ -64,10 +67,10 @@ def test_a_run_is_told_as_events() -> None:
     assert events == [
         Started(say.SESSION, "claude-opus-4-8[1m]"),
         Text("Writing."),
-        Usage(1000, 1, 0),
+        Usage("claude-opus-4-8", Tokens(1000, 1)),
         ToolCall("Bash", "git commit -qm a"),  # the same message: its usage was told
         Text("All done."),
-        Usage(1000, 1, 0),
+        Usage("claude-opus-4-8", Tokens(1000, 1)),
         Finished(ok=True, cost_usd=0.0125, tokens=2100, kind=None),
     ]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent_support import stand_in_path
 from prodigy.agents import agent
-from prodigy.agents.base import AgentRequest, find_program
+from prodigy.agents.base import AgentRequest, McpServer, find_program
 from prodigy.errors import EnvironmentProblem, UsageError
 
 CLAUDE = agent("claude")
@@ -37,12 +39,26 @@ def test_a_prompt_that_is_no_text_is_refused(prompt: str) -> None:
 def test_everything_a_request_can_ask_for() -> None:
     request = AgentRequest(
         "go", "/repo", command=("nice", "claude"), model="sonnet", args=("--max-turns", "9"), max_cost_usd=0.00005,
-        resume_session="6f0a", as_root=True,
+        resume_session="6f0a", system_prompt="Be brief.", mcp=(McpServer("docs", ("docs-mcp", "-v"), {"A": "b"}),),
+        files="/step",
     )  # fmt: skip
     started = CLAUDE.start(request)
-    assert started.argv == ("nice", "claude", "-p", "go", *OPTIONS, "--model", "sonnet", "--max-budget-usd", "0.000050",
-                            "--resume", "6f0a", "--max-turns", "9")  # fmt: skip
-    assert dict(started.env) == {"IS_SANDBOX": "1"}
+    assert started.argv == (
+        "nice", "claude", "-p", "go", *OPTIONS, "--model", "sonnet", "--max-budget-usd", "0.000050",
+        "--resume", "6f0a", "--append-system-prompt", "Be brief.", "--mcp-config=/step/mcp.json", "--max-turns", "9",
+    )  # fmt: skip
+    servers = {"docs": {"command": "docs-mcp", "args": ["-v"], "env": {"A": "b"}}}
+    assert json.loads(started.files["mcp.json"]) == {"mcpServers": servers}
+
+
+def test_as_root_it_is_told_before_the_program_would_refuse() -> None:
+    with pytest.raises(EnvironmentProblem, match=r"as root\n  run as another user; .* IS_SANDBOX=1"):
+        CLAUDE.start(AgentRequest("go", "/repo", as_root=True))
+    wishes: list[dict[str, Any]] = [
+        {"env": {"IS_SANDBOX": "1"}}, {"permission_mode": "acceptEdits"}, {"args": ("--permission-mode", "plan")},
+    ]  # fmt: skip
+    for wish in wishes:
+        assert CLAUDE.start(AgentRequest("go", "/repo", as_root=True, **wish)).argv
 
 
 @pytest.mark.parametrize("args", [("--permission-mode", "plan"), ("--permission-mode=plan",)])
@@ -67,5 +83,5 @@ def test_a_missing_program_is_told_with_what_to_do() -> None:
 
 
 def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(UsageError, match="no agent of kind 'gemni'\n  known kinds: claude"):
+    with pytest.raises(UsageError, match="no agent of kind 'gemni'\n  known kinds: aider, claude, codex"):
         agent("gemni")

@@ -164,7 +164,7 @@ def test_an_import_gives_names_and_no_steps_of_its_own() -> None:
     made = workflow("imports: [lib.yml]\nsteps: [{shell: own}]\n", lib=LIB)
     assert texts(made.steps) == ["own"]
     assert [variable.name for variable in made.environment.variables] == ["LEVEL", "OTHER"]
-    assert made.agents[0].model == "opus"
+    assert made.agents.known[0].model == "opus"
     assert values(made) == {"target": '"src"'}
 
 

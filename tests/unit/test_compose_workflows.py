@@ -122,7 +122,7 @@ def test_a_part_has_parts_of_its_own_and_takes_nothing_from_the_outside_but_what
 
 def test_agents_of_a_part_hold_for_the_whole() -> None:
     made = workflow("workflows: {a: a.yml}\n", a="agents: {claude: {model: opus}}\nsteps: [{shell: a}]\n")
-    assert made.agents[0].model == "opus"
+    assert made.agents.known[0].model == "opus"
 
 
 def test_what_a_part_says_in_vain_is_warned_of() -> None:

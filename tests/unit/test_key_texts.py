@@ -136,6 +136,7 @@ OTHERS = {
     },
     "variable": {"value": "steps: [{shell: make}]\nenv: {A: {#}}\n"},
     "step": {
+        "fresh": "- claude: go\n  #\n",
         **dict.fromkeys(
             ("shell", "claude", "agent", "write_file", "test", "command"),
             "map:\n  input: ls\n  agent_template:\n    - #\n",

@@ -227,6 +227,8 @@ def test_commands_of_the_earlier_system(written: str, step: Step) -> None:
         ),
         ("{merge: [], steps: [{shell: a}]}", ["`merge` has no step, so it does nothing"]),
         (f"map: {{input: ls, merge: {{on_conflict: dlq}}, {TEMPLATE}}}", []),
+        (f"map: {{input: ls, merge: {{on_conflict: agent}}, {TEMPLATE}}}", []),
+        (f"map: {{input: ls, merge: {{on_conflict: [{{shell: 'echo ${{conflict.files}}'}}]}}, {TEMPLATE}}}", []),
     ],
 )
 def test_what_has_another_or_no_meaning_here_is_accepted_with_a_warning(text: str, warnings: list[str]) -> None:
@@ -270,8 +272,8 @@ WRONG = [
     ("- {name: x, args: [[a]]}", 1, 20, "`args` must be a list of texts, got a list"),
     ("- {name: x, options: [a]}", 1, 22, "`options` must be a mapping, got a list"),
     ("- {shell: a, metadata: {retries: many}}", 1, 34, "`retries` must be a whole number"),
-    (f"map: {{input: ls, merge: {{on_conflict: agent}}, {TEMPLATE}}}", 1, 39, f"`on_conflict: agent` {LATER}"),
-    (f"map: {{input: ls, merge: {{strategy: x}}, {TEMPLATE}}}", 1, 26, f"`merge: strategy` {LATER}"),
+    (f"map: {{input: ls, merge: {{on_conflict: agnt}}, {TEMPLATE}}}", 1, 39, "`on_conflict` must be one of dlq, agent"),
+    (f"map: {{input: ls, merge: {{strategy: x}}, {TEMPLATE}}}", 1, 26, f"`strategy` {LATER}"),
     ("steps: [{shell: 'echo ${merge.commits}'}]\nmerge: [{shell: a}]", 1, 23, "`${merge.commits}`"),
     (
         "steps: [{shell: a}]\nmerge: [{mapreduce: {map: {input: ls, agent_template: [{shell: a}]}}}]",

@@ -127,7 +127,7 @@ REFUSED: list[tuple[str, int, int, str, str | None]] = [
     ("- shell: a\n  : b", 2, 3, "there is no key before this `:` in a step", None),
     ("- shell: a\n  5: b", 2, 3, "unknown key `5` in a step", None),
     ("- shell: a\n  shell: b", 2, 3, "`shell` stands twice in this mapping, first on line 1", None),
-    ("- shell: a\n  budget: 3", 2, 3, f"`budget` {LATER}", None),
+    ("- shell: a\n  budget: 3", 2, 11, "`budget` must be a mapping, got 3", "e.g. `budget: {max_cost_usd: 20}`"),
     ("- foreach: x", 1, 3, "this `foreach` has no `do`", None),
     (f"- mapreduce:\n    map: {{input: x.json, {TEMPLATE}}}\n    on_item_failure: {{custom: mine}}",
      3, 22, "names a handler, and there are none", "use one of dlq, retry, skip, stop"),

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from prodigy.workflow.agent_settings import AgentSettings
 from prodigy.workflow.failures import Retry
 from prodigy.workflow.load import parse
 from prodigy.workflow.model import (
     Agent,
-    AgentSettings,
     Capture,
     Check,
     Handler,
@@ -20,7 +20,7 @@ from prodigy.workflow.model import (
     Step,
     Workspace,
 )
-from unit.workflow_texts import LATER, TEMPLATE, problems_of
+from unit.workflow_texts import TEMPLATE, problems_of
 
 
 def step_of(text: str) -> Step:
@@ -211,9 +211,9 @@ def test_conditions_on_names_that_nothing_defines_are_warned_of() -> None:
 def test_an_agent_may_be_another_program_with_a_model_and_arguments() -> None:
     text = "agents: {claude: {command: [npx, claude], model: sonnet, args: [--max-turns, 5]}}\nsteps: [{claude: a}]"
     settings = AgentSettings(name="claude", command=("npx", "claude"), model="sonnet", args=("--max-turns", "5"))
-    assert parse(text, "w.yml").workflow.agents == (settings,)
-    (problem,) = problems_of("agents: {codex: {model: x}}\nsteps: [{shell: a}]")
-    assert (problem.column, problem.message) == (10, f"`agents: codex` {LATER}")
+    assert parse(text, "w.yml").workflow.agents.known == (settings,)
+    (problem,) = problems_of("agents: {fast: {model: x}}\nsteps: [{shell: a}]")
+    assert (problem.column, problem.message) == (10, "the agent `fast` has no `kind`")
 
 
 def test_the_variables_of_a_failure_are_refused_outside_of_its_handlers() -> None:

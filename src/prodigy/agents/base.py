@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from prodigy.errors import EnvironmentProblem
 
@@ -20,34 +20,108 @@ _CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
+class Abilities:
+    """What an agent program can tell and do; the documentation's table is made from it.
+
+    cost: `reported` by itself, `estimated` from the tokens it reports and a table of prices, or `unknown`.
+    tokens: whether it reports them. reset_time: whether it tells when a limit of its account ends. resume: whether a
+    session can go on. cost_cap: whether it has a cap on cost of its own. mcp: whether it takes servers of tools from
+    us. system_prompt: whether it takes additions to its system prompt. live: whether it says what it does while it
+    works. prompt_cache: whether agents that start alike share a paid prefix of their prompts.
+    """
+
+    cost: Literal["reported", "estimated", "unknown"] = "unknown"
+    tokens: bool = False
+    reset_time: bool = False
+    resume: bool = False
+    cost_cap: bool = False
+    mcp: bool = False
+    system_prompt: bool = False
+    live: bool = False
+    prompt_cache: bool = False
+
+
+@dataclass(frozen=True)
+class McpServer:
+    """A server of tools that an agent may use: a program with arguments and variables, or an address (`url`)."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    url: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class AgentRequest:
     """What an agent is to do.
 
     directory: where it works; the caller starts the process there.
+    files: the directory in which the invocation's files will be.
     command: program and first arguments in place of the agent's own program.
     model, args: passed on; args come after all of ours but the model.
     max_cost_usd: the agent's own cap, where it has a flag for one. It may overshoot by one answer.
     resume_session: go on with this session, which must have worked in the same directory.
     as_root: whether the process will have user id 0 on its host.
+    system_prompt: added to the agent's own. permission_mode: in the agent's words, in place of "may do everything".
+    mcp: servers of tools it may use. env: the environment that the process will have.
     """
 
     prompt: str
     directory: str
+    files: str = ""
     command: tuple[str, ...] | None = None
     model: str | None = None
     args: tuple[str, ...] = ()
     max_cost_usd: float | None = None
     resume_session: str | None = None
     as_root: bool = False
+    system_prompt: str | None = None
+    permission_mode: str | None = None
+    mcp: tuple[McpServer, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """A process to start. argv: never parsed by a shell. env: additions to the step's environment only."""
+    """A process to start. argv: never parsed by a shell. env: additions to the step's environment only. files: laid
+    out in the request's `files` directory before it starts."""
 
     argv: tuple[str, ...]
     stdin: bytes = b""
     env: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """How many tokens were used. input: those that were not read from the cache nor written into it."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.input + self.output + self.cache_read + self.cache_write
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(
+            self.input + other.input,
+            self.output + other.output,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+        )
+
+
+@dataclass(frozen=True)
+class Used:
+    """What was used of one model. model: as the agent names it. cost_usd: None when it is not told."""
+
+    model: str | None
+    tokens: Tokens
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,19 +151,19 @@ class ToolCall:
 class Usage:
     """Tokens of one message as known while it streams: a lower bound. `Finished` has the whole."""
 
-    input_tokens: int
-    output_tokens: int
-    cache_tokens: int
+    model: str | None
+    tokens: Tokens
 
 
 @dataclass(frozen=True)
 class RateLimited:
-    """The account is refused. resets_at: UNIX time in seconds, None when the agent does not say.
+    """The account is refused. resets_at: UNIX time in seconds, None when the agent does not say. message: its words.
 
     The agent may still be waiting by itself. A time in the past (an old log) is for the caller to ignore.
     """
 
     resets_at: float | None
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +189,8 @@ class Verdict:
     text: the final answer, for captures.
     cost_usd, tokens (input, output and cache): as the agent reported them, None when it did not. Of an agent that
         was ended before it could report, tokens are what its messages show: a lower bound.
+    used: the same by model, as far as it is told.
+    estimated: whether the cost was computed from the tokens, in place of the agent's word.
     denied: names of the tools that it was not allowed to use.
     resets_at: with rate_limited, when to try again (UNIX time, seconds), if known.
     transient: whether the same call may well succeed a little later (server errors, rate limits).
@@ -125,6 +201,8 @@ class Verdict:
     text: str = ""
     cost_usd: float | None = None
     tokens: int | None = None
+    used: tuple[Used, ...] = ()
+    estimated: bool = False
     session: str | None = None
     denied: tuple[str, ...] = ()
     resets_at: float | None = None
@@ -146,6 +224,8 @@ class Agent(Protocol):
         """How to get the program: a clause that begins with a verb."""
         ...
 
+    @property
+    def abilities(self) -> Abilities: ...
     def start(self, request: AgentRequest) -> Invocation:
         """Raises UsageError for a request that can't work."""
         ...
@@ -204,11 +284,19 @@ class Lines:
 
 
 def read_transcript(
-    agent: Agent, path: Path, exit_code: int | None, *, now: float | None = None, stderr: str = ""
+    agent: Agent,
+    path: Path,
+    exit_code: int | None,
+    *,
+    now: float | None = None,
+    stderr: str = "",
+    model: str | None = None,
 ) -> Verdict:
     """Fold a file with an agent's whole output, and judge.
 
     now: see `Agent.fold`; by default when the file was last written, so that an old log is read as it was meant.
+    A cost that the agent does not tell is estimated from its tokens, where their price is known. model: the one it was
+    started with, for agents that do not tell.
     Raises OSError when the file cannot be read.
     """
     state, lines = agent.new_state(), Lines()
@@ -218,7 +306,23 @@ def read_transcript(
             for line in lines.feed(chunk):
                 state, _ = agent.fold(state, line, moment)
     state, _ = agent.fold(state, lines.rest(), moment)
-    return agent.verdict(state, exit_code, stderr)
+    return priced(agent.verdict(state, exit_code, stderr), model)
+
+
+def priced(verdict: Verdict, model: str | None = None) -> Verdict:
+    """The verdict with a cost, where tokens are told and none is and their prices are known. model: of what tells
+    none."""
+    if model is not None:
+        verdict = replace(verdict, used=tuple(replace(one, model=one.model or model) for one in verdict.used))
+    if verdict.cost_usd is not None or not verdict.used:
+        return verdict
+    from prodigy.agents.prices import price  # slow to import, and most agents tell their cost
+
+    costs = [price(used) for used in verdict.used]
+    if any(cost is None for cost in costs):
+        return verdict  # a part of the sum would pass for the whole
+    used = tuple(replace(one, cost_usd=cost) for one, cost in zip(verdict.used, costs, strict=True))
+    return replace(verdict, cost_usd=sum(cost or 0.0 for cost in costs), used=used, estimated=True)
 
 
 def find_program(agent: Agent, command: tuple[str, ...] | None, path: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from prodigy.agents import fields
 from prodigy.agents.base import (
+    Abilities,
     AgentEvent,
     AgentRequest,
     Finished,
@@ -14,16 +15,24 @@ from prodigy.agents.base import (
     RateLimited,
     Started,
     Text,
+    Tokens,
     ToolCall,
     Usage,
+    Used,
     Verdict,
 )
-from prodigy.agents.claude_verdict import Result, Seen, judge, limit_told
+from prodigy.agents.claude_verdict import Result, Seen, judge
+from prodigy.agents.counting import added
+from prodigy.agents.invoking import mcp_json, prompt_bytes, unfit_for_argument
 from prodigy.agents.reset_time import reset_time
-from prodigy.errors import UsageError
+from prodigy.agents.texts import limit_told
+from prodigy.errors import EnvironmentProblem
 
-# One argument can hold 128 KiB on Linux.
-_LARGEST_ARGUMENT = 100 << 10
+_MCP_FILE = "mcp.json"
+_ABILITIES = Abilities(
+    cost="reported", tokens=True, reset_time=True, resume=True, cost_cap=True, mcp=True, system_prompt=True,
+    live=True, prompt_cache=True,
+)  # fmt: skip
 # Subagents mix their messages; a message comes in several events, and its usage counts once.
 _REMEMBERED_MESSAGES = 16
 _JUNK_LINES = 3
@@ -38,33 +47,42 @@ class Claude:
     name: str = "claude"
     program: str = "claude"
     install_hint: str = "install Claude Code (`npm install --global @anthropic-ai/claude-code`)"
+    abilities: Abilities = _ABILITIES
 
     def start(self, request: AgentRequest) -> Invocation:
         """The prompt is one argument, or standard input when it is large or could be taken for an option.
 
-        `--permission-mode` among the request's arguments takes the place of `--dangerously-skip-permissions`.
+        A permission mode takes the place of `--dangerously-skip-permissions`; so does `--permission-mode` among the
+        request's arguments. Raises EnvironmentProblem where the program would refuse to skip permissions.
         """
-        if not request.prompt.strip():
-            raise UsageError("the prompt for the agent is empty", hint="look at what its placeholders resolve to")
-        try:
-            prompt = request.prompt.encode("utf-8", errors="surrogateescape")
-        except UnicodeEncodeError as error:
-            raise UsageError(f"the prompt for the agent is no valid text: {error}") from error
-        by_stdin = len(prompt) > _LARGEST_ARGUMENT or prompt.startswith(b"-") or b"\0" in prompt
+        prompt = prompt_bytes(request.prompt)
+        by_stdin = unfit_for_argument(prompt)
         # Straight after -p: an option that takes several values would swallow the prompt.
         argv = [*(request.command or (self.program,)), "-p", *([] if by_stdin else [request.prompt])]
         argv += ["--output-format", "stream-json", "--verbose"]
-        if not any(argument.split("=")[0] == "--permission-mode" for argument in request.args):
+        if request.permission_mode is not None:
+            argv += ["--permission-mode", request.permission_mode]
+        elif not any(argument.split("=")[0] == "--permission-mode" for argument in request.args):
             argv.append("--dangerously-skip-permissions")
+        if request.as_root and request.env.get("IS_SANDBOX") != "1" and _skips_permissions(argv, request.args):
+            raise EnvironmentProblem(
+                "Claude Code refuses to skip permissions when it runs as root",
+                hint="run as another user; or, in a container that holds nothing else, set IS_SANDBOX=1; or say what it"
+                " may do: `agents: {claude: {permission_mode: acceptEdits}}`",
+            )
         if request.model is not None:
             argv += ["--model", request.model]
         if request.max_cost_usd is not None:
             argv += ["--max-budget-usd", f"{request.max_cost_usd:.6f}"]
         if request.resume_session is not None:
             argv += ["--resume", request.resume_session]
-        # As root it refuses to skip permissions unless it is told that somebody else keeps it in bounds.
-        env = {"IS_SANDBOX": "1"} if request.as_root else {}
-        return Invocation((*argv, *request.args), prompt if by_stdin else b"", env)
+        if request.system_prompt is not None:
+            argv += ["--append-system-prompt", request.system_prompt]
+        files = {}
+        if request.mcp:
+            files[_MCP_FILE] = mcp_json(request.mcp)
+            argv.append(f"--mcp-config={request.files}/{_MCP_FILE}")  # it would take more words as further files
+        return Invocation((*argv, *request.args), prompt if by_stdin else b"", files=files)
 
     def new_state(self) -> Seen:
         return Seen()
@@ -105,6 +123,14 @@ class Claude:
         return None
 
 
+def _skips_permissions(argv: list[str], args: tuple[str, ...]) -> bool:
+    words = [*argv, *args]
+    return "--dangerously-skip-permissions" in words or any(
+        word == "--permission-mode=bypassPermissions" or (word, after) == ("--permission-mode", "bypassPermissions")
+        for word, after in zip(words, [*words[1:], ""], strict=True)
+    )
+
+
 def _blocks(event: dict[str, Any]) -> list[dict[str, Any]]:
     content = fields.mapping(event.get("message")).get("content")
     return [block for block in fields.entries(content) if isinstance(block, dict)]
@@ -142,7 +168,7 @@ def _assistant(state: Seen, event: dict[str, Any], now: float) -> tuple[Seen, li
         if error != "rate_limit":
             return state, []
         state = replace(state, resets_at=reset_time(told, now) or state.resets_at)
-        return state, [RateLimited(state.resets_at)]
+        return state, [RateLimited(state.resets_at, fields.last_line(told))]
     events: list[AgentEvent] = []
     for block in _blocks(event):
         if block.get("type") == "text" and (text := fields.string(block.get("text"))):
@@ -159,22 +185,23 @@ def _assistant(state: Seen, event: dict[str, Any], now: float) -> tuple[Seen, li
 def _usage(state: Seen, event: dict[str, Any]) -> Usage | None:
     """What the message used, None when that is unknown or was counted with an earlier part of the message."""
     message = fields.mapping(event.get("message"))
-    usage = _tokens(fields.mapping(message.get("usage")))
+    tokens = _tokens(fields.mapping(message.get("usage")))
     seen = fields.string(message.get("id")) in state.messages
-    return None if seen or not (usage.input_tokens or usage.output_tokens or usage.cache_tokens) else usage
+    return None if seen or not tokens.total else Usage(fields.string(message.get("model")) or None, tokens)
 
 
 def _counted(state: Seen, event: dict[str, Any], usage: Usage) -> Seen:
     identity = fields.string(fields.mapping(event.get("message")).get("id"))
-    tokens = state.tokens + usage.input_tokens + usage.output_tokens + usage.cache_tokens
-    return replace(state, tokens=tokens, messages=(*state.messages, identity)[-_REMEMBERED_MESSAGES:])
+    messages = (*state.messages, identity)[-_REMEMBERED_MESSAGES:]
+    return replace(state, used=added(state.used, Used(usage.model, usage.tokens)), messages=messages)
 
 
-def _tokens(usage: dict[str, Any]) -> Usage:
-    return Usage(
-        fields.count(usage.get("input_tokens")),
-        fields.count(usage.get("output_tokens")),
-        fields.count(usage.get("cache_creation_input_tokens")) + fields.count(usage.get("cache_read_input_tokens")),
+def _tokens(usage: dict[str, Any]) -> Tokens:
+    return Tokens(
+        input=fields.count(usage.get("input_tokens")),
+        output=fields.count(usage.get("output_tokens")),
+        cache_read=fields.count(usage.get("cache_read_input_tokens")),
+        cache_write=fields.count(usage.get("cache_creation_input_tokens")),
     )
 
 
@@ -202,7 +229,7 @@ def _result(state: Seen, event: dict[str, Any], now: float) -> tuple[Seen, list[
         reason=fields.string(event.get("terminal_reason")),
         turns=fields.count(event.get("num_turns")),
         cost_usd=fields.number(event.get("total_cost_usd")),
-        tokens=_all_tokens(event),
+        used=_by_model(state, event),
         denied=_denied(event),
         structured="structured_output" in event,
     )
@@ -216,20 +243,32 @@ def _result(state: Seen, event: dict[str, Any], now: float) -> tuple[Seen, list[
     verdict = judge(state, None)
     events: list[AgentEvent] = []
     if verdict.kind == "rate_limited" and not announced:
-        events.append(RateLimited(state.resets_at))
+        events.append(RateLimited(state.resets_at, fields.last_line(verdict.message)))
     return state, [*events, Finished(verdict.kind is None, verdict.cost_usd, verdict.tokens, verdict.kind)]
 
 
-def _all_tokens(event: dict[str, Any]) -> int | None:
+def _by_model(state: Seen, event: dict[str, Any]) -> tuple[Used, ...] | None:
     """Of all models: `usage` leaves out subagents, and the last turn when a limit ended the run."""
-    by_model = [fields.mapping(entry) for entry in fields.mapping(event.get("modelUsage")).values()]
-    names = ("inputTokens", "outputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
+    by_model = fields.mapping(event.get("modelUsage"))
     if by_model:
-        return sum(fields.count(entry.get(name)) for entry in by_model for name in names)
+        entries = {fields.string(name): fields.mapping(entry) for name, entry in by_model.items()}
+        return tuple(
+            Used(
+                name or None,
+                Tokens(
+                    input=fields.count(entry.get("inputTokens")),
+                    output=fields.count(entry.get("outputTokens")),
+                    cache_read=fields.count(entry.get("cacheReadInputTokens")),
+                    cache_write=fields.count(entry.get("cacheCreationInputTokens")),
+                ),
+                fields.number(entry.get("costUSD")),
+            )
+            for name, entry in entries.items()
+        )
     if not isinstance(event.get("usage"), dict):
         return None
-    usage = _tokens(event["usage"])
-    return usage.input_tokens + usage.output_tokens + usage.cache_tokens
+    model = state.used[-1].model if state.used else None
+    return (Used(model, _tokens(event["usage"]), fields.number(event.get("total_cost_usd"))),)
 
 
 def _denied(event: dict[str, Any]) -> tuple[str, ...]:

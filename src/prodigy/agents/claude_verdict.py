@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-import signal
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from prodigy.agents import fields
-from prodigy.agents.base import Verdict
+from prodigy.agents.base import Used, Verdict
+from prodigy.agents.texts import ended, limit_told
 
 _LONGEST_MESSAGE = 2000
-_LIMIT = re.compile(
-    r"\bhit your (?:[\w-]+ )?limit\b|\busage limit\b|\b(?:session|weekly|5-hour|rate) limit (?:reached|exceeded)\b"
-    r"|\bout of extra usage\b|\btoo many requests\b",
-    re.IGNORECASE,
-)
 _UNKNOWN_COMMAND = re.compile(r"Unknown (?:slash )?(?:command|skill): ")
 # `error` of an assistant event -> our kind. What asks for a person, or a change, is not worth another try as it is.
 _BY_ERROR = {
@@ -57,7 +52,7 @@ class Result:
     reason: str
     turns: int
     cost_usd: float | None
-    tokens: int | None
+    used: tuple[Used, ...] | None
     denied: tuple[str, ...]
     structured: bool
 
@@ -68,7 +63,7 @@ class Seen:
 
     error, error_text: of the last assistant event, when that was an error. resets_at: of a limit that was told.
     junk: the last lines that were no events. worked: whether any tool call succeeded. wants_structured: whether an
-    answer by schema is asked for. messages, tokens: the newest messages counted, and what all of them used.
+    answer by schema is asked for. messages, used: the newest messages counted, and what all of them used.
     """
 
     session: str | None = None
@@ -80,18 +75,13 @@ class Seen:
     worked: bool = False
     wants_structured: bool = False
     messages: tuple[str, ...] = ()
-    tokens: int = 0
+    used: tuple[Used, ...] = ()
 
 
 class _Judgement(NamedTuple):
     kind: str | None
     message: str
     transient: bool = False
-
-
-def limit_told(text: str) -> bool:
-    """Whether the text of a failure speaks of a limit of the account. Never ask this of an answer."""
-    return _LIMIT.search(text) is not None
 
 
 def judge(seen: Seen, exit_code: int | None, stderr: str = "") -> Verdict:
@@ -102,19 +92,22 @@ def judge(seen: Seen, exit_code: int | None, stderr: str = "") -> Verdict:
     elif not result.ok:
         kind, message, transient = _refused(seen, result)
     elif exit_code not in (0, None):
-        kind, message, transient = _Judgement("command_failed", f"{_ended(exit_code)} after it had reported success")
+        kind, message, transient = _Judgement("command_failed", f"{ended(exit_code)} after it had reported success")
     else:
         kind, message, transient = _of_success(seen, result)
-    reported = result.tokens if result else None
+    used = result.used if result else None
     cost_usd = result.cost_usd if result else None
-    if cost_usd == 0 and not reported and seen.tokens:
-        cost_usd = None  # interrupted in its first answer it says 0, but what it had asked for is paid
+    if seen.used and not sum(one.tokens.total for one in used or ()):
+        used = seen.used
+        if cost_usd == 0:
+            cost_usd = None  # interrupted in its first answer it says 0, but what it had asked for is paid
     return Verdict(
         kind,
         message[:_LONGEST_MESSAGE],
         text=result.text if result else "",
         cost_usd=cost_usd,
-        tokens=seen.tokens if seen.tokens and not reported else reported,
+        tokens=None if used is None else sum(one.tokens.total for one in used),
+        used=used or (),
         session=seen.session,
         denied=result.denied if result else (),
         resets_at=seen.resets_at if kind == "rate_limited" else None,
@@ -154,19 +147,9 @@ def _refused(seen: Seen, result: Result) -> _Judgement:
 
 def _without_result(seen: Seen, exit_code: int | None, stderr: str) -> _Judgement:
     told = fields.last_line(stderr, 500) or fields.last_line(seen.error_text, 500) or " / ".join(seen.junk)
-    message = f"{_ended(exit_code)} without a result" + (f": {told}" if told else "")
+    message = f"{ended(exit_code)} without a result" + (f": {told}" if told else "")
     if exit_code == 0 or exit_code is None:
         return _Judgement("unknown", message)
     if seen.error == "rate_limit" or limit_told(told):
         return _Judgement("rate_limited", message, transient=True)
     return _Judgement(_BY_ERROR.get(seen.error or "", "command_failed"), message)
-
-
-def _ended(exit_code: int | None) -> str:
-    """`the agent exited with code 1`, `the agent was ended by SIGTERM`."""
-    if not exit_code:
-        return "the agent ended"
-    number = exit_code - 128 if exit_code > 128 else -exit_code
-    if number in {known.value for known in signal.Signals}:
-        return f"the agent was ended by {signal.Signals(number).name} (exit code {exit_code})"
-    return f"the agent exited with code {exit_code}"

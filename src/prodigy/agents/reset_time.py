@@ -16,15 +16,19 @@ _EPOCH = re.compile(r"limit reached\|(\d{10})\b")
 _ISO = re.compile(
     r"(?:resets?|try again) (?:at |on )?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))"
 )
-_IN = re.compile(r"(?:resets?|try again) in ((?:\d{1,4} ?[a-z]+,? ?(?:and )?){1,4})", re.IGNORECASE)
-_PART = re.compile(r"(\d{1,4}) ?(d|h|m|s)", re.IGNORECASE)
+_IN = re.compile(
+    r"(?:resets?|retry|try again) (?:in|after) ((?:\d{1,5}(?:\.\d+)? ?[a-z]+,? ?(?:and )?){1,4})", re.IGNORECASE
+)
+_PART = re.compile(r"(\d{1,5}(?:\.\d+)?) ?(ms|d|h|m|s)", re.IGNORECASE)
+# A clock time without a zone is that of the machine on which the program runs.
+_LOCAL_CLOCK = re.compile(r"try again at (?P<hour>\d{1,2}):(?P<minute>\d\d) ?(?P<half>am|pm)?\b", re.IGNORECASE)
 _CLOCK = re.compile(
     rf"resets?\s+(?:at\s+)?(?:(?P<weekday>{'|'.join(_WEEKDAYS)})[a-z]*,?\s+)?"
     rf"(?:(?P<month>{'|'.join(_MONTHS)})[a-z]*\s+(?P<day>\d{{1,2}}),?\s+)?(?:at\s+)?"
     r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?(?::(?P<second>\d\d))?\s*(?P<half>am|pm)?\s*\((?P<zone>[A-Za-z][\w+/-]*)\)",
     re.IGNORECASE,
 )
-_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
 
 
 def reset_time(text: str, now: float) -> float | None:
@@ -41,25 +45,42 @@ def reset_time(text: str, now: float) -> float | None:
             return None
     if found := _IN.search(text):
         parts = _PART.findall(found[1])
-        return now + sum(int(amount) * _SECONDS[unit.lower()] for amount, unit in parts) if parts else None
+        return now + sum(float(amount) * _SECONDS[unit.lower()] for amount, unit in parts) if parts else None
     if found := _CLOCK.search(text):
         return _next(found, now)
+    if found := _LOCAL_CLOCK.search(text):
+        return _local(found, now)
     return None
 
 
-def _next(found: re.Match[str], now: float) -> float | None:
-    """The first moment that the words fit and that is not long gone."""
-    zone = _zone(found["zone"])
+def _local(found: re.Match[str], now: float) -> float | None:
+    hour = _hour(found)
+    here = datetime.fromtimestamp(now).astimezone()
+    if hour is None or int(found["minute"]) > 59:
+        return None
+    moment = here.replace(hour=hour, minute=int(found["minute"]), second=0, microsecond=0)
+    return (moment if moment >= here - _STALE else moment + timedelta(days=1)).timestamp()
+
+
+def _hour(found: re.Match[str]) -> int | None:
+    """From 0 to 23; None for what is no hour."""
     hour = int(found["hour"])
     if found["half"]:
         if not 1 <= hour <= 12:
             return None
         hour = hour % 12 + (12 if found["half"].lower() == "pm" else 0)
-    if zone is None:
+    return hour if hour <= 23 else None
+
+
+def _next(found: re.Match[str], now: float) -> float | None:
+    """The first moment that the words fit and that is not long gone."""
+    zone = _zone(found["zone"])
+    hour = _hour(found)
+    if zone is None or hour is None:
         return None
     here = datetime.fromtimestamp(now, zone)
     minute, second = int(found["minute"] or 0), int(found["second"] or 0)
-    if hour > 23 or minute > 59 or second > 59:
+    if minute > 59 or second > 59:
         return None
     moments = [day.replace(hour=hour, minute=minute, second=second, microsecond=0) for day in _days(found, here)]
     if found["month"]:  # without a year: the nearest one

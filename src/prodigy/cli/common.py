@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import click
 
-from prodigy.cli.given import edited, given_options
+from prodigy.cli.agent_words import gate_words, spend_lines
+from prodigy.cli.given import configuration, edited, given_options
 from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.git.context import NoRepository, common_dir_around
@@ -30,6 +32,13 @@ def driving_options(command: Command) -> Command:
             click.option("-y", "--yes", is_flag=True, help="Merge the result into your branch at the end."),
             click.option("--no-merge", is_flag=True, help="Leave the result on the run's branch."),
             click.option("--max-parallel", type=click.IntRange(min=1), help="How many items at a time."),
+            click.option(
+                "--budget",
+                type=click.FloatRange(min=0, min_open=True),
+                metavar="USD",
+                help="What it may cost in all.",
+            ),
+            click.option("--agent", metavar="NAME", help="What runs the steps that name no agent."),
             click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
             json_option,
         )
@@ -72,6 +81,8 @@ class AgainOptions(TypedDict):
     yes: bool
     no_merge: bool
     max_parallel: int | None
+    budget: float | None
+    agent: str | None
 
 
 def again_choices(options: AgainOptions, run_id: str) -> Choices:
@@ -82,6 +93,9 @@ def again_choices(options: AgainOptions, run_id: str) -> Choices:
     return Choices(
         merge=merge_choice(yes=options["yes"], no_merge=options["no_merge"]),
         max_parallel=options["max_parallel"],
+        budget_usd=options["budget"],
+        agent=options["agent"],
+        configured=configuration(Path()),
         items_from=_items_from(from_start=options["from_start"], from_failed_step=options["from_failed_step"]),
         max_tries=options["max_retries"],
         edited=edited(run_id, options["file"], options["params"], options["param_file"], options["profile"]),
@@ -108,7 +122,12 @@ def flags(choices: Choices) -> list[str]:
     """The choices as they are written on a command line."""
     words = {"yes": ["--yes"], "no": ["--no-merge"]}.get(choices.merge or "", [])
     words += {"start": ["--from-start"], "failed_step": ["--from-failed-step"]}.get(choices.items_from or "", [])
-    for name, value in (("--max-parallel", choices.max_parallel), ("--max-retries", choices.max_tries)):
+    for name, value in (
+        ("--max-parallel", choices.max_parallel),
+        ("--max-retries", choices.max_tries),
+        ("--budget", choices.budget_usd),
+        ("--agent", choices.agent),
+    ):
         words += [name, str(value)] if value is not None else []
     words += choices.edited.words if choices.edited else ()
     words += ["--reduce"] if choices.reduce else []
@@ -188,9 +207,11 @@ def _summary_lines(summary: dict[str, object]) -> Iterator[str]:
     if summary["stop_reason"] not in (None, "user"):
         why = str(summary["error"]).partition("\n")[0]
         yield f"  stopped: {printable(why)} ({summary['stop_reason']})"
-    if summary["tokens"] or summary["cost_usd"]:
-        cost = "cost unknown" if summary["cost_usd"] is None else f"${summary['cost_usd']:.2f}"
-        yield f"  agents: {cost}, {summary['tokens']:,} tokens in all"
+    if summary["tokens"] or summary["cost_usd"] != 0:
+        yield from spend_lines(summary)
+    for gate in cast("list[dict[str, Any]]", summary["gates"]):
+        until = dt.datetime.fromisoformat(gate["until"]).timestamp()
+        yield f"  {gate_words(gate['agent'], gate['cause'], until, gate['message'])}"
     yield f"  branch: {summary['branch']}{_merged(summary)}"
     yield from (f"  {line}" for line in _next_steps(summary))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from types import TracebackType
 from typing import Protocol, Self
@@ -30,9 +31,20 @@ class Display(Protocol):
         ...
 
 
-def describers() -> dict[str, Describe]:
-    """What a line of an agent's output says, by agent program."""
-    return {name: agent.describe for name, agent in AGENTS.items()}
+class _Describers(Mapping[str, Describe]):
+    def __getitem__(self, kind: str) -> Describe:
+        return AGENTS[kind].describe
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(AGENTS)
+
+    def __len__(self) -> int:
+        return len(AGENTS)
+
+
+def describers() -> Mapping[str, Describe]:
+    """What a line of an agent's output says, by the agent's kind."""
+    return _Describers()
 
 
 def display(run_id: str) -> Display:

@@ -10,6 +10,7 @@ from itertools import islice
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from prodigy.cli.agent_words import gate_words
 from prodigy.cli.view import RUNNING, Batch, FailureNote, Line, RunView, StepNow
 from prodigy.cli.words import printable
 
@@ -71,6 +72,7 @@ def frame(view: RunView, canvas: Canvas, now: float, tails: Mapping[str, str]) -
         lines.append(_bar(view, view.batch, canvas, now))
     elif spend := _spend(view):
         lines.append(Text(canvas.crop("  " + "  ".join(spend), canvas.cells)))
+    lines += _gates(view, canvas)
     lines += _waiting(view, canvas, now)
     left = max(0, canvas.rows - len(lines))
     failures = list(view.failures)[len(view.failures) - _failure_rows(left, len(view.failures)) :]
@@ -159,6 +161,13 @@ def _waiting(view: RunView, canvas: Canvas, now: float) -> list[Text]:
     if count > 1:
         text = f"{count} wait for their next attempt, the next in {when}"
     return [Text(canvas.crop(f"  {text}", canvas.cells), style="yellow", no_wrap=True)]
+
+
+def _gates(view: RunView, canvas: Canvas) -> list[Text]:
+    if view.state != RUNNING:
+        return []
+    lines = [gate_words(gate.agent, gate.cause, gate.until, gate.message) for gate in view.gates.values()]
+    return [Text(canvas.crop(f"  {canvas.plain(line)}", canvas.cells), style="yellow", no_wrap=True) for line in lines]
 
 
 def _spend(view: RunView) -> list[str]:

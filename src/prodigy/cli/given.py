@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from prodigy.workflow.load_options import NOTHING_GIVEN, LoadOptions, Written
 
 if TYPE_CHECKING:
     from prodigy.engine.versions import Edited
+    from prodigy.workflow.configuration import Configuration
     from prodigy.workflow.yaml_nodes import Position
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -41,8 +43,23 @@ def given_options(command: Command) -> Command:
     return command
 
 
-def read_given(params: tuple[str, ...], param_file: Path | None, profile: str | None) -> LoadOptions:
+def configuration(where: Path) -> Configuration:
+    """What is configured for the repository around `where`, if there is one. Raises as `read_configuration` does."""
+    from prodigy.workflow.configuration import read_configuration
+
+    around = (where.absolute(), *where.absolute().parents)
+    return read_configuration(next((folder for folder in around if (folder / ".git").exists()), None))
+
+
+def read_given(
+    params: tuple[str, ...], param_file: Path | None, profile: str | None, configured: Configuration | None = None
+) -> LoadOptions:
     """What the options say; `--param` wins over the file. Raises UsageError, and WorkflowError for the file."""
+    given = _given(params, param_file, profile)
+    return replace(given, agents=configured.agents) if configured else given
+
+
+def _given(params: tuple[str, ...], param_file: Path | None, profile: str | None) -> LoadOptions:
     if not params and param_file is None:
         return LoadOptions(profile=profile) if profile else NOTHING_GIVEN
     values, places = _of_file(param_file) if param_file else ({}, {})

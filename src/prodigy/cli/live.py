@@ -174,7 +174,7 @@ class Tails:
         written = signature(directory)
         if known is not None and known.written == written:
             return _Tail(now, written, known.text)
-        describe = self._describers.get(step.agent) if step.agent else None
+        describe = self._describers.get(step.adapter) if step.adapter else None
         return _Tail(now, written, last_line(directory, step.agent, describe))
 
 

@@ -67,7 +67,8 @@ class Printer:
     def sources(self, log: Log, execution: str) -> list[_Source]:
         directory = log.directory(execution)
         row = log.row(execution)
-        describe = describers().get(row.agent) if row and row.agent and self._safe and not self._raw else None
+        kind = row.kind_of_agent if row and self._safe and not self._raw else None
+        describe = describers().get(kind) if kind else None
         return [
             _Source(execution, stream, directory / stream, _decoder(), describe if stream == "stdout" else None)
             for stream in self._streams

@@ -19,6 +19,7 @@ _COMMANDS = {
     "attach": ("prodigy.cli.attach", "attach_command", "Watch RUN, which another process drives."),
     "exec": ("prodigy.cli.generated", "exec_command", "Run one step and merge what it commits."),
     "batch": ("prodigy.cli.generated", "batch_command", "Run one step for each file that matches PATTERN."),
+    "report": ("prodigy.cli.report", "report_command", "Show what the agents of RUN have cost."),
     "status": ("prodigy.cli.show", "status_command", "Show RUN, or list the runs of this repository."),
     "events": ("prodigy.cli.events", "events_group", "What happened in a run."),
     "logs": ("prodigy.cli.logs", "logs_command", "What the steps of RUN printed."),
@@ -33,7 +34,7 @@ _COMMANDS = {
     "demo": ("prodigy.cli.demo", "demo_command", "See a whole run on a real package."),
 }
 # Names that the earlier system had for them.
-_ALIASES = {"resume-job": "resume", "progress": "status"}
+_ALIASES = {"resume-job": "resume", "progress": "status", "analytics": "report"}
 BUG_EXIT_CODE = 70
 _NO_WINDOWS = (
     "Prodigy runs on Linux and macOS, not on Windows itself\n"

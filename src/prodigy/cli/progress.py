@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
+from prodigy.cli.agent_words import gate_words
 from prodigy.cli.words import BREAKER_CLOSED, breaker_opened, counted, printable, were_done
 from prodigy.state import events as ev
 from prodigy.state.step_path import is_in_an_item
@@ -90,6 +91,12 @@ class Progress:
                 return f"still running, watching it again: {path}"
             case ev.StepLost(path=path, reason="lost"):
                 return f"lost, will run again: {path}"
+            case ev.StepLost(path=path, reason="rate_limited" | "agent_down" as reason):
+                return f"{reason.replace('_', ' ')}, will run again: {path}"
+            case ev.AgentGateClosed(agent=agent, cause=cause, until=until, message=message):
+                return gate_words(agent, cause, until, message)
+            case ev.AgentGateOpened(account=account):
+                return f"{account} answers again"
             case ev.StepFinished(path=path, kind=kind, message=message) if kind and not is_in_an_item(path):
                 return f"step {path} failed: {message}"
             case ev.BreakerOpened(failures=failures, pause_s=pause_s):

@@ -14,8 +14,9 @@ import click
 from prodigy.cli import common
 from prodigy.cli.background import POLL_S, drive_in_background
 from prodigy.cli.driving import drive
-from prodigy.cli.given import given_options, read_given
+from prodigy.cli.given import configuration, given_options, read_given
 from prodigy.engine.choices import Choices
+from prodigy.engine.opening import known_agent
 from prodigy.engine.run import Options
 from prodigy.engine.session import cancel, resume, run
 from prodigy.engine.start import changed_since, create_run, files_matching
@@ -57,6 +58,8 @@ def run_command(
     yes: bool,
     no_merge: bool,
     max_parallel: int | None,
+    budget: float | None,
+    agent: str | None,
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -64,7 +67,8 @@ def run_command(
     if run_input and not dry_run:
         raise UsageError("--run-input goes with --dry-run")
     merge = common.merge_choice(yes=yes, no_merge=no_merge)
-    loaded = load(workflow, CheckedScripts(), read_given(params, param_file, profile))
+    configured = configuration(where)
+    loaded = load(workflow, CheckedScripts(), read_given(params, param_file, profile, configured))
     options = Options(
         merge=merge or "ask",
         max_parallel=max_parallel,
@@ -72,6 +76,9 @@ def run_command(
         max_iterations=max_iterations or loaded.workflow.max_iterations or 1,
         args=arguments,
         files=tuple(file for pattern in patterns for file in files_matching(pattern, where)),
+        budget_usd=budget,
+        day_usd=configured.per_day_usd,
+        agent=known_agent(agent, loaded.workflow.agents),
     )
     if dry_run:
         from prodigy.cli.dry_run import show_plan

@@ -40,7 +40,8 @@ def status_command(run_reference: str | None, *, as_json: bool) -> None:
         assert isinstance(items, dict)
         done = f"{items['successful']}/{items['total']} items"
         why = f" ({summary['stop_reason']})" if summary["status"] == "paused" else ""
-        status = f"{summary['status']}{why}"
+        waits = " (waits)" if summary["status"] == "running" and summary["gates"] else ""
+        status = f"{summary['status']}{why}{waits}"
         click.echo(f"{summary['run_id']}  {status:26} {done:>14}  {summary['workflow']}")
 
 

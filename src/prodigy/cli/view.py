@@ -6,6 +6,7 @@ kept depends on how many things run at once, not on how many items there are.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import deque
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class StepNow:
     label: str
     agent: str | None
     since: float
+    adapter: str | None = None  # the agent's kind, which knows how to read its output
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class RunView:
     warning_count: int = 0
     cost_usd: float | None = None
     tokens: int | None = None
+    gates: dict[str, ev.AgentGateClosed] = field(default_factory=dict)  # by account, those that are closed
     retries: int = 0
     merges: int = 0
     merged_into: str | None = None
@@ -193,6 +196,13 @@ class RunView:
                 self.merges += 1
                 if path in self.lines:
                     self.lines[path].merging = False
+            case ev.AgentGateClosed(account=account, message=message):
+                known = self.gates.get(account)
+                if not message and known is not None:  # it was said why when it was closed
+                    event = dataclasses.replace(event, message=known.message)
+                self.gates[account] = event
+            case ev.AgentGateOpened(account=account):
+                self.gates.pop(account, None)
             case ev.FinalMergeFinished(target=target):
                 self.merged_into = target.removeprefix("refs/heads/")
 
@@ -280,8 +290,8 @@ class RunView:
     ) -> None:
         path = event.path
         match event:
-            case ev.StepStarted(label=label, agent=agent):
-                self._step_runs(StepNow(path, label or _nameless(path), agent, at), at)
+            case ev.StepStarted(label=label, agent=agent, adapter=adapter):
+                self._step_runs(StepNow(path, label or _nameless(path), agent, at, adapter or agent), at)
             case ev.StepAdopted():
                 line = self.lines.get(_owner(path))
                 if line is None or line.step is None or line.step.path != path:  # its start was before our time
@@ -292,8 +302,7 @@ class RunView:
                 line.step, line.retry = None, Retry(at + delay_s, _clip(reason))
             case ev.StepFinished() | ev.StepLost():
                 self._step_ended(path)
-                if isinstance(event, ev.StepFinished):
-                    self._account(event)
+                self._account(event)
 
     def _step_runs(self, step: StepNow, at: float) -> None:
         line = self._line(step.path, at)
@@ -320,12 +329,12 @@ class RunView:
         else:
             del self.lines[owner]
 
-    def _account(self, event: ev.StepFinished) -> None:
+    def _account(self, event: ev.StepFinished | ev.StepLost) -> None:
         if event.cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + event.cost_usd
         if event.tokens is not None:
             self.tokens = (self.tokens or 0) + event.tokens
-        if event.kind is not None and not is_in_an_item(event.path):
+        if isinstance(event, ev.StepFinished) and event.kind is not None and not is_in_an_item(event.path):
             self._note_failure(f"step {event.path}", event.kind, event.message or "")
 
 

@@ -176,7 +176,8 @@ class Attempt:
         events: list[ev.Event] = [ev.WorkspaceLost(path=key.path, worktree=slot)]
         for row in run.store.started_steps_of(key.path):
             await end_step(workspace, row.execution)
-            events.append(lost(row.execution, "lost", row.agent, workspace.directory(row.execution)))
+            directory = workspace.directory(row.execution)
+            events.append(lost(row.execution, "lost", row.kind_of_agent, directory, row.reserved_usd))
         run.store.record(*events)
         return workspace
 

@@ -16,7 +16,7 @@ from prodigy.plan.strict_json import NotJsonError, UnusableJsonError, parse_json
 from prodigy.store.rows import StepRow
 from prodigy.workflow.expression import MISSING, scope_finder
 from prodigy.workflow.json_path import compile_json_path
-from prodigy.workflow.model import Agent, Capture, Extract, Step
+from prodigy.workflow.model import Capture, Extract, Step
 from prodigy.workflow.regex import first_match
 
 MAX_CAPTURE_BYTES = 64 * 1024 * 1024
@@ -100,7 +100,7 @@ def captured(step: Step, row: StepRow | None, directory: Path | None, taken: Col
         given = (*form.names, *(part.name for part in form.extracts), *(name for name, _ in form.files))
         given = (*given, *(other for others in below.values() for other in others))
         return _of_phase(step, {name: None for one in given for name in (one, *(f"{one}.{p}" for p in _PARTS))})
-    output = Deferred(lambda: output_of(step, directory, row.exit_code))
+    output = Deferred(lambda: output_of(step, directory, row))
     succeeded = row.kind is None
     facts: dict[str, object] = {
         "output": output,
@@ -134,10 +134,10 @@ def _extracted(extract: Extract, directory: Path) -> object:
         return None  # of a step that failed
 
 
-def output_of(step: Step, directory: Path, exit_code: int | None) -> str:
-    """What the step printed, without the line ends at its end; of an agent, its last answer."""
-    if isinstance(step.action, Agent):
-        return read_transcript(agent(step.action.use), directory / "stdout", exit_code).text
+def output_of(step: Step, directory: Path, row: StepRow) -> str:
+    """What the execution `row` of the step printed, without the line ends at its end; of an agent, its last answer."""
+    if row.kind_of_agent is not None:
+        return read_transcript(agent(row.kind_of_agent), directory / "stdout", row.exit_code).text
     stream = step.capture.stream if step.capture else "stdout"
     return "".join(_text(directory / name, strip=False) for name in _STREAMS[stream]).rstrip("\r\n")
 

@@ -142,7 +142,7 @@ class Checks:
             return f"{step.label}: exited with code {row.exit_code}, not {want.exit_code or 0}"
         if want.output is None:
             return None
-        text = output_of(step, self.store.directory / "steps" / row.log, row.exit_code)
+        text = output_of(step, self.store.directory / "steps" / row.log, row)
         return None if found(want.output, text) else f"{step.label}: the output does not match {want.output!r}"
 
     async def _result(self, check: Check, steps: tuple[Step, ...], site: Site, before: Snapshot) -> _Look:
@@ -169,7 +169,7 @@ class Checks:
         row = executions[-1]
         directory = self.store.directory / "steps" / row.log
         if check.result_file is None:
-            return await asyncio.to_thread(output_of, step, directory, row.exit_code)
+            return await asyncio.to_thread(output_of, step, directory, row)
         kept = directory / _RESULT
         if kept.is_file():
             return kept.read_text("utf-8", "surrogateescape")

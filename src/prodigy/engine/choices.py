@@ -13,6 +13,7 @@ from prodigy.state import events as ev
 from prodigy.store.database import now
 from prodigy.store.rows import FINISHED, RunRow
 from prodigy.store.store import Store
+from prodigy.workflow.configuration import Configuration
 from prodigy.workflow.model import Workflow
 
 Listener = Callable[[ev.Event], None]
@@ -22,6 +23,8 @@ Listener = Callable[[ev.Event], None]
 class Choices:
     """What this call changes of the run's stored options (None keeps the stored choice), and what is for it alone.
 
+    configured: what is configured now.
+
     max_tries: items that have failed so often do not run. past_limit: they do, and so do those past the workflow's
     limit. edited: a workflow for all that has not begun. reduce: reduce runs again after items that are retried.
     force: the lock of a process on another host is broken. ended_only: a run that has not ended is refused.
@@ -29,6 +32,9 @@ class Choices:
 
     merge: str | None = None
     max_parallel: int | None = None
+    budget_usd: float | None = None
+    agent: str | None = None
+    configured: Configuration | None = None
     items_from: str | None = None
     max_tries: int | None = None
     past_limit: bool = False
@@ -42,6 +48,9 @@ class Choices:
             stored,
             merge=self.merge or stored.merge,
             max_parallel=self.max_parallel or stored.max_parallel,
+            budget_usd=self.budget_usd or stored.budget_usd,
+            agent=self.agent or stored.agent,
+            day_usd=self.configured.per_day_usd if self.configured else stored.day_usd,
             items_from=self.items_from or stored.items_from,
             items_since=now() if self.items_from else stored.items_since,
         )

@@ -12,7 +12,11 @@ import errno
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from prodigy.agents.base import Verdict
+from prodigy.engine.admission import Admission, Admissions, Refusal
+from prodigy.engine.agent_end import BUDGET_EXCEEDED, blameless, has_succeeded, last_word, until_over
 from prodigy.engine.captures import output_of
 from prodigy.engine.committing import commit_step, unlike_pattern
 from prodigy.engine.composite import Composites, inner_path, is_composite
@@ -23,7 +27,16 @@ from prodigy.engine.spec import path_below, spec_of
 from prodigy.engine.specials import Specials
 from prodigy.engine.summary import Counters
 from prodigy.engine.time_limits import is_used_up, overrun, within
-from prodigy.engine.verdict import MAX_STATEMENT, NEVER_STARTED, agent_verdict, judge, last_output, lost
+from prodigy.engine.verdict import (
+    MAX_STATEMENT,
+    NEVER_STARTED,
+    Output,
+    cost,
+    judge,
+    last_output,
+    lost,
+    usage_text,
+)
 from prodigy.errors import EnvironmentProblem, ProdigyError
 from prodigy.executors.base import (
     Exit,
@@ -73,6 +86,7 @@ class Executions:
     environment: RunEnvironment
     counters: Counters
     composites: Composites
+    admissions: Admissions
     # By identity; the step is kept so that no other one can get its place in memory.
     _fingerprints: dict[int, tuple[Step, str]] = field(default_factory=dict)
 
@@ -86,26 +100,57 @@ class Executions:
         last = counted[number] if number < len(counted) else None
         if last is not None and last.state == "finished":
             self.counters.steps_reused += 1
-            return self._recorded(step, last, before)
-        execution, exit_ = await self._resumed(step, last, site, before) if last else (None, None)
+            return self._recorded(last, before)
+        agents = site.workflow.agents
+        admission = self.admissions.readmit(last, agents, path) if last else None
+        execution, exit_ = await self._resumed(step, last, site, before, admission) if last else (None, None)
+        refused: tuple[str, str] | None = None
         if execution is None:
             self.control.check()
+            if isinstance(step.action, Agent):
+                found = await self.admissions.admit(step, path, agents, self._fingerprint(step))
+                if isinstance(found, Refusal):
+                    admission, refused = None, ("budget_exceeded", found.message)
+                else:
+                    admission = found
             execution = execution_path(path, self.store.next_try(path))
-            uses = step.action.use if isinstance(step.action, Agent) else None
-            self.store.record(
-                ev.StepStarted(
-                    path=execution, fingerprint=self._fingerprint(step), label=step.label, agent=uses,
-                    head=before.head, snapshot=before.commit,
-                )
-            )  # fmt: skip
+            self.store.record(self._started(step, execution, before, admission))
         if is_composite(step):
             return await self._run_composite(step, execution, number, site, since, before)
         specials = Specials.of(site.workspace.directory(execution), site.workspace.path)
         site = replace(site, scope=site.scope.with_specials(specials))
+        if refused is not None:
+            never = Exit(None, "not_started", 0.0, 0.0)
+            return await self._finish(step, execution, site, since, before, never, refused)
         if exit_ is None:
-            exit_ = await self._start_and_wait(step, execution, site, before)
+            exit_ = await self._start_and_wait(step, execution, site, before, admission)
         overran = overrun(self.store, site.limit, step, execution, exit_)
-        return await self._finish(step, execution, site, since, before, exit_, overran)
+        if admission is None:
+            return await self._finish(step, execution, site, since, before, exit_, overran)
+        directory = site.workspace.directory(execution)
+        told = await last_word(directory, exit_, admission)
+        if overran is None and told is not None and isinstance(step.action, Agent):
+            reason = blameless(self.admissions, admission, told, agents, step.action, directory)
+            if reason is not None:
+                await self._undo(execution, site, before, reason, admission)
+                if reason == BUDGET_EXCEEDED:
+                    self.admissions.out_of_budget(f"an agent has used what was left of the budget: {told.message}")
+                return await self.run(step, path, number, site, since, before)
+        return await self._finish(step, execution, site, since, before, exit_, overran, admission, told)
+
+    def _started(self, step: Step, execution: str, before: Snapshot, admission: Admission | None) -> ev.StepStarted:
+        kind = admission.kind if admission else None
+        return ev.StepStarted(
+            path=execution,
+            fingerprint=self._fingerprint(step),
+            label=step.label,
+            agent=admission.name if admission else None,
+            head=before.head,
+            snapshot=before.commit,
+            adapter=None if admission is None or kind == admission.name else kind,
+            reserved_usd=admission.reservation.usd if admission else None,
+            reserved_tokens=admission.reservation.tokens if admission else None,
+        )
 
     async def _run_composite(
         self, step: Step, execution: str, number: int, site: Site, since: Snapshot, before: Snapshot
@@ -128,7 +173,9 @@ class Executions:
         told = replace(ended.failure, step=failure.step, log=failure.log, last_output=failure.last_output)
         return replace(ended, failure=told)
 
-    async def _resumed(self, step: Step, last: StepRow, site: Site, before: Snapshot) -> tuple[str | None, Exit | None]:
+    async def _resumed(
+        self, step: Step, last: StepRow, site: Site, before: Snapshot, admission: Admission | None
+    ) -> tuple[str | None, Exit | None]:
         """(execution, exit) of a step that an earlier coordinator started; (None, None): run it anew."""
         workspace, execution = site.workspace, last.execution
         if is_composite(step):
@@ -138,13 +185,15 @@ class Executions:
                 return execution, None
             case ProcessState.RUNNING:
                 self.store.record(ev.StepAdopted(path=execution))
-        exit_ = await self._wait(step, execution, site, before)
+        exit_ = await self._wait(execution, site, before, admission)
         if exit_ is not None:
             return execution, exit_
-        await self._undo(step, execution, site, before, "lost")
+        await self._undo(execution, site, before, "lost", admission)
         return None, None
 
-    async def _start_and_wait(self, step: Step, execution: str, site: Site, before: Snapshot) -> Exit:
+    async def _start_and_wait(
+        self, step: Step, execution: str, site: Site, before: Snapshot, admission: Admission | None
+    ) -> Exit:
         if is_used_up(self.store, site.limit):
             return Exit(None, "not_started", 0.0, 0.0, "no time is left for it")
         try:
@@ -152,46 +201,64 @@ class Executions:
             site = replace(site, scope=site.scope.with_names({"env": {**outer, **site.env}}))
             if site.scope.specials is not None:
                 await site.scope.specials.run_commands(step, site.env, self.shell)
-            spec = within(self.store, site.limit, step, execution, spec_of(step, execution, site, self.shell))
+            spec = spec_of(step, execution, site, self.shell, admission)
+            spec = within(self.store, site.limit, step, execution, spec)
         except ProdigyError as error:  # values that do not fit their places
             hint = f" ({error.hint})" if error.hint else ""
             reason: ExitReason = "unfit" if _blames_the_item(error) else "not_started"
             return Exit(None, reason, 0.0, 0.0, mask(f"{error.what}{hint}")[:MAX_STATEMENT])
         self.counters.steps_run += 1
         await site.workspace.start(execution, spec)
-        exit_ = await self._wait(step, execution, site, before)
+        exit_ = await self._wait(execution, site, before, admission)
         if exit_ is None:
             await site.workspace.kill_leftovers(execution)
             return Exit(None, "lost", 0.0, 0.0)
         return exit_
 
-    async def _wait(self, step: Step, execution: str, site: Site, before: Snapshot) -> Exit | None:
-        """Wait for the step's end; when the user wants it ended, end it and take it back. None: it was lost."""
+    async def _wait(self, execution: str, site: Site, before: Snapshot, admission: Admission | None) -> Exit | None:
+        """Wait for the step's end; when the user wants it ended, end it and take it back. An agent that is done, or
+        over its limit, is ended. None: it was lost."""
+        directory = site.workspace.directory(execution)
         waiting = asyncio.ensure_future(site.workspace.wait(execution))
         ending = asyncio.ensure_future(self.control.wait_for_end())
+        following = asyncio.ensure_future(until_over(directory, admission, self.admissions)) if admission else None
         try:
-            await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            tasks: list[asyncio.Future[Any]] = [waiting, ending, *([following] if following else [])]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
                 await site.workspace.stop(execution)
             exit_ = await waiting
         finally:
-            waiting.cancel()
-            ending.cancel()
-        if exit_ is None or exit_.reason != "stopped":
+            for task in tasks:
+                task.cancel()
+        if exit_ is not None and exit_.reason != "stopped":
             return exit_
-        if not self.control.ending:
-            return None  # ended for a coordinator that did not live to record it
-        await self._undo(step, execution, site, before, "interrupted")
+        if following is not None and following.done() and not following.cancelled():
+            following.result()  # raises what went wrong with it
+            return exit_
+        if admission is not None and await has_succeeded(directory, admission):
+            await site.workspace.kill_leftovers(execution)
+            return exit_ or Exit(None, "lost", 0.0, 0.0)
+        if exit_ is None or not self.control.ending:
+            return None  # lost, or ended for a coordinator that did not live to record it
+        await self._undo(execution, site, before, "interrupted", admission)
         raise Interrupted
 
-    async def _undo(self, step: Step, execution: str, site: Site, before: Snapshot, reason: str) -> None:
+    async def _undo(
+        self, execution: str, site: Site, before: Snapshot, reason: str, admission: Admission | None
+    ) -> None:
         """The step will run again: nothing it started may live on, and its half-done work is set aside."""
         await site.workspace.kill_leftovers(execution)
         with contextlib.suppress(GitError, OSError):  # where nothing can be read, nothing is left to keep
             await site.keep(await site.workspace.snapshot(), False)
         await site.workspace.restore(before)
-        uses = step.action.use if isinstance(step.action, Agent) else None
-        self.store.record(await asyncio.to_thread(lost, execution, reason, uses, site.workspace.directory(execution)))
+        kind = admission.kind if admission else None
+        reserved = admission.reservation.usd if admission else None
+        directory, model = site.workspace.directory(execution), admission.model if admission else None
+        event = await asyncio.to_thread(lost, execution, reason, kind, directory, reserved, model)
+        self.store.record(event)
+        if admission is not None:
+            self.admissions.ended(admission, event.cost_usd, event.tokens, finished=False)
 
     def _fingerprint(self, step: Step) -> str:
         if id(step) not in self._fingerprints:
@@ -209,15 +276,18 @@ class Executions:
         before: Snapshot,
         exit_: Exit,
         failed: tuple[str, str] | None = None,
+        admission: Admission | None = None,
+        told: Verdict | None = None,
     ) -> Execution:
-        """Judge and record the end. failed: (error kind, message) when it is known already."""
+        """Judge and record the end. failed: (error kind, message) when it is known already. told: by its agent."""
         boundary = before
         directory = site.workspace.directory(execution)
-        told = await asyncio.to_thread(agent_verdict, step, directory, exit_.code)
+        row = self.store.execution(execution)
         unwritten = None
         if exit_.reason not in NEVER_STARTED and step.capture and step.capture.file:
-            unwritten = await _write_output(step, step.capture.file, directory, site, exit_)
-        uncommitted = await _commit(step, site, since) if exit_.ok and failed is None else None
+            unwritten = await _write_output(step, step.capture.file, directory, site, row)
+        done = exit_.ok or (told is not None and told.kind is None)
+        uncommitted = await _commit(step, site, since) if done and failed is None else None
         try:
             boundary = await _snapshot(site.workspace, before)
         except (GitError, OSError) as error:
@@ -227,7 +297,9 @@ class Executions:
                 boundary = error.boundary  # its commits are kept all the same
             failure: tuple[str, str] | None = "worktree_error", f"the step left a worktree that can't be read: {error}"
         else:
-            failure = failed or await asyncio.to_thread(judge, step, directory, since, boundary, exit_, told)
+            settings = site.workflow.agents.settings(row.agent) if row.agent else None
+            output = Output(directory, row, told, settings)
+            failure = failed or await asyncio.to_thread(judge, step, output, since, boundary, exit_)
             if failure is None and unwritten is not None:
                 failure = "worktree_error", unwritten
             if failure is None and (said := uncommitted or await unlike_pattern(step, self.private, since, boundary)):
@@ -238,6 +310,7 @@ class Executions:
         warnings = [ev.Warned(message=_left_out(execution, boundary.left_out))] if boundary.left_out else []
         if told is not None and told.kind is None and told.message:
             warnings.append(ev.Warned(message=f"{execution}: {told.message}"))
+        usd, estimated = cost(told, admission.reservation.usd if admission else None)
         self.store.record(
             *warnings,
             ev.StepFinished(
@@ -252,14 +325,18 @@ class Executions:
                 unfinished=boundary.unfinished,
                 settles=settles,
                 moves_run=not site.inner,
-                cost_usd=told.cost_usd if told else None,
+                cost_usd=usd,
                 tokens=told.tokens if told else None,
                 session=told.session if told else None,
+                usage=usage_text(told),
+                estimated=estimated,
             ),
         )
-        return replace(self._recorded(step, self.store.execution(execution), before), boundary=boundary)
+        if admission is not None:
+            self.admissions.ended(admission, usd, told.tokens if told else None, finished=failure is None)
+        return replace(self._recorded(self.store.execution(execution), before), boundary=boundary)
 
-    def _recorded(self, step: Step, row: StepRow, before: Snapshot) -> Execution:
+    def _recorded(self, row: StepRow, before: Snapshot) -> Execution:
         """An execution that has ended, from what is on record: today's and a later process's are the same."""
         if row.skipped:
             return Execution(row, before, None)
@@ -271,7 +348,7 @@ class Executions:
             kind=row.kind,
             exit_code=row.exit_code,
             step=row.execution,
-            last_output=last_output(step, self.store.directory / "steps" / row.log, row.exit_code),
+            last_output=last_output(self.store.directory / "steps" / row.log, row),
             log=f"steps/{row.log}",
             duration_s=row.duration_s or 0.0,
         )
@@ -319,11 +396,11 @@ def _left_out(execution: str, paths: tuple[str, ...]) -> str:
     )
 
 
-async def _write_output(step: Step, file: str, directory: Path, site: Site, exit_: Exit) -> str | None:
+async def _write_output(step: Step, file: str, directory: Path, site: Site, row: StepRow) -> str | None:
     """Put the step's output where `output_file` says; why that can't be done, or None."""
     try:
         path = path_below(file, site)
-        text = await asyncio.to_thread(output_of, step, directory, exit_.code)
+        text = await asyncio.to_thread(output_of, step, directory, row)
         await site.workspace.write(path, f"{text}\n".encode("utf-8", "surrogateescape") if text else b"")
     except (ProdigyError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _DISK_FULL:

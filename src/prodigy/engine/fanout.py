@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prodigy.engine import results
 from prodigy.engine.attempt import Attempt, FanoutPlace
+from prodigy.engine.budget_clock import within_time
 from prodigy.engine.captures import Scope
 from prodigy.engine.control import Interrupted, Stopped
 from prodigy.engine.fanout_gate import FanoutGate
@@ -109,8 +110,9 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
     await end_abandoned(run, path)
     slots = slots_for_items(run, mapping, len(rows))
     try:
+        budget = within_time(run.store, run.control, mapping.budget, "the map", path)
         with gate.listening():
-            async with asyncio.TaskGroup() as group:
+            async with budget, asyncio.TaskGroup() as group:
                 for _ in range(slots):
                     group.create_task(_worker(run, here, queue, tamper, gate))
     except BaseExceptionGroup as errors:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prodigy.engine.places import fan_out_at
 from prodigy.engine.run import Run
 from prodigy.state import events as ev
 from prodigy.state.collected import Collected, collect, report
 from prodigy.state.event_data import from_data
 from prodigy.state.gate import COUNTED, Counted, count, pause_s, stop
 from prodigy.workflow.failures import ErrorPolicy
+from prodigy.workflow.model import Agent
 
 _HEARD = (*COUNTED, ev.ErrorsCollected)
 
@@ -28,6 +30,9 @@ class FanoutGate:
         self._counted = Counted()
         self._collected = Collected()
         self._notices: list[ev.Event] = []
+        action = fan_out_at(run.workflow, path)
+        steps = action.template if action else ()
+        self._agents = [step.action for step in steps if isinstance(step.action, Agent)]
         for record in run.store.events(types=[kind.type for kind in _HEARD]):
             data = record["event"]
             assert isinstance(data, dict)
@@ -52,8 +57,9 @@ class FanoutGate:
             store.listener = before
 
     def pause_s(self) -> float:
-        """How long nothing may start, in seconds; infinity: until an attempt has ended."""
-        return pause_s(self._counted, self._policy.breaker, time.time())
+        """How long nothing may start, in seconds; infinity: until an attempt has ended, or found out something."""
+        own_s = pause_s(self._counted, self._policy.breaker, time.time())
+        return max(own_s, self._run.steps.admissions.rest_s(self._agents))
 
     def tell(self, *, ended: bool = False) -> None:
         """Record what people should know: what the breaker did, and errors that are to be told by now.

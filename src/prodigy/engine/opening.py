@@ -15,8 +15,11 @@ from dataclasses import replace
 from os import close as close_descriptor
 from pathlib import Path
 
-from prodigy.agents import agent
+from prodigy.agents import agent, kinds
 from prodigy.agents.base import find_program
+from prodigy.engine.admission import Admissions
+from prodigy.engine.agent_budgets import AgentBudgets
+from prodigy.engine.agent_gates import AgentGates
 from prodigy.engine.choices import NO_CHOICES, Choices, Listener, require_ended, retired
 from prodigy.engine.cleaning import clean, idle_for, left_on_disk
 from prodigy.engine.control import Control
@@ -26,6 +29,7 @@ from prodigy.engine.item_keys import AttemptKey, completion
 from prodigy.engine.lodging import lodging, workspaces
 from prodigy.engine.merge_queue import MergeQueue, Recorded
 from prodigy.engine.run import Options, Run, inherited_environment
+from prodigy.engine.spec import request_of
 from prodigy.engine.steps import StepRunner
 from prodigy.engine.versions import adopt
 from prodigy.errors import EnvironmentProblem, UsageError
@@ -43,7 +47,8 @@ from prodigy.store.lock import RunLock, take_helpers_lock
 from prodigy.store.paths import repo_key, run_directory
 from prodigy.store.rows import Intent, RunRow
 from prodigy.store.store import Store
-from prodigy.workflow.model import Agent, Workflow, agent_settings, every_step
+from prodigy.workflow.agent_settings import Agents
+from prodigy.workflow.model import Agent, Workflow, every_step
 
 # Bytes. A block that is larger goes back to the system when it is freed.
 _LARGE_BLOCK = 512 * 1024
@@ -96,12 +101,15 @@ async def opened_run(
         if choices.ended_only:
             require_ended(row)
         if choices.edited is not None:
-            find_agents(choices.edited.workflow)
+            find_agents(choices.edited.workflow, options.agent)
             adopt(store, choices.edited, len(options.iterations()), retired(store, choices))
         version, text = store.workflow()
         workflow = Workflow.model_validate_json(text)
-        if not row.status.startswith("completed"):
-            find_agents(workflow)
+        missing = (
+            frozenset[str]()
+            if row.status.startswith("completed")
+            else find_agents(workflow, known_agent(options.agent, workflow.agents))
+        )
         ignored = [path for wanted in workspaces(workflow) for path in (*wanted.include, *wanted.keep_ignored)]
         private.exclude(ignored)
         environment = _environment(store, row, options, workflow, repo, private.excludes if ignored else None)
@@ -110,6 +118,16 @@ async def opened_run(
             lodging(workflow.workspace, Path(row.repo)),
             retired=_slots_of_failed(store),
         )  # fmt: skip
+        admissions = Admissions(
+            control,
+            AgentGates(store),
+            AgentBudgets(store, workflow, options.budget_usd, options.day_usd, options.max_parallel),
+            workflow.agents,
+            missing,
+            options.agent,
+        )
+        for name in sorted(missing):
+            store.record(ev.Warned(message=f"the agent {name} is not there; others take its place"))
         run = Run(
             id=run_id,
             store=store,
@@ -123,7 +141,13 @@ async def opened_run(
             executor=executor,
             merges=MergeQueue(store, repo, private, row.branch),
             steps=StepRunner(
-                store, control, find_shell(), private, environment=environment, taken=_own_names(workflow)
+                store,
+                control,
+                find_shell(),
+                private,
+                environment=environment,
+                admissions=admissions,
+                taken=_own_names(workflow),
             ),
             control=control,
             env=environment.base,
@@ -212,10 +236,36 @@ def find_shell() -> str:
     return shell
 
 
-def find_agents(workflow: Workflow) -> None:
-    """Look for the programs of all agents; raises EnvironmentProblem when one is not there."""
-    for name in sorted({step.action.use for step in every_step(workflow) if isinstance(step.action, Agent)}):
-        find_program(agent(name), agent_settings(workflow, name).command, os.environ.get("PATH", os.defpath))
+def known_agent(name: str | None, agents: Agents) -> str | None:
+    """The name of an agent that the user gives; raises UsageError when there is none of that name."""
+    if name is None or name in kinds() or any(settings.name == name for settings in agents.known):
+        return name
+    known = ", ".join([*(settings.name for settings in agents.known), *kinds()])
+    raise UsageError(f"there is no agent {name}", hint=f"Known: {known}. Others are declared under `agents`.")
+
+
+def find_agents(workflow: Workflow, default: str | None = None) -> frozenset[str]:
+    """Look for the programs of all agents, and whether they would start; the names of those that are not there while
+    others can take their place. default: what the user wants for steps that name none. Raises EnvironmentProblem when
+    there is none for a step."""
+    agents = workflow.agents
+    actions = [step.action for step in every_step(workflow) if isinstance(step.action, Agent)]
+    missing = frozenset[str]()
+    for names in sorted({agents.candidates(action.wanted or default) for action in actions}):
+        problems = {}
+        for name in names:
+            settings = agents.settings(name)
+            env = {**os.environ, **dict(settings.env)}
+            adapter = agent(agents.kind(name))
+            try:
+                find_program(adapter, settings.command, env.get("PATH", os.defpath))
+                adapter.start(request_of(settings, agents, env, prompt="?"))
+            except EnvironmentProblem as problem:
+                problems[name] = problem
+        if len(problems) == len(names):
+            raise next(iter(problems.values()))
+        missing |= problems.keys()
+    return missing
 
 
 def _environment(

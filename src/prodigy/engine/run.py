@@ -38,7 +38,9 @@ class Options:
 
     merge: `ask` on a terminal, `yes`, or `no`. max_parallel overrides the workflow's. started_in: where the user stood,
     for input files. items_from: where an item that runs again begins: `start`, `failed_step`, or BY_OUTCOME. The
-    workflow runs `max_iterations` times for each of args and files, if there are any.
+    workflow runs `max_iterations` times for each of args and files, if there are any. budget_usd: dollars that the run
+    may cost in all, in place of the workflow's budget; day_usd: that all runs of this home may cost in a day. agent:
+    runs the steps that name none.
     """
 
     merge: str = "ask"
@@ -49,6 +51,9 @@ class Options:
     files: tuple[str, ...] = ()
     items_from: str = BY_OUTCOME
     items_since: str = ""
+    budget_usd: float | None = None
+    day_usd: float | None = None
+    agent: str | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

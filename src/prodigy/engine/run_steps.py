@@ -82,7 +82,8 @@ class RunWorkspace:
         for step in run.store.started_steps():
             if not is_in_an_item(step.path):  # its work was in the worktree that is gone
                 await end_step(workspace, step.execution)
-                gone.append(lost(step.execution, "lost", step.agent, workspace.directory(step.execution)))
+                directory = workspace.directory(step.execution)
+                gone.append(lost(step.execution, "lost", step.kind_of_agent, directory, step.reserved_usd))
         run.store.record(ev.WorktreeCreated(worktree=RUN_SLOT), *gone)
         return place
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 
+from prodigy.engine.budget_clock import within_time
 from prodigy.engine.choices import NO_CHOICES, Choices, Listener
 from prodigy.engine.control import Control, Interrupted, Stopped
 from prodigy.engine.final_merge import Confirm
@@ -88,7 +89,7 @@ async def retry(run_id: str, caller: Caller, choices: Choices, *, chosen: Chosen
     """
 
     async def before(opened: Run) -> None:
-        find_agents(opened.workflow)
+        find_agents(opened.workflow, opened.options.agent)
         await opened.environment.prepare(opened.workflow.environment)
         reprocessed = _reprocessed(opened, chosen, every=every)
         await _sync_target(opened)
@@ -221,8 +222,10 @@ async def _drive(run_id: str, caller: Caller, choices: Choices, before: Callable
         index.note(store.run())
         watch = asyncio.create_task(_obey_requests(store, caller.control))
         try:
+            budget = opened.steps.admissions.budgets.run_budget
             with blaming_full_disk(*places):
-                await _leave_when_told(drive(opened, caller.confirm, past), caller.control)
+                async with within_time(store, caller.control, budget, "the run"):
+                    await _leave_when_told(drive(opened, caller.confirm, past), caller.control)
         except (Stopped, Interrupted):
             if caller.control.ending:  # also what an earlier coordinator left and no slot has watched yet
                 await opened.executor.end([step.execution for step in store.started_steps()])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prodigy.agents import agent
-from prodigy.agents.base import AgentRequest
+from prodigy.agents.base import AgentRequest, McpServer
+from prodigy.engine.admission import Admission
 from prodigy.engine.captures import Scope
 from prodigy.engine.documents import laid_out, laid_out_value
 from prodigy.engine.environment import not_in_scripts, with_secrets
@@ -17,9 +18,10 @@ from prodigy.engine.site import Site
 from prodigy.engine.specials import FILE as SPECIALS
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, ProcessSpec
+from prodigy.workflow.agent_settings import Agents, AgentSettings
 from prodigy.workflow.catalogue import IN_ENVIRONMENT
 from prodigy.workflow.interpolate import fill_json, interpolate_text
-from prodigy.workflow.model import Agent, Shell, Step, WriteFile, agent_settings
+from prodigy.workflow.model import Agent, Shell, Step, WriteFile
 from prodigy.workflow.policies import outside
 from prodigy.workflow.shell.checks import MAX_VALUE_BYTES, exceeds, unusable
 from prodigy.workflow.shell_words import compile_script
@@ -46,8 +48,9 @@ class _Call:
     stdin: bytes = b""
 
 
-def spec_of(step: Step, execution: str, site: Site, shell: str) -> ProcessSpec:
-    """The process to start. shell: the path of bash. Raises ProdigyError when a value does not fit its place."""
+def spec_of(step: Step, execution: str, site: Site, shell: str, admission: Admission | None = None) -> ProcessSpec:
+    """The process to start. shell: the path of bash. admission: the agent that is to do it. Raises ProdigyError when a
+    value does not fit its place."""
     directory = site.workspace.directory(execution)
     call = _Call(dict(site.env))
     if site.item is not None:
@@ -58,6 +61,7 @@ def spec_of(step: Step, execution: str, site: Site, shell: str) -> ProcessSpec:
     for name, text in step.policy.env:
         if name not in kept:
             call.env[name] = _variable(name, text, site, with_secrets(site.scope, site))
+    limits: tuple[float | None, float | None] = None, None
     cwd = site.workspace.path
     if step.policy.working_dir is not None:
         cwd /= path_below(step.policy.working_dir, site)
@@ -66,8 +70,11 @@ def spec_of(step: Step, execution: str, site: Site, shell: str) -> ProcessSpec:
         _call_shell(call, step.action, directory, site.scope, shell, ours)
     elif isinstance(step.action, WriteFile):
         _call_writer(call, step.action, directory, site, shell)
-    elif isinstance(step.action, Agent):
-        _call_agent(call, step.action, cwd, site)
+    elif admission is not None and isinstance(step.action, Agent):
+        settings = site.workflow.agents.settings(admission.name)
+        _call_agent(call, step.action, directory, cwd, site, admission, settings)
+        spans = (settings.timeout_s, step.policy.budget.duration_s if step.policy.budget else None)
+        limits = min((span for span in spans if span is not None), default=None), settings.idle_timeout_s
     if site.scope.specials is not None and site.scope.specials.kept:
         call.files[SPECIALS] = json.dumps(site.scope.specials.kept).encode()
     return ProcessSpec(
@@ -76,8 +83,8 @@ def spec_of(step: Step, execution: str, site: Site, shell: str) -> ProcessSpec:
         cwd=str(cwd),
         files=call.files,
         stdin=call.stdin,
-        timeout_s=step.policy.timeout_s or DEFAULT_TIMEOUT_S,
-        idle_timeout_s=step.policy.idle_timeout_s or DEFAULT_IDLE_TIMEOUT_S,
+        timeout_s=step.policy.timeout_s or limits[0] or DEFAULT_TIMEOUT_S,
+        idle_timeout_s=step.policy.idle_timeout_s or limits[1] or DEFAULT_IDLE_TIMEOUT_S,
     )
 
 
@@ -139,18 +146,41 @@ def _call_writer(call: _Call, action: WriteFile, directory: Path, site: Site, sh
     )
 
 
-def _call_agent(call: _Call, action: Agent, cwd: Path, site: Site) -> None:
-    settings = agent_settings(site.workflow, action.use)
+def _call_agent(
+    call: _Call,
+    action: Agent,
+    directory: Path,
+    cwd: Path,
+    site: Site,
+    admission: Admission,
+    settings: AgentSettings,
+) -> None:
     prompt = _filled(action.prompt, site, site.scope)
     call.files["prompt.txt"] = prompt.encode("utf-8", "backslashreplace")
-    request = AgentRequest(
+    call.env |= dict(settings.env)
+    request = request_of(settings, site.workflow.agents, call.env, prompt=prompt)
+    request = replace(request, directory=str(cwd), files=str(directory), max_cost_usd=admission.reservation.limit_usd)
+    invocation = admission.adapter.start(request)
+    call.env |= invocation.env
+    call.files |= invocation.files
+    call.argv, call.stdin = invocation.argv, invocation.stdin
+
+
+def request_of(settings: AgentSettings, agents: Agents, env: Mapping[str, str], *, prompt: str) -> AgentRequest:
+    """What an agent is asked to do, as far as the workflow says it. env: of its process."""
+    servers = tuple(
+        McpServer(server.name, server.command, dict(server.env), server.url, dict(server.headers))
+        for server in agents.mcp
+    )
+    return AgentRequest(
         prompt=prompt,
-        directory=str(cwd),
+        directory=".",
         command=settings.command,
         model=settings.model,
         args=settings.args,
         as_root=os.geteuid() == 0,
+        system_prompt=settings.system_prompt,
+        permission_mode=settings.permission_mode,
+        mcp=servers,
+        env=env,
     )
-    invocation = agent(action.use).start(request)
-    call.env |= invocation.env
-    call.argv, call.stdin = invocation.argv, invocation.stdin

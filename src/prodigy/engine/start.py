@@ -62,7 +62,7 @@ def check_run(loaded: Loaded, where: Path, options: Options) -> Checked:
     _check_included(loaded.workflow, context)
     beside = Path(loaded.workflow.source).parent
     look_over(loaded.workflow.environment, Places(beside, Path(options.started_in), context.repo.root))
-    find_agents(loaded.workflow)
+    find_agents(loaded.workflow, options.agent)
     found = _first_input(loaded.workflow, context, Path(options.started_in))
     items = identify(found.values) if found else None
     remarks = [problem_text(loaded.workflow.source, problem) for problem in loaded.warnings]

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from prodigy.engine.admission import Admissions
 from prodigy.engine.captures import Deferred, captured
 from prodigy.engine.changes import Changes
 from prodigy.engine.checking import Checks, Held
@@ -53,6 +54,7 @@ class StepRunner:
     shell: str
     private: PrivateGit
     environment: RunEnvironment
+    admissions: Admissions
     counters: Counters = field(default_factory=Counters)
     taken: frozenset[str] = frozenset()
     _base: Snapshot | None = None
@@ -60,8 +62,9 @@ class StepRunner:
     def __post_init__(self) -> None:
         composites = Composites(self.store, self.run_list)
         self._executions = Executions(
-            self.store, self.control, self.shell, self.private, self.environment, self.counters, composites
-        )
+            self.store, self.control, self.shell, self.private, self.environment, self.counters, composites,
+            self.admissions,
+        )  # fmt: skip
         self._checks = Checks(self.store, self.control, self.run_list)
 
     async def run_list(self, steps: Sequence[Step], site: Site, start: Snapshot, first: int = 1) -> Outcome:

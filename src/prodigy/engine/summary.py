@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 from prodigy.state.items import ItemState
 from prodigy.store.lock import is_held
+from prodigy.store.spending import totals
 from prodigy.store.store import Store
 
 
@@ -29,13 +31,16 @@ def summarise(
 ) -> dict[str, object]:
     """Items and cost are the whole run's; duration_s, steps_run and steps_reused those of this call.
 
-    cost_usd: dollars, None when agents ran and none of them could tell. changed: whether there is anything to merge.
+    cost_usd: dollars, None when agents ran and none of them could tell. spend: of that, what was spent on work that
+    failed or was repeated, what is an estimate, and of how many executions the cost is not known; tokens by kind.
+    gates: the accounts that let no agent start now. changed: whether there is anything to merge.
 
     The five parts of `items` add up to its total; `failed` counts dead items too.
     """
     row = store.run()
     counts = store.counts()
-    cost_usd, tokens = store.spent()
+    spend = totals(store)
+    cost_usd = None if spend["cost_usd"] is None and spend["executions"] else round(spend["cost_usd"] or 0.0, 6)
     status = row.status
     if status in ("new", "running") and not driving and not is_held(store.directory):
         status = "interrupted"  # its process is gone without a word
@@ -57,7 +62,27 @@ def summarise(
         "dead_letters": store.dead_letter_count(),
         "duplicates": store.duplicates(),
         "cost_usd": cost_usd,
-        "tokens": tokens,
+        "tokens": spend["tokens"],
+        "spend": {
+            "wasted_usd": round(spend["wasted_usd"], 6),
+            "estimated_usd": round(spend["estimated_usd"], 6),
+            "of_unknown_cost": spend["unknown"],
+            "input_tokens": spend["input"],
+            "output_tokens": spend["output"],
+            "cache_read_tokens": spend["cache_read"],
+            "cache_write_tokens": spend["cache_write"],
+        },
+        "gates": [
+            {
+                "account": gate.account,
+                "agent": gate.agent,
+                "cause": gate.cause,
+                "until": dt.datetime.fromtimestamp(gate.until, dt.UTC).isoformat(timespec="seconds"),
+                "told": gate.told,
+                "message": gate.message,
+            }
+            for gate in store.gates()
+        ],
         "duration_s": round(duration_s, 3) if duration_s is not None else None,
         "branch": branch,
         "target": row.target.removeprefix("refs/heads/") if row.target else None,

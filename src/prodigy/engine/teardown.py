@@ -54,7 +54,7 @@ async def end_abandoned(run: Run, prefix: str) -> None:
     await run.executor.end([step.execution for step in abandoned])
     for step in abandoned:
         directory = run.directory / "steps" / step.execution
-        run.store.record(lost(step.execution, "lost", step.agent, directory))
+        run.store.record(lost(step.execution, "lost", step.kind_of_agent, directory, step.reserved_usd))
 
 
 def _is_abandoned(run: Run, path: str) -> bool:

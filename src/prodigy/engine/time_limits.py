@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from prodigy.engine.places import fan_out_at
-from prodigy.executors.base import Exit, ProcessSpec
+from prodigy.executors.base import DEFAULT_TIMEOUT_S, Exit, ProcessSpec
 from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import split_try
 from prodigy.store.questions import Questions
@@ -147,7 +147,8 @@ def within(store: Questions, limit: TimeLimit | None, step: Step, execution: str
     if limit is None:
         return spec
     own = limit.of_step(split_try(execution)[0], kind_of(step))
-    limits = [seconds for seconds in (step.policy.timeout_s, own, limit.left_s(store)) if seconds is not None]
+    first = spec.timeout_s if spec.timeout_s != DEFAULT_TIMEOUT_S else None
+    limits = [seconds for seconds in (first, own, limit.left_s(store)) if seconds is not None]
     grace_s = spec.grace_s if limit.grace_s is None else limit.grace_s
     return replace(spec, timeout_s=max(_LEAST_S, min(limits, default=spec.timeout_s)), grace_s=grace_s)
 

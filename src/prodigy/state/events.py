@@ -133,8 +133,9 @@ class Warned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted(Event):
-    """`path` ends with the try (`.../t1`). `label` names the step for people; `agent` is the agent program it runs.
-    head, snapshot: the workspace's boundary then."""
+    """`path` ends with the try (`.../t1`). `label` names the step for people; `agent` is the agent it runs, `adapter`
+    that agent's kind (None: the same). head, snapshot: the workspace's boundary then. reserved_usd, reserved_tokens:
+    what is set aside of the budgets for it."""
 
     path: str
     fingerprint: str
@@ -142,6 +143,9 @@ class StepStarted(Event):
     agent: str | None = None
     head: str | None = None
     snapshot: str | None = None
+    adapter: str | None = None
+    reserved_usd: float | None = None
+    reserved_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,14 +157,18 @@ class StepAdopted(Event):
 class StepLost(Event):
     """The step ended without a result of its own; it runs again as the next try.
 
-    reason: `lost` (warden or host went down) or `interrupted` (the user ended it). cost_usd, tokens: what its agent
-    had used until then, as far as it can be told.
+    reason: `lost` (warden or host went down), `interrupted` (the user ended it), `rate_limited`, `budget_exceeded` (of
+    the run) or `agent_down` (another agent is to do it). cost_usd, tokens, usage, estimated: what its agent had used
+    until then, as far as it can be told; see StepFinished.
     """
 
     path: str
     reason: str
     cost_usd: float | None = None
     tokens: int | None = None
+    usage: str | None = None
+    estimated: bool = False
+    session: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +203,9 @@ class StepFinished(Event):
 
     settles: whether a success is the step's; not so while checks or handlers still decide about it. moves_run: whether
     it is then the run's boundary too; not so for the steps of checks and handlers.
-    cost_usd and tokens (input and output together) are None where no agent ran or it could not tell; session is the
-    agent's own name for its conversation.
+    cost_usd and tokens (input, output and cache together) are None where no agent ran or it could not tell; session
+    is the agent's own name for its conversation. usage: the same by model, as JSON: a list of [model, input, output,
+    cache_read, cache_write, dollars]. estimated: whether the cost is not the agent's own word.
     """
 
     path: str
@@ -213,6 +222,8 @@ class StepFinished(Event):
     cost_usd: float | None = None
     tokens: int | None = None
     session: str | None = None
+    usage: str | None = None
+    estimated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -384,6 +395,33 @@ class BreakerClosed(Event):
 @dataclass(frozen=True, kw_only=True)
 class FanoutFinished(Event):
     fanout: str
+
+
+# Agents ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentGateClosed(Event):
+    """No step of the agents of `account` starts before `until` (UNIX time, seconds).
+
+    cause: `rate_limit` or `down`. told: whether the time is the agent's word; otherwise it is the pause number `hits`.
+    message: what the agent said.
+    """
+
+    account: str
+    agent: str
+    cause: str
+    until: float
+    told: bool
+    hits: int
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentGateOpened(Event):
+    """The account answers again."""
+
+    account: str
 
 
 # Branches --------------------------------------------------------------------------------------------------

@@ -27,6 +27,9 @@ CREATE TABLE IF NOT EXISTS run (
     id TEXT PRIMARY KEY, workflow TEXT NOT NULL, file TEXT, common_dir TEXT NOT NULL,
     created_at TEXT NOT NULL, updated_at TEXT NOT NULL, status TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS spending (
+    day TEXT NOT NULL, run_id TEXT NOT NULL, spent REAL NOT NULL, reserved REAL NOT NULL, PRIMARY KEY (day, run_id)
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -44,10 +47,10 @@ class IndexRow:
 def note(row: RunRow) -> None:
     """Put the run's present state into the index; trouble with the index never stops a run."""
     try:
-        with closing(_open()) as db, transaction(db):
+        with closing(opened()) as db, transaction(db):
             _put(db, row)
     except sqlite3.Error as error:
-        _discard_damaged(error)  # rebuilt by whoever looks next
+        discard_damaged(error)  # rebuilt by whoever looks next
 
 
 def runs(common_dir: str | None = None) -> list[IndexRow]:
@@ -58,11 +61,11 @@ def runs(common_dir: str | None = None) -> list[IndexRow]:
     if not (home() / "runs").is_dir():
         return []
     try:
-        rows = _rows(common_dir, _open)
+        rows = _rows(common_dir, opened)
     except sqlite3.Error as error:
-        _discard_damaged(error)
+        discard_damaged(error)
         try:
-            rows = _rows(common_dir, _open)
+            rows = _rows(common_dir, opened)
         except sqlite3.Error:
             rows = _rows(common_dir, _open_in_memory)
     return [row for row in rows if run_directory(row.id).is_dir()]
@@ -127,7 +130,8 @@ def _path() -> Path:
     return home() / "prodigy.db"
 
 
-def _open() -> sqlite3.Connection:
+def opened() -> sqlite3.Connection:
+    """The index, for who closes it. Raises sqlite3.Error."""
     return _prepared(connect(_path(), _PATIENCE_S))
 
 
@@ -146,7 +150,7 @@ def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
     return db
 
 
-def _discard_damaged(error: sqlite3.Error) -> None:
+def discard_damaged(error: sqlite3.Error) -> None:
     """Remove an index that nobody can read any more. One that is only locked, or on a full disk, stays."""
     if not is_outside(error):
         for suffix in ("", "-wal", "-shm"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 
 from prodigy.errors import CorruptState
@@ -42,6 +43,11 @@ def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
             db.execute("UPDATE run SET slot = ?, failed_path = NULL", (worktree,))
         case ev.WorkspaceLost(path=path, worktree=worktree):
             _move_attempt(db, path, worktree)
+        case ev.AgentGateClosed():
+            row = (event.account, event.agent, event.cause, event.until, event.told, event.hits, event.message, at)
+            db.execute("INSERT OR REPLACE INTO gate VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        case ev.AgentGateOpened(account=account):
+            db.execute("DELETE FROM gate WHERE account = ?", (account,))
         case ev.Merging(path=path, old=old, new=new):
             db.execute("INSERT INTO merge_intent VALUES (1, ?, ?, ?)", (path, old, new))
         case ev.WorktreeMerged(path=path, new=new):
@@ -164,7 +170,7 @@ def _take_over(db: sqlite3.Connection, event: ev.AgentStarted, step: str, which:
     columns = (
         "try, state, fingerprint, started_at, finished_at, kind, message, exit_code, duration_s, head, snapshot,"
         " ended, skipped, settled, cost_usd, tokens, agent, session, unfinished,"
-        " before_head, before_snapshot"
+        " before_head, before_snapshot, adapter, estimated"
     )
     db.execute(
         f"INSERT INTO step (path, reused_from, {columns})"  # noqa: S608 - our names
@@ -183,10 +189,11 @@ def _step(db: sqlite3.Connection, event: _StepEvent, at: str) -> None:
     match event:
         case ev.StepStarted(fingerprint=fingerprint, agent=agent, head=head, snapshot=snapshot):
             db.execute(
-                "INSERT INTO step (path, try, state, fingerprint, started_at, agent, before_head, before_snapshot)"
-                " VALUES (?, ?, 'started', ?, ?, ?, ?, ?)",
-                (path, number, fingerprint, at, agent, head, snapshot),
-            )
+                "INSERT INTO step (path, try, state, fingerprint, started_at, agent, before_head, before_snapshot,"
+                " adapter, reserved_usd, reserved_tokens) VALUES (?, ?, 'started', ?, ?, ?, ?, ?, ?, ?, ?)",
+                (path, number, fingerprint, at, agent, head, snapshot,
+                 event.adapter, event.reserved_usd, event.reserved_tokens),
+            )  # fmt: skip
         case ev.StepSkipped(fingerprint=fingerprint):
             db.execute(
                 "INSERT INTO step"
@@ -198,11 +205,12 @@ def _step(db: sqlite3.Connection, event: _StepEvent, at: str) -> None:
             db.execute(
                 f"UPDATE step SET state = 'finished', finished_at = ?, ended = {_NEXT_SEQ}, kind = ?, message = ?,"  # noqa: S608
                 " exit_code = ?, duration_s = ?, head = ?, snapshot = ?, cost_usd = ?, tokens = ?, session = ?,"
-                " settled = ?, unfinished = ? WHERE path = ? AND try = ?",
+                " settled = ?, unfinished = ?, estimated = ? WHERE path = ? AND try = ?",
                 (at, event.kind, event.message, event.exit_code, event.duration_s, event.head,
                  event.snapshot, event.cost_usd, event.tokens, event.session,
-                 event.kind is None and event.settles, event.unfinished, path, number),
+                 event.kind is None and event.settles, event.unfinished, event.estimated, path, number),
             )  # fmt: skip
+            _use(db, path, number, event.usage)
             if event.kind is None and event.settles and event.moves_run:
                 _move_run(db, path, event.head, event.snapshot)
         case ev.StepSettled(head=head, snapshot=snapshot, moves_run=moves_run):
@@ -211,11 +219,20 @@ def _step(db: sqlite3.Connection, event: _StepEvent, at: str) -> None:
                 _move_run(db, path, head, snapshot)
         case ev.StepLost(cost_usd=cost_usd, tokens=tokens):
             db.execute(
-                "UPDATE step SET state = 'lost', cost_usd = ?, tokens = ? WHERE path = ? AND try = ?",
-                (cost_usd, tokens, path, number),
+                "UPDATE step SET state = 'lost', cost_usd = ?, tokens = ?, session = ?, estimated = ?,"
+                " message = ? WHERE path = ? AND try = ?",
+                (cost_usd, tokens, event.session, event.estimated, event.reason, path, number),
             )
+            _use(db, path, number, event.usage)
         case ev.StepRetired():
             db.execute("UPDATE step SET state = 'retired' WHERE path = ? AND try = ?", (path, number))
+
+
+def _use(db: sqlite3.Connection, path: str, number: int, usage: str | None) -> None:
+    """Note what an execution used of each model."""
+    for model, *facts in json.loads(usage) if usage else ():
+        row = (path, number, model or "", *facts)
+        db.execute("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _move_run(db: sqlite3.Connection, path: str, head: str, snapshot: str | None) -> None:

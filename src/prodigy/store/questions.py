@@ -12,7 +12,7 @@ from prodigy.errors import CorruptState
 from prodigy.state.items import ItemRow, ItemState
 from prodigy.state.step_path import is_in_an_item, split_try, step_in_list
 from prodigy.store import letters, results
-from prodigy.store.rows import AttemptRow, FinalIntent, Intent, RunRow, StepRow
+from prodigy.store.rows import AttemptRow, FinalIntent, GateRow, Intent, RunRow, StepRow
 from prodigy.store.trouble import trouble
 
 _EVENT_PAGE = 500  # rows read at a time
@@ -165,7 +165,8 @@ class Questions:
     def _steps(self, where: str, *values: object) -> list[StepRow]:
         rows = self._all(
             "SELECT path, try AS number, state, kind, message, exit_code, duration_s, head, snapshot, finished_at,"  # noqa: S608
-            " fingerprint, skipped, settled, agent, reused_from, unfinished, before_head, before_snapshot"
+            " fingerprint, skipped, settled, agent, reused_from, unfinished, before_head, before_snapshot, adapter,"
+            " reserved_usd, reserved_tokens, cost_usd, tokens, session"
             f" FROM step {where}",
             *values,
         )
@@ -249,15 +250,13 @@ class Questions:
         running = any(not is_in_an_item(step.path) for step in self.started_steps())
         return running or self.unsettled_boundary() is not None
 
-    def spent(self) -> tuple[float | None, int]:
-        """(dollars, tokens) of all agents so far; None dollars when agents ran and none could tell."""
-        row = self._one(
-            "SELECT sum(cost_usd) AS cost, coalesce(sum(tokens), 0) AS tokens, count(agent) AS agents FROM step"
-            " WHERE reused_from IS NULL AND state != 'started'"
-        )
-        assert row is not None
-        cost = 0.0 if row["cost"] is None and not row["agents"] else row["cost"]
-        return (None if cost is None else round(cost, 6)), int(row["tokens"])
+    def gates(self) -> list[GateRow]:
+        """The accounts of which no agent starts now."""
+        return [GateRow(**{**dict(row), "told": bool(row["told"])}) for row in self._all("SELECT * FROM gate")]
+
+    def ask(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        """All rows that answer a statement. For the modules beside this one."""
+        return self._all(statement, *values)
 
     def step_was_started(self, prefix: str) -> bool:
         """Whether any step below `prefix` began there (and was not taken over from another attempt)."""

@@ -25,7 +25,8 @@ _ITEMS = (
 # The item's path is made here again, so that the primary key of the steps finds them; `0` comes after the slash.
 _ITEM_PATH = "printf('%s/i%04d', item.fanout, item.ordinal)"
 _STEPS = (
-    "SELECT item.ordinal, step.path, step.try, step.exit_code, step.agent, step.reused_from, step.cost_usd,"  # noqa: S608 - our names
+    "SELECT item.ordinal, step.path, step.try, step.exit_code, coalesce(step.adapter, step.agent) AS agent,"  # noqa: S608
+    " step.reused_from, step.cost_usd,"
     " step.state, step.skipped, step.ended FROM item CROSS JOIN step"
     f" ON step.path >= {_ITEM_PATH} || '/' AND step.path < {_ITEM_PATH} || '0'"
     " WHERE item.fanout = ? AND item.ordinal BETWEEN ? AND ? AND step.state != 'started' ORDER BY step.ended"

@@ -59,6 +59,17 @@ class StepRow:
     unfinished: str | None = None
     before_head: str | None = None
     before_snapshot: str | None = None
+    adapter: str | None = None
+    reserved_usd: float | None = None
+    reserved_tokens: int | None = None
+    cost_usd: float | None = None
+    tokens: int | None = None
+    session: str | None = None
+
+    @property
+    def kind_of_agent(self) -> str | None:
+        """The adapter that reads its output; None where no agent ran."""
+        return self.adapter or self.agent
 
     @property
     def execution(self) -> str:
@@ -89,6 +100,20 @@ class AttemptRow:
     error: str | None
     head: str | None
     retry_delay_s: float | None
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """An account of which no agent starts before `until` (UNIX time, seconds); see the event AgentGateClosed."""
+
+    account: str
+    agent: str
+    cause: str
+    until: float
+    told: bool
+    hits: int
+    message: str
+    since: str
 
 
 @dataclass(frozen=True)

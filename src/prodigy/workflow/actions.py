@@ -6,10 +6,11 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from prodigy.workflow import keys, loops
+from prodigy.workflow.agent_settings import CLAUDE
 from prodigy.workflow.model import Agent, Foreach, Phase, Shell, WriteFile
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.texts import check_plain_text, read_structure
-from prodigy.workflow.values import later, read_bool, read_choice, read_keys, read_label, read_text, shown
+from prodigy.workflow.values import read_bool, read_choice, read_keys, read_label, read_text, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ def read_action(
         return shell(reader, text, entries.get("shell_options"))
     if "shell_options" in entries:
         reader.findings.problem(entries["shell_options"].key.at, "`shell_options` belongs to a `shell` step")
+    fresh = read_bool(entries["fresh"].value, "fresh", reader.findings) if "fresh" in entries else None
     if "claude" in entries:
-        return _prompt(reader, entries["claude"].value, "claude", phase)
+        return _prompt(reader, entries["claude"].value, "claude", phase, fresh=fresh or None)
     if "agent" in entries:
-        return _agent(reader, entries["agent"].value, phase)
+        return _agent(reader, entries["agent"].value, phase, fresh=fresh or None)
     if "write_file" in entries:
         return _write_file(reader, entries["write_file"].value, phase)
     return None
@@ -49,25 +51,28 @@ def shell(reader: StepReader, text: str, options: Entry | None = None) -> Shell:
     return Shell(text=text, options=chosen)
 
 
-def _prompt(reader: StepReader, node: Node, key: str, phase: Phase) -> Agent | None:
+def _prompt(
+    reader: StepReader, node: Node, key: str, phase: Phase, use: str | None = None, *, fresh: bool | None
+) -> Agent | None:
     text = read_text(node, key, reader.findings)
     if text is None or not isinstance(node, Scalar):
         return None
     check_plain_text(node, reader.names(phase), reader.text, reader.findings)
-    return Agent(prompt=text)
+    return Agent(prompt=text, use=use or CLAUDE, named=True if use == CLAUDE else None, fresh=fresh)
 
 
-def _agent(reader: StepReader, node: Node, phase: Phase) -> Agent | None:
-    """`agent: {use: NAME, prompt: ...}`."""
-    table = keys.KeyTable(runs=frozenset({"use", "prompt"}), later=frozenset(), synonyms={})
-    entries = read_keys(node, table, "under `agent`", reader.findings) if isinstance(node, Mapping) else {}
+def _agent(reader: StepReader, node: Node, phase: Phase, *, fresh: bool | None) -> Agent | None:
+    """`agent: {use: NAME, prompt: ..., fresh: true}`."""
+    entries = read_keys(node, keys.AGENT_STEP, "under `agent`", reader.findings) if isinstance(node, Mapping) else {}
     if "prompt" not in entries:
         reader.findings.problem(node.at, f"`agent` must be a mapping with `use` and `prompt`, got {shown(node)}")
         return None
-    use = read_label(entries["use"].value, "use", reader.findings) if "use" in entries else "claude"
-    if use not in (None, "claude"):
-        reader.findings.problem(entries["use"].value.at, later(f"agent: {use}"), "this version runs `claude`")
-    return _prompt(reader, entries["prompt"].value, "prompt", phase)
+    use = read_label(entries["use"].value, "use", reader.findings) if "use" in entries else None
+    if use is not None:
+        reader.agents_named.append((use, entries["use"].value.at))
+    if "fresh" in entries:
+        fresh = read_bool(entries["fresh"].value, "fresh", reader.findings) or None
+    return _prompt(reader, entries["prompt"].value, "prompt", phase, use, fresh=fresh)
 
 
 def _write_file(reader: StepReader, node: Node, phase: Phase) -> WriteFile | None:

@@ -1,38 +1,187 @@
-"""`agents:` from YAML nodes."""
+"""`agents:`, `mcp_servers:` and `budget:` from YAML nodes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from collections.abc import Mapping as AbstractMapping
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+
 from prodigy.workflow import keys
-from prodigy.workflow.model import AgentSettings
-from prodigy.workflow.values import Findings, later, read_keys, read_text, shown
-from prodigy.workflow.yaml_nodes import Mapping, Node, Sequence
+from prodigy.workflow.agent_settings import Agents, AgentSettings, Budget, McpServer
+from prodigy.workflow.policies import read_env
+from prodigy.workflow.values import (
+    Findings,
+    read_choice,
+    read_duration,
+    read_keys,
+    read_label,
+    read_number,
+    read_text,
+    read_whole_number,
+    shown,
+)
+from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
 
-_KNOWN = ("claude",)
+DEFAULT = "default"
+PLUGINS = "prodigy.agents"  # the group of entry points by which other packages add kinds
 
 
-def read_agents(node: Node, findings: Findings) -> tuple[AgentSettings, ...]:
-    """`agents: {claude: {command, args, model}}`."""
+@cache
+def kinds() -> tuple[str, ...]:
+    """The names of all adapters: ours, and those of installed packages."""
+    return (*keys.AGENT_KINDS, *sorted({point.name for point in entry_points(group=PLUGINS)} - {*keys.AGENT_KINDS}))
+
+
+def read_agents(root: Node | None, findings: Findings) -> Agents:
+    """`agents: {default: NAME | [NAMES], NAME: {kind, command, ...}}` and `mcp_servers: {NAME: {command | url}}`."""
+    entries = root.entries if isinstance(root, Mapping) else {}
+    mcp = _servers(entries["mcp_servers"].value, findings) if "mcp_servers" in entries else ()
+    if "agents" not in entries:
+        return Agents(mcp=mcp)
+    node = entries["agents"].value
     if not isinstance(node, Mapping):
         findings.problem(node.at, f"`agents` must be a mapping of names, got {shown(node)}")
+        return Agents(mcp=mcp)
+    found = [_agent(key, body, findings) for name, (key, body) in node.entries.items() if name != DEFAULT]
+    known = tuple(settings for settings in found if settings is not None)
+    default = _default(node.entries[DEFAULT].value, findings) if DEFAULT in node.entries else ()
+    agents = Agents(known=known, default=tuple(name for name, _ in default), mcp=mcp)
+    refuse_unknown_agents(default, agents, findings)
+    return agents
+
+
+def refuse_unknown_agents(named: Iterable[tuple[str, Position]], agents: Agents, findings: Findings) -> None:
+    """Complain of names that are neither under `agents` nor a kind."""
+    own = [settings.name for settings in agents.known]
+    for name, at in named:
+        if name in own or name in kinds():
+            continue
+        nearest = get_close_matches(name[:100], [*own, *kinds()], 1)
+        hint = f"did you mean `{nearest[0]}`?" if nearest else f"known: {', '.join([*own, *kinds()])}"
+        findings.problem(at, f"there is no agent `{name}`", f"{hint} Others are declared under `agents`")
+
+
+def _default(node: Node, findings: Findings) -> tuple[tuple[str, Position], ...]:
+    items = node.items if isinstance(node, Sequence) else (node,)
+    if not items:
+        findings.problem(node.at, "`default` names no agent")
+    names = [(read_label(item, DEFAULT, findings), item.at) for item in items]
+    return tuple((name, at) for name, at in names if name is not None)
+
+
+def _agent(key: Scalar, body: Node, findings: Findings) -> AgentSettings | None:
+    name = read_label(key, "agents", findings)
+    if name is None:
+        return None
+    if isinstance(body, Scalar) and body.kind == "null":
+        body = Mapping({}, body.at)
+    if not isinstance(body, Mapping):
+        findings.problem(body.at, f"`{name}` must be a mapping with `kind`, `command` or `model`, got {shown(body)}")
+        return None
+    entries = read_keys(body, keys.AGENT, f"under `{name}`", findings)
+    kind = read_choice(entries["kind"].value, "kind", kinds(), findings) if "kind" in entries else None
+    if "kind" not in entries and name not in kinds():
+        hint = f"say which program it is: `kind: {get_close_matches(name, kinds(), 1, 0)[0]}`"
+        findings.problem(key.at, f"the agent `{name}` has no `kind`", hint)
+    if (kind or name) in keys.KINDS_OF_ANY_PROGRAM and "command" not in entries:
+        what = "speaks the Agent Client Protocol" if (kind or name) == "acp" else "takes the prompt"
+        findings.problem(key.at, f"the agent `{name}` has no `command`", f"name the program that {what}")
+    return AgentSettings(
+        name=name,
+        kind=kind if kind != name else None,
+        command=_of(entries, "command", findings) or None,
+        model=_text(entries, "model", findings),
+        args=_of(entries, "args", findings),
+        env=_texts(entries["env"].value, findings) if "env" in entries else (),
+        timeout_s=_time(entries, "timeout", findings),
+        idle_timeout_s=_time(entries, "idle_timeout", findings),
+        system_prompt=_text(entries, "system_prompt", findings),
+        permission_mode=_text(entries, "permission_mode", findings),
+    )
+
+
+def _servers(node: Node, findings: Findings) -> tuple[McpServer, ...]:
+    if not isinstance(node, Mapping):
+        findings.problem(node.at, f"`mcp_servers` must be a mapping of names, got {shown(node)}")
         return ()
     found = []
-    for name, (key, body) in node.entries.items():
-        if name not in _KNOWN:
-            findings.problem(key.at, later(f"agents: {name}"), f"this version runs {', '.join(_KNOWN)}")
-        elif not isinstance(body, Mapping):
-            findings.problem(
-                body.at, f"`{name}` must be a mapping with `command`, `args` or `model`, got {shown(body)}"
+    for key, body in node.entries.values():
+        name = read_label(key, "mcp_servers", findings)
+        if not isinstance(body, Mapping):
+            findings.problem(body.at, f"`{key.value}` must be a mapping with `command` or `url`, got {shown(body)}")
+            continue
+        entries = read_keys(body, keys.MCP_SERVER, f"under `{key.value}`", findings)
+        if ("command" in entries) is ("url" in entries):
+            findings.problem(key.at, f"`{key.value}` needs one of `command` and `url`")
+            continue
+        program = (*_of(entries, "command", findings), *_of(entries, "args", findings))
+        if name is not None:
+            found.append(
+                McpServer(
+                    name=name,
+                    command=program,
+                    env=_texts(entries["env"].value, findings) if "env" in entries else (),
+                    url=_text(entries, "url", findings),
+                    headers=_headers(entries["headers"].value, findings) if "headers" in entries else (),
+                )
             )
-        else:
-            found.append(_agent(name, body, findings))
     return tuple(found)
 
 
-def _agent(name: str, body: Mapping, findings: Findings) -> AgentSettings:
-    entries = read_keys(body, keys.AGENT, f"under `{name}`", findings)
-    words = {key: _words(entries[key].value, key, findings) if key in entries else () for key in ("command", "args")}
-    model = read_text(entries["model"].value, "model", findings) if "model" in entries else None
-    return AgentSettings(name=name, command=words["command"] or None, args=words["args"], model=model)
+def read_budget(entries: AbstractMapping[str, Entry], findings: Findings, *, items: bool = False) -> Budget | None:
+    """`budget: {max_cost_usd, max_cost_usd_per_item, max_tokens, max_duration, on_exceeded}`. items: whether there are
+    items at this place, which may have a limit each."""
+    if "budget" not in entries:
+        return None
+    node = entries["budget"].value
+    if not isinstance(node, Mapping):
+        hint = "e.g. `budget: {max_cost_usd: 20}`"
+        findings.problem(node.at, f"`budget` must be a mapping, got {shown(node)}", hint)
+        return None
+    found = read_keys(node, keys.BUDGET, "under `budget`", findings)
+    usd = {
+        field: read_number(found[key].value, key, findings, least=keys.LEAST_USD) if key in found else None
+        for key, field in (("max_cost_usd", "usd"), ("max_cost_usd_per_item", "usd_per_item"))
+    }
+    if "max_cost_usd_per_item" in found and not items:
+        findings.problem(found["max_cost_usd_per_item"].key.at, "a step has no items", "write `max_cost_usd`")
+    tokens = read_whole_number(found["max_tokens"].value, "max_tokens", findings) if "max_tokens" in found else None
+    duration_s = _time(found, "max_duration", findings)
+    exceeded = (
+        read_choice(found["on_exceeded"].value, "on_exceeded", ("drain", "kill"), findings)
+        if "on_exceeded" in found
+        else None
+    )
+    if not found and not node.entries:
+        findings.problem(node.at, "`budget` says no limit", "e.g. `budget: {max_cost_usd: 20}`")
+    return Budget(**usd, tokens=tokens, duration_s=duration_s, kill=True if exceeded == "kill" else None)
+
+
+def _texts(node: Node, findings: Findings) -> tuple[tuple[str, str], ...]:
+    return tuple((name, "" if value.kind == "null" else value.value) for name, value in read_env(node, findings))
+
+
+def _headers(node: Node, findings: Findings) -> tuple[tuple[str, str], ...]:
+    if not isinstance(node, Mapping):
+        findings.problem(node.at, f"`headers` must be a mapping of names, got {shown(node)}")
+        return ()
+    texts = [(name, read_text(body, name, findings)) for name, (_, body) in node.entries.items()]
+    return tuple((name, text) for name, text in texts if text is not None)
+
+
+def _of(entries: AbstractMapping[str, Entry], key: str, findings: Findings) -> tuple[str, ...]:
+    """The words of a key, none without it."""
+    return _words(entries[key].value, key, findings) if key in entries else ()
+
+
+def _text(entries: AbstractMapping[str, Entry], key: str, findings: Findings) -> str | None:
+    return read_text(entries[key].value, key, findings) if key in entries else None
+
+
+def _time(entries: AbstractMapping[str, Entry], key: str, findings: Findings) -> float | None:
+    return read_duration(entries[key].value, key, findings) if key in entries else None
 
 
 def _words(node: Node, key: str, findings: Findings) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 # Where a text stands: in steps of a phase, or in those that belong to a step.
-Place = Literal["setup", "steps", "map", "reduce", "merge", "handler", "repair", "foreach"]
+Place = Literal["setup", "steps", "map", "reduce", "merge", "handler", "repair", "foreach", "conflict"]
 Behind = Literal["fan-out", "worktree"]
 
 PLACES: tuple[Place, ...] = get_args(Place)
@@ -24,6 +24,7 @@ PLACE_NAMES: dict[Place, str] = {
     "handler": "`on_failure` and `on_exit_code`",
     "repair": "`on_incomplete`",
     "foreach": "the `do` of a `foreach`",
+    "conflict": "the steps of `on_conflict`",
 }
 
 
@@ -57,7 +58,7 @@ def _at(*places: Place) -> frozenset[Place]:
 
 
 _ALL = frozenset(PLACES)
-_ITEMS = _at("map", "foreach")
+_ITEMS = _at("map", "foreach", "conflict")
 _FAN_OUT = _at("steps", "reduce", "merge")
 _MAP_VARIABLE = "map.<variable>"
 
@@ -212,6 +213,14 @@ ENTRIES: tuple[Entry, ...] = (
         ("validation.attempt_number", "counts the repairs, from 1", "validation.attempt_number"),
     ),
     *_rows(
+        _at("conflict"),
+        ("conflict.files", "the files with conflicts", "conflict.files:lines"),
+        ("conflict.message", "what git says of them", "conflict.message"),
+        ("conflict.ours_log", "what was merged before: commits, one a line", "conflict.ours_log"),
+        ("conflict.theirs_log", "the item's own commits, one a line", "conflict.theirs_log"),
+        ("conflict.diff", "the changes with their conflict markers, at most 20 KB", "conflict.diff"),
+    ),
+    *_rows(
         _at("merge"),
         ("merge.worktree", "where the run's branch is checked out", "merge.worktree"),
         ("merge.source_branch", "the run's branch", "merge.source_branch"),
@@ -244,7 +253,20 @@ _HEADS = frozenset(entry.head for entry in ENTRIES if not entry.is_pattern)
 DOTTED = frozenset(head for head in _HEADS if not any(e.name == head for e in ENTRIES)) - OURS
 # Those of them that a step may be called all the same; then the name is the step's, with a dot and without.
 FREE = frozenset(
-    {"agent", "claude", "dlq", "foreach", "handler", "merge", "setup", "shell", "test", "worker", "write_file"}
+    [
+        "agent",
+        "claude",
+        "conflict",
+        "dlq",
+        "foreach",
+        "handler",
+        "merge",
+        "setup",
+        "shell",
+        "test",
+        "worker",
+        "write_file",
+    ]
 )
 # What no step can be called. `index` and `total` are those of the innermost `foreach`, and free elsewhere.
 RESERVED = OURS | DOTTED - FREE | {"raw", "CAPTURED_OUTPUT"}
@@ -254,6 +276,7 @@ ANYWAY = ("claude.output", "shell.output")
 _WITH_PARTS = frozenset(
     f"{head}.{name}"
     for head, names in {
+        "conflict": "files",
         "foreach": "item",
         "map": "results results_array outputs",
         "step": "files_added files_modified files_deleted files_changed commits",

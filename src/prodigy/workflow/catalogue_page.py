@@ -32,6 +32,7 @@ _HEADINGS = {
     "handler": "In handlers of failures",
     "repair": "In on_incomplete",
     "foreach": "In the do of a foreach",
+    "conflict": "In steps that resolve a conflict",
 }
 _EVERYWHERE = frozenset(PLACES)
 _BEHIND = {"fan-out": ", behind a map", "worktree": ", behind a `worktree` step"}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prodigy.workflow import keys
+from prodigy.workflow.agent_keys import read_budget
+from prodigy.workflow.agent_settings import Budget
 from prodigy.workflow.error_policy import read_error_policy
 from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.inputs import classify, refusal
 from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
-from prodigy.workflow.merging import check_map_merge
+from prodigy.workflow.merging import read_map_merge
 from prodigy.workflow.model import Input, MapReduce, Phase, Step, Uncommitted, Workspace
 from prodigy.workflow.selections import read_selection, read_variables
 from prodigy.workflow.timeouts import check_places, read_item_limits
@@ -51,7 +53,8 @@ def read_step(reader: StepReader, entries: dict[str, Entry], phase: Phase) -> St
     outer = reader.workspace
     if "workspace" in parts:
         reader.workspace = read_workspace(reader, parts["workspace"], outer)
-    step = read_fan_out(reader, parts["map"], parts.get("reduce"), key.at, phase, errors, step_id)
+    budget = read_budget(parts, reader.findings, items=True)
+    step = read_fan_out(reader, parts["map"], parts.get("reduce"), key.at, phase, errors, step_id, budget)
     own, reader.workspace = reader.workspace, outer
     if step is None:
         return None
@@ -68,8 +71,9 @@ def read_fan_out(
     phase: Phase,
     errors: ErrorPolicy,
     step_id: str | None = None,
+    budget: Budget | None = None,
 ) -> Step | None:
-    """The step that runs `map` and then `reduce`. errors: the policy that counts where `map` has none of its own."""
+    """The step that runs `map` and then `reduce`. errors, budget: those that count where `map` has none of its own."""
     if phase in ("map", "reduce"):
         message = "a `mapreduce` step cannot stand inside another one"
         reader.findings.problem(at, message, "put it behind the other one, in the list of `steps`")
@@ -78,7 +82,7 @@ def read_fan_out(
         message = "a `mapreduce` step cannot stand inside another step, in `merge` or in the setup of worktrees"
         reader.findings.problem(at, message, "put it into the list of `steps`")
         return None
-    action = _read_map(reader, map_.value, errors)
+    action = _read_map(reader, map_.value, errors, budget)
     reader.after_fan_out(step_id, [name for name, _ in action.variables] if action else ())
     reduce_steps = reader.steps(reduce.value, "reduce", "reduce") if reduce else ()
     if action is None:
@@ -87,7 +91,7 @@ def read_fan_out(
     return Step(action=action, phase="map", line=at.line, file=at.file or None)
 
 
-def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy) -> MapReduce | None:
+def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy, budget: Budget | None) -> MapReduce | None:
     if not isinstance(node, Mapping):
         message = f"`map` must be a mapping with `input` and `agent_template`, got {shown(node)}"
         reader.findings.problem(node.at, message)
@@ -110,8 +114,7 @@ def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy) -> MapReduce 
     if "max_parallel" in entries:
         key, value = entries["max_parallel"]
         max_parallel = read_whole_number(value, key.value, reader.findings)
-    if "merge" in entries:
-        check_map_merge(entries["merge"], reader.findings)
+    on_conflict = read_map_merge(reader, entries["merge"]) if "merge" in entries else ()
     workspace = read_workspace(reader, entries["workspace"], reader.workspace) if "workspace" in entries else None
     uncommitted = read_uncommitted(entries, reader.findings) or reader.defaults.on_uncommitted
     template = _template(reader, entries["agent_template"]) if "agent_template" in entries else ()
@@ -131,6 +134,8 @@ def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy) -> MapReduce 
         limits=limits,
         template=template,
         workspace=workspace,
+        budget=read_budget(entries, reader.findings, items=True) or budget,
+        on_conflict=on_conflict,
     )
 
 

@@ -58,10 +58,10 @@ WORKFLOW = KeyTable(
         """
         name mode description setup map reduce steps settings parallel_worktrees retry_defaults workspace
         on_uncommitted shell_options agents env secrets env_files profiles merge config version max_iterations
-        imports extends template templates parameters defaults workflows
+        imports extends template templates parameters defaults workflows budget mcp_servers
         """
     ),
-    later=ERROR_POLICY.later | _words("budget"),
+    later=ERROR_POLICY.later,
     synonyms={"commands": "steps", "tasks": "steps", "sub_workflows": "workflows"},
 )
 
@@ -72,15 +72,10 @@ MAP = KeyTable(
     | _words(
         """
         input json_path filter sort_by distinct offset max_items variables max_parallel agent_template
-        workspace on_uncommitted merge agent_timeout_secs timeout_config retry_on_failure
+        workspace on_uncommitted merge agent_timeout_secs timeout_config retry_on_failure budget
         """
     ),
-    later=ERROR_POLICY.later
-    | _words(
-        """
-        budget shell_options env
-        """
-    ),
+    later=ERROR_POLICY.later | _words("shell_options env"),
     synonyms={
         "parallel": "max_parallel",
         "operation": "agent_template",
@@ -89,15 +84,40 @@ MAP = KeyTable(
     },
 )
 
+MAP_MERGE = KeyTable(runs=_words("on_conflict"), later=_words("check batch on_reject strategy"), synonyms={})
+
 # The mapping below a step's `mapreduce:`.
 MAPREDUCE = KeyTable(
-    runs=_POLICY_RUNS | _words("map reduce workspace"),
-    later=ERROR_POLICY.later | _words("setup budget on_uncommitted shell_options"),
+    runs=_POLICY_RUNS | _words("map reduce workspace budget"),
+    later=ERROR_POLICY.later | _words("setup on_uncommitted shell_options"),
     synonyms={},
 )
 
 # One agent below `agents:`.
-AGENT = KeyTable(runs=_words("command args model"), later=_words("kind env idle_timeout timeout sandbox"), synonyms={})
+AGENT = KeyTable(
+    runs=_words("kind command args model env timeout idle_timeout system_prompt permission_mode"),
+    later=_words("sandbox"),
+    synonyms={"append_system_prompt": "system_prompt"},
+)
+# Our adapters, and those of them that stand for no program of their own.
+AGENT_KINDS = ("claude", "codex", "gemini", "opencode", "mini", "aider", "acp", "command")
+KINDS_OF_ANY_PROGRAM = frozenset({"acp", "command"})
+MCP_SERVER = KeyTable(runs=_words("command args env url headers"), later=frozenset(), synonyms={})
+LEAST_USD = 0.000001
+BUDGET = KeyTable(
+    runs=_words("max_cost_usd max_cost_usd_per_item max_tokens max_duration on_exceeded"),
+    later=frozenset(),
+    synonyms={},
+)
+AGENT_STEP = KeyTable(runs=_words("use prompt fresh"), later=frozenset(), synonyms={})
+
+# A configuration file. The others belong to commands of their own.
+CONFIGURATION = KeyTable(
+    runs=_words("agents mcp_servers claude budget"),
+    later=_words("defaults git workspace retention logging"),
+    synonyms={},
+)
+CONFIGURED_BUDGET = KeyTable(runs=_words("per_day_usd"), later=frozenset(), synonyms={})
 
 # `workspace: {...}`; the last five are the earlier system's.
 WORKSPACE = KeyTable(
@@ -146,10 +166,10 @@ STEP = KeyTable(
         skip_validation validation_timeout ignore_validation_failure
         capture capture_output capture_format capture_streams output_file outputs
         auto_commit commit_config clear_env temporary do parallel max_items merge
-        args options metadata analysis context use with
+        args options metadata analysis context use with budget fresh
         """
     ),
-    later=_words("budget"),
+    later=frozenset(),
     synonyms={"cwd": "working_dir", "output": "output_file", "max_attempts": "retry", "retry_config": "retry"},
 )
 

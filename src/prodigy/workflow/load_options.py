@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from prodigy.workflow.agent_settings import NO_AGENTS, Agents
 from prodigy.workflow.yaml_nodes import Position
 
 
@@ -20,12 +21,14 @@ class LoadOptions:
 
     before: values that a run was started with, for parameters that are not given anew; those that do not fit the
     workflow any more are left out. places: where values stand in a file, for messages; others are the command line's.
+    agents: beside the workflow's own, which win.
     """
 
     parameters: Mapping[str, object] = field(default_factory=dict)
     profile: str | None = None
     before: Mapping[str, object] = field(default_factory=dict)
     places: Mapping[str, Position] = field(default_factory=dict)
+    agents: Agents = NO_AGENTS
 
 
 NOTHING_GIVEN = LoadOptions()

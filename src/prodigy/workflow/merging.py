@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from prodigy.workflow import keys
 from prodigy.workflow.catalogue import available
 from prodigy.workflow.model import Agent, Shell, Step
-from prodigy.workflow.values import Findings, later, shown
+from prodigy.workflow.values import read_choice, read_keys, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar
 
 if TYPE_CHECKING:
     from prodigy.workflow.steps import StepReader
 
+CONFLICT = available("conflict") - available("map")
 MERGE = available("merge") - available("steps")  # the variables that these steps have
 # To merge the target into the run's branch is in order; the other way round is not.
 _MOVES_TARGET = re.compile(
@@ -49,21 +50,45 @@ def _merges(step: Step) -> bool:
     return False
 
 
-def check_map_merge(entry: Entry, findings: Findings) -> None:
-    """Below `map` only `{on_conflict: dlq}` runs, which is what happens anyway."""
-    node = entry.value
+# What an agent is asked to do with a conflict unless the workflow has steps for it.
+RESOLVE = """\
+Two changes to this repository conflict. The worktree you are in holds the result of merging them, with conflict
+markers.
+
+Files with conflicts: ${conflict.files}
+What git says: ${conflict.message}
+
+One side is what other work has brought onto the branch meanwhile:
+${conflict.ours_log}
+
+The other side is the work on one item, ${item_json}:
+${conflict.theirs_log}
+
+The conflicts:
+${conflict.diff}
+
+Resolve every conflict so that the intents of both sides hold. Look at the commits where that helps (`git show`). Leave
+no conflict marker, change nothing else, and run the tests that concern the files if there are any. Do not commit.
+"""
+
+
+def read_map_merge(reader: StepReader, entry: Entry) -> tuple[Step, ...]:
+    """The steps that resolve the conflicts of an item: `{on_conflict: [steps]}`; `agent`: one that asks the default
+    agent; `dlq`: none."""
+    node, findings = entry.value, reader.findings
     if not isinstance(node, Mapping):
         message = f"`merge` under `map` must be a mapping, got {shown(node)}"
         findings.problem(node.at, message, "e.g. {on_conflict: dlq}")
-        return
-    for what, at in _unknown(node):
-        findings.problem(at, later(what), "this version parks an item with a conflict: `on_conflict: dlq`")
-
-
-def _unknown(node: Mapping) -> Iterator[tuple[str, Position]]:
-    for name, (key, value) in node.entries.items():
-        if name != "on_conflict":
-            yield f"merge: {name}", key.at
-        elif not (isinstance(value, Scalar) and value.value == "dlq"):
-            word = value.value if isinstance(value, Scalar) else "[steps]"
-            yield f"on_conflict: {word}", value.at
+        return ()
+    entries = read_keys(node, keys.MAP_MERGE, "under `merge`", findings)
+    if "on_conflict" not in entries:
+        return ()
+    key, value = entries["on_conflict"]
+    if not isinstance(value, Scalar):
+        with reader.inner(CONFLICT):
+            return reader.steps(value, "on_conflict", "map")
+    if read_choice(value, "on_conflict", ("dlq", "agent"), findings) != "agent":
+        return ()
+    return (
+        Step(action=Agent(prompt=RESOLVE), name="resolve", phase="map", line=key.at.line, file=key.at.file or None),
+    )

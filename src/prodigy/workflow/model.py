@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from prodigy.workflow.agent_settings import CLAUDE, Agents, Budget
 from prodigy.workflow.canonical import canonical_json, short_hash
 from prodigy.workflow.environment import Environment
 from prodigy.workflow.failures import ErrorPolicy, Retry
@@ -35,11 +36,24 @@ class Shell(Value):
 
 
 class Agent(Value):
-    """Give `prompt`, with its placeholders replaced, to the agent program `use`."""
+    """Give `prompt`, with its placeholders replaced, to the agent `use`.
+
+    named: whether the workflow names that agent itself; otherwise its default ones do the step. fresh: whether a later
+    attempt is told nothing of how the last one failed.
+    """
+
+    not_what_it_does = frozenset({"fresh"})
 
     kind: Literal["agent"] = "agent"
-    use: str = "claude"
+    use: str = CLAUDE
     prompt: str
+    named: bool | None = None
+    fresh: bool | None = None
+
+    @property
+    def wanted(self) -> str | None:
+        """The agent that must do it, None for the workflow's default."""
+        return self.use if self.named or self.use != CLAUDE else None
 
 
 class WriteFile(Value):
@@ -147,10 +161,10 @@ class MapReduce(Value):
     on_uncommitted: what becomes of changes that an item's steps did not commit; None: they are committed.
     limits: on the time of an item. variables: (name, expression over the results) for the steps behind.
     named: the items are these, each with steps of its own, in place of `template`. workspace: of the items' worktrees;
-    None: the workflow's.
+    None: the workflow's. on_conflict: steps that resolve what conflicts when an item is merged.
     """
 
-    not_what_it_does = frozenset({"max_parallel", "errors", "limits", "workspace"})
+    not_what_it_does = frozenset({"max_parallel", "errors", "limits", "workspace", "budget", "on_conflict"})
 
     kind: Literal["mapreduce"] = "mapreduce"
     input: Input
@@ -165,6 +179,8 @@ class MapReduce(Value):
     reduce: tuple[Step, ...] = ()
     named: tuple[Named, ...] = ()
     workspace: Workspace | None = None
+    budget: Budget | None = None
+    on_conflict: tuple[Step, ...] = ()
 
     def steps_of(self, ordinal: int) -> tuple[Step, ...]:
         """The steps of the item with this ordinal, from 1."""
@@ -202,7 +218,7 @@ class Policy(Value):
     environment but what it takes to run. working_dir: below the worktree.
     """
 
-    not_what_it_does = frozenset({"timeout_s", "idle_timeout_s", "retry"})
+    not_what_it_does = frozenset({"timeout_s", "idle_timeout_s", "retry", "budget"})
 
     timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     idle_timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -211,6 +227,7 @@ class Policy(Value):
     clear_env: bool | None = None
     working_dir: str | None = None
     commit: Commit | None = None
+    budget: Budget | None = None
 
 
 class Want(Value):
@@ -332,15 +349,6 @@ class Step(Value):
         return "map"
 
 
-class AgentSettings(Value):
-    """How the workflow wants an agent program started: another program, a model, more arguments."""
-
-    name: str
-    command: tuple[str, ...] | None = None
-    model: str | None = None
-    args: tuple[str, ...] = ()
-
-
 class Workflow(Value):
     """A whole workflow. A step's number, the key of everything it does, is its place in its list, from 1.
 
@@ -351,7 +359,8 @@ class Workflow(Value):
 
     name: str
     steps: tuple[Step, ...] = Field(min_length=1)
-    agents: tuple[AgentSettings, ...] = ()
+    agents: Agents = Agents()
+    budget: Budget | None = None
     workspace: Workspace = Workspace()
     environment: Environment = Environment()
     parameters: tuple[tuple[str, str], ...] = ()
@@ -359,11 +368,6 @@ class Workflow(Value):
     max_iterations: int | None = Field(default=None, ge=1)
     limits: tuple[tuple[Phase, float], ...] = ()
     source: str
-
-
-def agent_settings(workflow: Workflow, name: str) -> AgentSettings:
-    """What the workflow says of the agent `name`."""
-    return next((settings for settings in workflow.agents if settings.name == name), AgentSettings(name=name))
 
 
 def fingerprint(step: Step) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prodigy.workflow import keys
-from prodigy.workflow.agent_keys import read_agents
+from prodigy.workflow.agent_keys import read_agents, read_budget, refuse_unknown_agents
+from prodigy.workflow.agent_settings import NO_AGENTS, Agents, with_agents_of
 from prodigy.workflow.captures import declared_names
 from prodigy.workflow.environment import NOTHING, names, with_profile
 from prodigy.workflow.environment_keys import read_environment, refuse_names_twice, refuse_secrets_in_texts
@@ -17,7 +18,7 @@ from prodigy.workflow.error_policy import read_error_policy
 from prodigy.workflow.failures import ErrorPolicy
 from prodigy.workflow.fan_outs import read_fan_out, read_uncommitted
 from prodigy.workflow.merging import read_merge
-from prodigy.workflow.model import AgentSettings, Step, Workflow, Workspace, every_step
+from prodigy.workflow.model import Step, Workflow, Workspace, every_step
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.scripts import KnownScripts
 from prodigy.workflow.steps import Defaults, StepReader
@@ -73,10 +74,12 @@ def normalise(
     outside: Outside = ALONE,
     parameters: AbstractMapping[str, object] | None = None,
     profile: str | None = None,
+    configured: Agents = NO_AGENTS,
 ) -> Workflow | None:
     """The workflow in `document`; None when there is none. Mistakes go to `findings`.
 
-    parameters: their values. profile: the one that the user chose. Raises UsageError for one that there is not.
+    parameters: their values. profile: the one that the user chose. configured: agents of the configuration. Raises
+    UsageError for a profile that there is not.
     """
     root, values = document.root, parameters or {}
     reader = StepReader(document.text, findings, declared_names(root))
@@ -101,11 +104,12 @@ def normalise(
     else:
         _refuse_root(root, findings)
         return None
-    agents: tuple[AgentSettings, ...] = ()
-    if isinstance(root, Mapping) and "agents" in root.entries:
-        agents = read_agents(root.entries["agents"].value, findings)
+    agents = read_agents(root, findings)
     if reader.subflows:
         agents = reader.subflows.with_agents(agents)
+    agents = with_agents_of(agents, configured)
+    if not outside.inner:
+        refuse_unknown_agents(reader.agents_named, agents, findings)
     merge = read_merge(reader, root)
     reader.finish(known)
     if findings.problems or document.problems:
@@ -117,6 +121,7 @@ def normalise(
         name=name,
         steps=tuple(steps),
         agents=agents,
+        budget=read_budget(root.entries, findings, items=True) if isinstance(root, Mapping) else None,
         parameters=tuple((name, json.dumps(value, ensure_ascii=False)) for name, value in sorted(values.items())),
         workspace=reader.workspace,
         environment=environment,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prodigy.workflow import actions, fan_outs, keys, legacy, loops
+from prodigy.workflow.agent_keys import read_budget
 from prodigy.workflow.captures import CaptureReader, also_named
 from prodigy.workflow.catalogue import IN_ENVIRONMENT, available, behind
 from prodigy.workflow.checks import read_checks
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 # Keys that mean something with one action alone.
 _BELONGS = {
     "do": "foreach` or `worktree", "parallel": "foreach", "max_items": "foreach", "merge": "worktree",
-    "with": "use",
+    "with": "use", "fresh": "claude` or `agent",
 }  # fmt: skip
 _LIMITED: tuple[Phase, ...] = ("setup", "reduce", "merge")
 
@@ -63,7 +64,8 @@ class StepReader:
     declared: the ids and captures of the whole file. workspace: the workflow's own.
     limits: of the phases, in seconds. worktrees: the names of `worktree` steps. given: names that the environment of
     steps has, which are placeholders in other texts than the shell's. fixed: names that every step has, in all texts.
-    env, directory: of every step. subflows: the workflows that are parts of this one.
+    env, directory: of every step. subflows: the workflows that are parts of this one. agents_named: the agents that
+    steps ask for.
     """
 
     def __init__(self, text: Text, findings: Findings, declared: frozenset[str]) -> None:
@@ -79,6 +81,7 @@ class StepReader:
         self.directory: str | None = None
         self.subflows: Subflows | None = None
         self.worktrees: dict[str, Position] = {}
+        self.agents_named: list[tuple[str, Position]] = []
         self._declared = declared
         self._names: frozenset[str] = frozenset()
         self._scripts = ScriptChecks()
@@ -352,6 +355,7 @@ class StepReader:
             working_dir=working_dir,
             retry=retry,
             commit=read_commit(self, entries, phase),
+            budget=read_budget(entries, self.findings),
         )
         return policy, (handler,) if handler else ()
 

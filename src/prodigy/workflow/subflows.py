@@ -12,12 +12,12 @@ from itertools import groupby
 
 from prodigy.errors import UsageError
 from prodigy.workflow import keys
+from prodigy.workflow.agent_settings import Agents, AgentSettings
 from prodigy.workflow.captures import NAME
 from prodigy.workflow.catalogue import RESERVED
 from prodigy.workflow.handlers import IGNORED
 from prodigy.workflow.load_options import LoadOptions, Written
 from prodigy.workflow.model import (
-    AgentSettings,
     Group,
     Handler,
     Input,
@@ -121,10 +121,11 @@ class Subflows:
         self._define(part)
         return part.step
 
-    def with_agents(self, agents: tuple[AgentSettings, ...]) -> tuple[AgentSettings, ...]:
+    def with_agents(self, agents: Agents) -> Agents:
         """The workflow's own agents, and those of its parts that it has not."""
-        own = {settings.name for settings in agents}
-        return (*agents, *(settings for name, settings in self._agents.items() if name not in own))
+        own = {settings.name for settings in agents.known}
+        more = (settings for name, settings in self._agents.items() if name not in own)
+        return agents.model_copy(update={"known": (*agents.known, *more)})
 
     def _define(self, part: _Part) -> None:
         if part.parallel:
@@ -259,7 +260,7 @@ class Subflows:
 
     def _take_over(self, workflow: Workflow, opened: Opened, name: str) -> None:
         """What a part says that holds for the whole, and warnings about what it says in vain."""
-        for settings in workflow.agents:
+        for settings in workflow.agents.known:
             there = self._agents.setdefault(settings.name, settings)
             if there != settings:
                 at = self._root.entries["workflows"].value.at

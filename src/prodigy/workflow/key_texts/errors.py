@@ -16,6 +16,7 @@ from prodigy.workflow.key_texts.shapes import (
     choice,
     either,
 )
+from prodigy.workflow.keys import KeyTable
 
 # `PerAgent` and `per-agent` are read as `per_agent`, and so on.
 _TIMEOUT_POLICY = Text(
@@ -157,13 +158,17 @@ TIMEOUT_CONFIG = Place(
     keys.TIMEOUT_CONFIG,
 )
 
+_DOLLARS = Number(keys.LEAST_USD)
+
 BUDGET = Place(
     "budget",
     "Budget",
     "under `budget`",
     {
-        "max_cost_usd": Key(Number(0), "What all agents together may cost.", "none", "max_cost_usd: 20"),
-        "max_cost_usd_per_item": Key(Number(0), "What one item may cost.", "none", "max_cost_usd_per_item: 1"),
+        "max_cost_usd": Key(_DOLLARS, "What all agents together may cost.", "none", "max_cost_usd: 20"),
+        "max_cost_usd_per_item": Key(
+            Number(keys.LEAST_USD), "What one item may cost.", "none", "max_cost_usd_per_item: 1"
+        ),
         "max_tokens": Key(Whole(), "How many tokens agents may use.", "none", "max_tokens: 2000000"),
         "max_duration": Key(Time(), "How long it may take.", "none", "max_duration: 2h"),
         "on_exceeded": Key(
@@ -173,6 +178,17 @@ BUDGET = Place(
             "on_exceeded: kill",
         ),
     },
+    keys.BUDGET,
+    "It holds for all agents of its place together: of the run, of a `map`.",
 )
 
-ALL = (ERROR_POLICY, CIRCUIT_BREAKER, BATCHED, BATCH, TIMEOUT_CONFIG, BUDGET)
+BUDGET_OF_A_STEP = Place(
+    "budget of a step",
+    "Budget of a step",
+    "under `budget` of a step",
+    {name: key for name, key in BUDGET.keys.items() if name != "max_cost_usd_per_item"},
+    KeyTable(keys.BUDGET.runs - {"max_cost_usd_per_item"}, frozenset(), {}),
+    hidden=True,
+)
+
+ALL = (ERROR_POLICY, CIRCUIT_BREAKER, BATCHED, BATCH, TIMEOUT_CONFIG, BUDGET, BUDGET_OF_A_STEP)

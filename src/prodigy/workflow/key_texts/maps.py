@@ -182,9 +182,22 @@ MAP_MERGE = Place(
     "under `merge` of a `map`",
     {
         "on_conflict": Key(
-            choice("dlq"), "What becomes of an item whose commits do not merge.", "`dlq`", "on_conflict: dlq"
+            either(choice("dlq agent"), Part("steps of a map", "steps")),
+            "What becomes of an item whose commits do not merge: the dead letter queue, or who resolves it.",
+            "`dlq`",
+            "on_conflict: agent",
         ),
+        "check": Key(Part("steps of a map", "steps"), "Steps that test it.", "none", "check: [{shell: make}]"),
+        "batch": Key(Whole(), "How many items are tested together.", "1", "batch: 8"),
+        "on_reject": Key(
+            choice("retry dlq"),
+            "What becomes of an item that fails the test.",
+            "`dlq`",
+            "on_reject: retry",
+        ),
+        "strategy": Key(choice("merge rebase squash"), "How commits are merged.", "`merge`", "strategy: squash"),
     },
+    keys.MAP_MERGE,
 )
 
 WORKTREE_STEP = Place(

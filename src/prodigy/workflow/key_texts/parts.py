@@ -5,6 +5,7 @@ from __future__ import annotations
 from prodigy.workflow import keys
 from prodigy.workflow.key_texts.shapes import (
     COMMANDS,
+    LABEL,
     PATH,
     RESULT,
     STEPS,
@@ -340,8 +341,10 @@ AGENT_STEP = Place(
     "under `agent`",
     {
         "prompt": Key(Text(), "What the agent is asked to do.", "required", "prompt: Review it"),
-        "use": Key(choice("claude"), "Which agent.", "`claude`", "use: claude"),
+        "use": Key(Text(LABEL, "name"), "Which agent: a name under `agents`, or a kind.", "the default", "use: codex"),
+        "fresh": Key(Flag(), "Whether a later attempt is told nothing of the last one.", "false", "fresh: true"),
     },
+    keys.AGENT_STEP,
     required=("prompt",),
 )
 

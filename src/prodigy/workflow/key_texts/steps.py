@@ -90,7 +90,8 @@ _POLICY = {
     "temporary": Key(Flag(), "Accepted; the `env` of a step is for that step alone.", "true", "temporary: true"),
     "working_dir": Key(PATH, "Where it runs, below the worktree.", "the worktree", "working_dir: packages/core"),
     "shell_options": Key(OPTIONS, "Of bash, for a `shell` step.", "the workflow's", "shell_options: [-e, -u]"),
-    "budget": Key(Part("budget"), "What agents may cost here.", "none", "budget: {max_cost_usd: 1}"),
+    "budget": Key(Part("budget of a step"), "What its agent may use.", "none", "budget: {max_cost_usd: 1}"),
+    "fresh": Key(Flag(), "Whether the agent is told nothing of how the last attempt failed.", "false", "fresh: true"),
 }
 
 _ENDS = {

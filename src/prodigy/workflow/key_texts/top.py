@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from prodigy.workflow import keys
+from prodigy.workflow.key_texts.agents import AGENTS, MCP_SERVERS
+from prodigy.workflow.key_texts.agents import ALL as AGENT_PLACES
 from prodigy.workflow.key_texts.composition import TOP
 from prodigy.workflow.key_texts.errors import ERRORS
 from prodigy.workflow.key_texts.shapes import (
@@ -17,7 +19,6 @@ from prodigy.workflow.key_texts.shapes import (
     Part,
     Place,
     Text,
-    Time,
     Whole,
     choice,
     either,
@@ -87,7 +88,10 @@ WORKFLOW = Place(
             "none",
             "retry_defaults: {attempts: 3}",
         ),
-        "agents": Key(Part("agents"), "How agent programs are started.", "none", "agents: {claude: {model: opus}}"),
+        "mcp_servers": Key(
+            MCP_SERVERS, "Servers of tools for agents.", "none", "mcp_servers: {docs: {command: docs-mcp}}"
+        ),
+        "agents": Key(AGENTS, "How agent programs are started.", "none", "agents: {claude: {model: opus}}"),
         "workspace": Key(
             Part("workspace"), "What worktrees need beside their commit.", "none", "workspace: {include: [.env]}"
         ),
@@ -167,42 +171,6 @@ SETTINGS = Place(
     keys.SETTINGS,
 )
 
-AGENT = Place(
-    "agent",
-    "Agents",
-    "under an agent",
-    {
-        "command": Key(
-            Many(Text()),
-            "Program and first arguments in place of the agent's own.",
-            "the agent's program",
-            "command: [ccr, code]",
-        ),
-        "args": Key(Many(Text()), "More arguments, after ours.", "none", 'args: [--max-turns, "30"]'),
-        "model": Key(Text(), "Passed on to the program.", "the agent's own", "model: opus"),
-        "kind": Key(
-            choice("claude codex gemini opencode aider acp command"),
-            "How the program is started and its output read.",
-            "the name",
-            "kind: claude",
-        ),
-        "env": Key(Each(AnyText(nothing=True), VARIABLE), "Variables for it alone.", "none", "env: {LEVEL: high}"),
-        "timeout": Key(Time(), "Of each of its steps without its own.", "four hours", "timeout: 30m"),
-        "idle_timeout": Key(Time(), "The longest time without output.", "one hour", "idle_timeout: 5m"),
-        "sandbox": Key(Anything(), "What it may touch.", "none", "sandbox: worktree"),
-    },
-    keys.AGENT,
-    "Under `agents:` stands one mapping per agent; this version knows `claude`.",
-)
-
-AGENTS = Place(
-    "agents",
-    "",
-    "under `agents`",
-    {"claude": Key(Part("agent"), "Claude Code.", "none", "claude: {model: opus}")},
-    hidden=True,
-)
-
 _SECRET_FLAG = Key(Flag(), "Whether the value is masked.", "false", "secret: true")
 
 COMMAND_VARIABLE = Place(
@@ -280,6 +248,6 @@ STEP_VARIABLE = Place(
 )
 
 ALL = (
-    WORKFLOW, SETTINGS, AGENT, AGENTS, COMMAND_VARIABLE, CONDITIONAL_VARIABLE, PLAIN_VARIABLE, SECRET_PLACE,
+    WORKFLOW, SETTINGS, *AGENT_PLACES, COMMAND_VARIABLE, CONDITIONAL_VARIABLE, PLAIN_VARIABLE, SECRET_PLACE,
     STEP_VARIABLE,
 )  # fmt: skip

@@ -1,0 +1,100 @@
+"""Reads what a running agent prints as it prints it: limits are heard at once, and an agent that is done is let go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prodigy.agents.base import Agent, AgentEvent, Finished, Lines, Usage, Used
+
+POLL_S = 0.25
+# An agent that has said its last word and does not end is ended: it would hold its slot for hours.
+GRACE_S = 10.0
+_CHUNK_BYTES = 1 << 20
+
+Hear = Callable[[AgentEvent, float], None]
+
+
+@dataclass
+class Following:
+    """The output of one execution. hear: what to do with an event and the time it was written (UNIX, seconds).
+
+    over: says after each look why the agent is to be ended now, None to let it be.
+    """
+
+    adapter: Agent
+    path: Path
+    hear: Hear
+    over: Callable[[], str | None]
+    finished_at: float | None = None
+    _state: object = None
+    _offset: int = 0
+    _lines: Lines = field(default_factory=Lines)
+
+    def __post_init__(self) -> None:
+        self._state = self.adapter.new_state()
+
+    async def until_over(self) -> str:
+        """Follow until the agent is to be ended; why: `result`, or what `over` says."""
+        while True:
+            if self._look():
+                await asyncio.sleep(0)  # gigabytes must not keep the others waiting
+                continue
+            if self.finished_at is not None and time.monotonic() - self.finished_at >= GRACE_S:
+                return "result"
+            if (reason := self.over()) is not None:
+                return reason
+            await asyncio.sleep(POLL_S)
+
+    def _look(self) -> bool:
+        """Read a piece of what is new; whether there may be more."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read(_CHUNK_BYTES)
+                written_at = self.path.stat().st_mtime
+        except OSError:
+            return False  # not there yet; the verdict reads it again, and says so if it can't
+        self._offset += len(data)
+        for line in self._lines.feed(data):
+            self._state, events = self.adapter.fold(self._state, line, written_at)
+            for event in events:
+                if isinstance(event, Finished):
+                    self.finished_at = time.monotonic()
+                self.hear(event, written_at)
+        return len(data) == _CHUNK_BYTES
+
+
+@dataclass
+class Meter:
+    """What an agent has used so far, as its messages show: a lower bound. Ends it at its limit where it has no cap of
+    its own."""
+
+    limit_usd: float | None
+    limit_tokens: int | None
+    model: str | None = None
+    usd: float = 0.0
+    tokens: int = 0
+
+    def count(self, usage: Usage) -> None:
+        self.tokens += usage.tokens.total
+        if self.limit_usd is not None:
+            from prodigy.agents.prices import price  # slow to import, and needed with a budget only
+
+            self.usd += price(Used(usage.model or self.model, usage.tokens)) or 0.0
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.words)
+
+    @property
+    def words(self) -> str:
+        """The limit that it has passed, "" while it has passed none."""
+        if self.limit_usd is not None and self.usd > self.limit_usd:
+            return f"its limit of {self.limit_usd:.4g} USD"
+        if self.limit_tokens is not None and self.tokens > self.limit_tokens:
+            return f"its limit of {self.limit_tokens:,} tokens"
+        return ""

@@ -1,0 +1,91 @@
+"""How agent programs are started and what they may cost: frozen parts of the normalised workflow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from prodigy.workflow.frozen import Value
+
+CLAUDE = "claude"
+
+
+class McpServer(Value):
+    """A server of tools for agents: a program (`command`, with `env`), or an address (`url`, with `headers`)."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    url: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class AgentSettings(Value):
+    """How the workflow wants an agent started.
+
+    kind: which program it is, by the name of its adapter; None: the name itself. command: another program and first
+    arguments. env: for its process alone. timeout_s, idle_timeout_s: of its steps without their own, in seconds.
+    system_prompt: added to the program's own. permission_mode: in the program's words; None: it may do everything.
+    """
+
+    name: str
+    kind: str | None = None
+    command: tuple[str, ...] | None = None
+    model: str | None = None
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    idle_timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    system_prompt: str | None = None
+    permission_mode: str | None = None
+
+
+class Agents(Value):
+    """All agents of a workflow. default: what runs the steps that name no agent; of several, the first that is able to.
+    mcp: servers of tools for each of them."""
+
+    known: tuple[AgentSettings, ...] = ()
+    default: tuple[str, ...] = ()
+    mcp: tuple[McpServer, ...] = ()
+
+    def settings(self, name: str) -> AgentSettings:
+        return next((settings for settings in self.known if settings.name == name), AgentSettings(name=name))
+
+    def kind(self, name: str) -> str:
+        """The adapter of the agent with this name."""
+        return self.settings(name).kind or name
+
+    def candidates(self, use: str | None) -> tuple[str, ...]:
+        """The agents that may run a step which names `use`, None for no agent; the first one that can is to do it."""
+        if use is not None:
+            return (use,)
+        return self.default or (CLAUDE,)
+
+
+NO_AGENTS = Agents()
+
+
+def with_agents_of(agents: Agents, below: Agents) -> Agents:
+    """The agents with those of `below` that they have not."""
+    names = {settings.name for settings in agents.known}
+    servers = {server.name for server in agents.mcp}
+    return Agents(
+        known=(*agents.known, *(settings for settings in below.known if settings.name not in names)),
+        default=agents.default or below.default,
+        mcp=(*agents.mcp, *(server for server in below.mcp if server.name not in servers)),
+    )
+
+
+class Budget(Value):
+    """What agents may use at one place. None: no limit.
+
+    usd, usd_per_item: dollars. tokens: input, output and cache together. duration_s: seconds. kill: whether running
+    agents are ended when it is reached; otherwise they may finish.
+    """
+
+    usd: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    usd_per_item: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    tokens: int | None = Field(default=None, ge=1)
+    duration_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    kill: Literal[True] | None = None
