@@ -215,6 +215,8 @@ ROWS = {
         OUTSIDE,
     ),
     "analysis": Row("- {analysis: {max_cache_age: 1}, shell: 'echo x >> \"$OUT/@\"'}", "x"),
+    "fresh": Row("- {claude: 'x', fresh: true, when: 'false'}\n- shell: echo x >> \"$OUT/@\"", "x"),
+    "budget": Row("- {shell: 'echo x >> \"$OUT/@\"', budget: {max_cost_usd: 1}}", "x"),
     "context": Row("- {context: {file: a}, shell: 'echo x >> \"$OUT/@\"'}", "x"),
     "mapreduce": Row(
         """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent_support import script, stand_in_path
-from support import Project
+from support import Project, processes_of
 
 COMMIT = {"sh": "echo $PRODIGY_ITEM_ID > $PRODIGY_ITEM_ID && git add -A && git commit -qm $PRODIGY_ITEM_ID"}
 
@@ -108,27 +108,29 @@ def test_a_step_has_its_own_cap_and_tokens_count_too(paid: Project) -> None:
 
 
 def test_running_agents_are_ended_where_the_workflow_says_so_and_no_try_is_counted(paid: Project) -> None:
-    waits = {"sleep_until_file": "$SHARED/never", "unless_file": "$SHARED/go"}
+    waits = [{"text": "begun"}, {"sh": "touch $MEET/begun; sleep 600"}]
+    paid.env["MEET"] = str(paid.folder.parent)
     text = f"""
 budget: {{max_cost_usd: 2, on_exceeded: kill}}
 map:
-  input: printf '1\\n2\\n3\\n'
+  input: printf 'waits\\nspends\\nasks\\n'
   max_parallel: 3
   agent_template:
-    - shell: test ${{item}} = 3 && until [ -e "$SHARED/spent" ]; do sleep 0.05; done; true
-    - claude: '{script(costs(1.8))}'
-      when: "${{item}} == '1'"
-    - shell: touch "$SHARED/spent"
-      when: "${{item}} == '1'"
-    - claude: '{script(waits)}'
-      when: "${{item}} != '1'"
+    - claude: '{script(*waits)}'
+      when: "${{item}} == 'waits'"
+    - shell: until [ -e "$MEET/begun" ]; do sleep 0.05; done
+    - claude: '{script(costs(2.0))}'
+      when: "${{item}} == 'spends'"
+    - shell: touch "$MEET/spent"
+      when: "${{item}} == 'spends'"
+    - shell: until [ -e "$MEET/spent" ]; do sleep 0.05; done
+    - claude: '{script(costs(0.1))}'
 """
     done = paid.prodigy("run", paid.workflow(text), "--json")
     assert done.code == 6, done.err
-    assert done.json["items"]["failed"] == 0
-    tries = [json.loads(line) for line in paid.prodigy("events", "ls", "--json").out.splitlines()]
-    assert not [e for e in tries if e["event"]["event_type"] in ("agent_failed", "dlq_item_added")]
-    paid.assert_nothing_left() if done.json["status"] == "completed" else None
+    assert (done.json["stop_reason"], done.json["items"]["failed"], done.json["dead_letters"]) == ("budget", 0, 0)
+    assert len(calls(paid)) == 2
+    assert processes_of(paid.folder) == []
 
 
 def test_the_day_has_a_budget_over_all_runs(paid: Project) -> None:

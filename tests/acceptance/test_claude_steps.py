@@ -73,7 +73,6 @@ def test_an_agent_that_fails_is_in_the_queue_with_what_it_said_and_can_be_retrie
 @pytest.mark.parametrize(
     ("steps", "kind"),
     [
-        ([{"limit": "resets 8pm (UTC)"}], "rate_limited"),
         ([{"text": "nothing to do"}], "commit_validation_failed"),
         ([{"result": None}, {"exit": 0}], "unknown"),
     ],
@@ -198,28 +197,3 @@ def test_what_an_agent_used_before_it_was_ended_is_counted(project: Project) -> 
     done = project.prodigy("resume", "--yes", "--json")
     assert done.code == 0, done.err
     assert done.json["tokens"] > before["tokens"]
-
-
-@pytest.mark.parametrize(("option", "first_step"), [((), 1), (("--from-start",), 2)])
-def test_after_a_rate_limit_the_item_goes_on_where_it_stood(
-    project: Project, option: tuple[str, ...], first_step: int
-) -> None:
-    limited = {"limit": "resets 8pm (UTC)", "unless_file": "$SHARED/go"}
-    item = {"id": "a", "script": script({"sh": "echo more >> part.txt"}, limited, commit("a"))}
-    text = workflow(project, item).replace(
-        "    - claude:", '    - shell: echo first >> "$TALLY"; echo begun > part.txt\n    - claude:'
-    )
-    assert project.prodigy("run", project.workflow(text), "--yes").code == 3
-    (project.folder / "go").touch()
-    done = project.prodigy("dlq", "retry", "latest", "--yes", "--json", *option)
-    assert done.code == 0, done.err
-    assert project.tally()["first"] == first_step
-    kept = "begun\nmore\nmore" if first_step == 1 else "begun\nmore"
-    assert project.files("main")["part.txt"] == kept
-    (attempt,) = [row for row in _attempts(project) if row["attempt"] == 2]
-    assert attempt["continues"] == (1 if first_step == 1 else None)
-
-
-def _attempts(project: Project) -> list[dict[str, Any]]:
-    lines = project.prodigy("events", "ls", "latest", "--json", "--event-type", "agent_started").out.splitlines()
-    return [json.loads(line)["event"] for line in lines]

@@ -231,13 +231,16 @@ def _downgrade(project: Project) -> None:
     with sqlite3.connect(path) as db:
         for column in (
             *("ended", "skipped", "settled", "cost_usd", "tokens", "agent", "session", "unfinished"),
-            *("before_head", "before_snapshot"),
+            *("before_head", "before_snapshot", "adapter", "reserved_usd", "reserved_tokens", "estimated"),
         ):
             db.execute(f"ALTER TABLE step DROP COLUMN {column}")
         for column in ("start_head", "start_snapshot", "retry_delay_s"):
             db.execute(f"ALTER TABLE attempt DROP COLUMN {column}")
         db.execute("ALTER TABLE dead_letter DROP COLUMN snapshot")
         db.execute("ALTER TABLE run DROP COLUMN failed_path")
+        db.execute("DROP TABLE usage")
+        db.execute("DROP TABLE gate")
+        db.execute("UPDATE workflow_version SET workflow = json_set(workflow, '$.agents', json('[]'))")
         db.execute("PRAGMA user_version = 1")
     db.close()
 

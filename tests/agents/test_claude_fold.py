@@ -244,7 +244,7 @@ def test_a_usage_limit_is_told_with_its_reset_time() -> None:
     state, events = fold(say.refused(LIMIT, "rate_limit", 429))
     seen = CLAUDE.verdict(state, 1)
     assert (seen.kind, seen.resets_at, seen.transient) == ("rate_limited", EVENING, True)
-    assert [event for event in events if isinstance(event, RateLimited)] == [RateLimited(EVENING)]
+    assert [event for event in events if isinstance(event, RateLimited)] == [RateLimited(EVENING, LIMIT)]
     assert events[-1] == Finished(ok=False, cost_usd=0.0, tokens=0, kind="rate_limited")
 
 
@@ -252,7 +252,7 @@ def test_a_usage_limit_is_known_by_its_text_when_nothing_else_tells() -> None:
     state, events = fold([say.init(), say.failed(LIMIT, None)])
     seen = CLAUDE.verdict(state, 1)
     assert (seen.kind, seen.resets_at) == ("rate_limited", EVENING)
-    assert RateLimited(EVENING) in events
+    assert RateLimited(EVENING, LIMIT) in events
 
 
 def test_a_usage_limit_as_plain_text_at_the_start_is_known() -> None:

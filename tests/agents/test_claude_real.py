@@ -41,11 +41,12 @@ def run(tmp_path: Path, repo: Path, claude_program: str, anthropic_api: MockServ
         **IDENTITY, "PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"),
         "CLAUDE_CONFIG_DIR": str(tmp_path / "config"), "ANTHROPIC_BASE_URL": anthropic_api.url,
         "ANTHROPIC_API_KEY": "dummy", "DISABLE_TELEMETRY": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "CLAUDE_CODE_MAX_RETRIES": "1",
+        "CLAUDE_CODE_MAX_RETRIES": "1", "IS_SANDBOX": "1",
     }  # fmt: skip
 
     def call(prompt: str, *, cwd: Path = repo, **wishes: Any) -> Verdict:
-        request = AgentRequest(prompt, str(cwd), command=(claude_program,), as_root=os.geteuid() == 0, **wishes)
+        as_root = os.geteuid() == 0
+        request = AgentRequest(prompt, str(cwd), command=(claude_program,), as_root=as_root, env=env, **wishes)
         start = CLAUDE.start(request)
         with (tmp_path / "stdout").open("wb") as stdout:
             done = subprocess.run(

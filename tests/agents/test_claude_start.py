@@ -83,5 +83,8 @@ def test_a_missing_program_is_told_with_what_to_do() -> None:
 
 
 def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(UsageError, match="no agent of kind 'gemni'\n  known kinds: aider, claude, codex"):
+    with pytest.raises(
+        UsageError,
+        match="no agent of kind 'gemni'\n  known kinds: acp, aider, claude, codex, command, gemini, opencode",
+    ):
         agent("gemni")

@@ -27,8 +27,9 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
     (tmp_path / "repo").mkdir()
 
     def begin(prompt: str, **wishes: Any) -> subprocess.Popen[bytes]:
-        call = CLAUDE.start(AgentRequest(prompt, str(tmp_path), as_root=os.geteuid() == 0, **wishes))
-        env = {**IDENTITY, "PATH": path, "HOME": str(tmp_path), "SHARED": str(tmp_path), **call.env,
+        sandboxed = {"IS_SANDBOX": "1"}
+        call = CLAUDE.start(AgentRequest(prompt, str(tmp_path), as_root=os.geteuid() == 0, env=sandboxed, **wishes))
+        env = {**IDENTITY, "PATH": path, "HOME": str(tmp_path), "SHARED": str(tmp_path), **sandboxed, **call.env,
                "CLAUDE_STAND_IN_LOG": str(tmp_path / "log")}  # fmt: skip
         (tmp_path / "stdin").write_bytes(call.stdin)
         with (tmp_path / "stdin").open("rb") as stdin, (tmp_path / "stdout").open("wb") as stdout:

@@ -222,7 +222,7 @@ def test_an_agents_stream_is_described_by_its_own_describer(tmp_path: Path) -> N
     directory.mkdir(parents=True)
     (directory / "stdout").write_bytes(b'{"text": "hello"}\n')
     tails = Tails(tmp_path, {"claude": lambda line: f"claude says {len(line)}"})
-    steps = [StepNow(step_path(1), "agent", "claude", 0.0)]
+    steps = [StepNow(step_path(1), "agent", "fast", 0.0, "claude")]
     assert tails.read(steps, 0.0) == {step_path(1): "claude says 17"}
 
 

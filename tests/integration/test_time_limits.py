@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from prodigy.engine.time_limits import TimeLimit, ended_by, is_used_up, item_limit, overrun, phase_limit, within
-from prodigy.executors.base import DEFAULT_GRACE_S, Exit, ProcessSpec
+from prodigy.executors.base import DEFAULT_GRACE_S, DEFAULT_TIMEOUT_S, Exit, ProcessSpec
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
 from prodigy.store.rows import RunRow
@@ -21,7 +22,7 @@ from prodigy.workflow.model import Agent, MapReduce, Policy, Shell, Step, Workfl
 ATTEMPT = "it1/2/i0001/a1"
 SHELL = Step(action=Shell(text="make"), line=1)
 AGENT = Step(action=Agent(prompt="/fix"), line=2)
-SPEC = ProcessSpec(argv=("true",), env={}, cwd="/", timeout_s=100.0)
+SPEC = ProcessSpec(argv=("true",), env={}, cwd="/", timeout_s=DEFAULT_TIMEOUT_S)
 
 
 @pytest.fixture
@@ -83,8 +84,9 @@ def test_a_process_gets_the_least_of_its_limits(store: Store) -> None:
     assert within(store, limit, AGENT, f"{ATTEMPT}/2/t1", SPEC).timeout_s == 15
     longer = limit_of(ItemLimits(item_s=600))
     limited = SHELL.model_copy(update={"policy": Policy(timeout_s=70)})
+    own = replace(SPEC, timeout_s=70)
     assert within(store, longer, SHELL, f"{ATTEMPT}/1/t1", SPEC).timeout_s == 555, "the built-in limit does not count"
-    assert within(store, longer, limited, f"{ATTEMPT}/1/t1", SPEC).timeout_s == 70
+    assert within(store, longer, limited, f"{ATTEMPT}/1/t1", own).timeout_s == 70
     assert within(store, None, SHELL, f"{ATTEMPT}/1/t1", SPEC) is SPEC
 
 

@@ -16,6 +16,10 @@ PLUGINS = "prodigy.agents"
 _OURS = {
     "claude": "prodigy.agents.claude:Claude",
     "codex": "prodigy.agents.codex:Codex",
+    "gemini": "prodigy.agents.gemini:Gemini",
+    "opencode": "prodigy.agents.opencode:OpenCode",
+    "aider": "prodigy.agents.aider:Aider",
+    "acp": "prodigy.agents.acp:Acp",
     "command": "prodigy.agents.command:Command",
 }
 

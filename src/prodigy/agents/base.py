@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from prodigy.agents.reset_time import reset_time
 from prodigy.errors import EnvironmentProblem
 
 # A longer line (a picture that a tool read, say) is skipped: nothing that decides a verdict is that long.
@@ -238,6 +239,10 @@ class Agent(Protocol):
         """
         ...
 
+    def hear_stderr(self, line: bytes, now: float) -> list[AgentEvent]:
+        """What a line of standard error tells while the agent works. It decides nothing about the verdict."""
+        ...
+
     def verdict(self, state: Any, exit_code: int | None, stderr: str = "") -> Verdict:
         """Judge by exit code and output.
 
@@ -306,7 +311,14 @@ def read_transcript(
             for line in lines.feed(chunk):
                 state, _ = agent.fold(state, line, moment)
     state, _ = agent.fold(state, lines.rest(), moment)
-    return priced(agent.verdict(state, exit_code, stderr), model)
+    return priced(_with_reset_time(agent.verdict(state, exit_code, stderr), stderr, moment), model)
+
+
+def _with_reset_time(verdict: Verdict, stderr: str, moment: float) -> Verdict:
+    """Where only standard error says when a limit ends: an account that was at its limit before the agent began."""
+    if verdict.kind != "rate_limited" or verdict.resets_at is not None:
+        return verdict
+    return replace(verdict, resets_at=reset_time(f"{verdict.message}\n{stderr}", moment))
 
 
 def priced(verdict: Verdict, model: str | None = None) -> Verdict:

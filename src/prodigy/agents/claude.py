@@ -23,7 +23,7 @@ from prodigy.agents.base import (
 )
 from prodigy.agents.claude_verdict import Result, Seen, judge
 from prodigy.agents.counting import added
-from prodigy.agents.invoking import mcp_json, prompt_bytes, unfit_for_argument
+from prodigy.agents.invoking import ListensToStdout, mcp_json, prompt_bytes, unfit_for_argument
 from prodigy.agents.reset_time import reset_time
 from prodigy.agents.texts import limit_told
 from prodigy.errors import EnvironmentProblem
@@ -41,7 +41,7 @@ _TELLING = ("command", "file_path", "notebook_path", "pattern", "url", "query", 
 
 
 @dataclass(frozen=True)
-class Claude:
+class Claude(ListensToStdout):
     """The adapter; see `base.Agent`."""
 
     name: str = "claude"

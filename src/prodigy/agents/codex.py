@@ -23,7 +23,7 @@ from prodigy.agents.base import (
     Used,
     Verdict,
 )
-from prodigy.agents.invoking import prompt_bytes, unfit_for_argument
+from prodigy.agents.invoking import ListensToStdout, prompt_bytes, unfit_for_argument
 from prodigy.agents.reset_time import reset_time
 
 _ABILITIES = Abilities(
@@ -48,7 +48,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Codex:
+class Codex(ListensToStdout):
     """The adapter; see `base.Agent`. Its cost is estimated, when the workflow names the model."""
 
     name: str = "codex"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from prodigy.agents import fields, texts
 from prodigy.agents.base import Abilities, AgentEvent, AgentRequest, Invocation, Text, Verdict
-from prodigy.agents.invoking import prompt_bytes, unfit_for_argument
+from prodigy.agents.invoking import ListensToStdout, prompt_bytes, unfit_for_argument
 from prodigy.agents.reset_time import reset_time
 from prodigy.errors import UsageError
 
@@ -26,7 +26,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(ListensToStdout):
     """The adapter; see `base.Agent`.
 
     In the words of its command, `{prompt}` is the prompt, `{prompt_file}` a file that holds it, `{model}` the model.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from prodigy.agents.base import McpServer
+from prodigy.agents.base import AgentEvent, McpServer
 from prodigy.errors import UsageError
 
 # One argument can hold 128 KiB on Linux.
@@ -36,3 +36,10 @@ def mcp_entry(server: McpServer) -> dict[str, object]:
     if server.url is not None:
         return {"type": "http", "url": server.url, "headers": dict(server.headers)}
     return {"command": server.command[0], "args": list(server.command[1:]), "env": dict(server.env)}
+
+
+class ListensToStdout:
+    """What an adapter is whose program says all that matters on standard output."""
+
+    def hear_stderr(self, line: bytes, now: float) -> list[AgentEvent]:  # noqa: ARG002
+        return []

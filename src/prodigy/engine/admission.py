@@ -119,6 +119,8 @@ class Admissions:
                     return Refusal(_spent(found.purse))
                 self.out_of_budget(_spent(found.purse))
             if isinstance(found, Wait):
+                if found.purse.spent >= found.purse.cap and self._kills:
+                    self.out_of_budget(_spent(found.purse))
                 await self._wait_for_an_end()
                 continue
             admission = self._admission(name, kind, account, found, fingerprint)
@@ -201,8 +203,13 @@ class Admissions:
 
     def out_of_budget(self, message: str) -> NoReturn:
         """Pause the run. Raises Stopped, or Interrupted where running agents are ended."""
+        self._pause(BUDGET, f"{message}; raise it with `--budget N` when you resume", kill=self._kills)
+
+    @property
+    def _kills(self) -> bool:
+        """Whether the workflow wants running agents to be ended when its budget is spent."""
         budget = self.budgets.run_budget
-        self._pause(BUDGET, f"{message}; raise it with `--budget N` when you resume", kill=bool(budget and budget.kill))
+        return budget is not None and budget.kill is True
 
     def _pause(self, reason: str, message: str, *, kill: bool) -> NoReturn:
         self.control.pause(reason, message)

@@ -11,7 +11,6 @@ from prodigy.engine.admission import Admission, Admissions
 from prodigy.engine.following import Following
 from prodigy.engine.verdict import agent_verdict, written_at
 from prodigy.executors.base import Exit
-from prodigy.executors.warden import STDOUT
 from prodigy.workflow.agent_settings import Agents
 from prodigy.workflow.model import Agent
 
@@ -28,7 +27,7 @@ async def until_over(directory: Path, admission: Admission, admissions: Admissio
     def over() -> str | None:
         return "budget" if admission.meter.is_over else None
 
-    return await Following(admission.adapter, directory / STDOUT, hear, over).until_over()
+    return await Following(admission.adapter, directory, hear, over).until_over()
 
 
 async def has_succeeded(directory: Path, admission: Admission) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from prodigy.engine.beginning import beginning, start_of
 from prodigy.engine.captures import Scope
+from prodigy.engine.conflicts import conflict_failure, resolve
 from prodigy.engine.control import Interrupted
 from prodigy.engine.furnish import furnish
 from prodigy.engine.item_failure import fail
@@ -18,17 +19,17 @@ from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.named import named_branch, named_slot, point_branch
 from prodigy.engine.places import fan_out_at
 from prodigy.engine.run import Run
+from prodigy.engine.second_try import after_attempt
 from prodigy.engine.site import Outcome, Site, workspace_env, workspace_names
 from prodigy.engine.tamper import TamperCheck
 from prodigy.engine.teardown import tear_down
 from prodigy.engine.time_limits import TimeLimit, item_limit
 from prodigy.engine.verdict import lost
 from prodigy.executors.base import ProcessState, Snapshot, Workspace
-from prodigy.git.merge import Conflict
 from prodigy.plan.identity import Item, item_scope
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
-from prodigy.state.items import ItemRow, ItemState
+from prodigy.state.items import NOT_A_TRY, ItemRow, ItemState
 from prodigy.state.retry import Again
 from prodigy.store.rows import AttemptRow
 from prodigy.workflow.model import MapReduce, Named, Workflow
@@ -191,6 +192,11 @@ class Attempt:
     async def _run_steps(
         self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, boundary: Snapshot
     ) -> Outcome:
+        steps = self._mapping.steps_of(key.ordinal)
+        return await self._run.steps.run_list(steps, self._site(key, attempt, workspace), boundary)
+
+    def _site(self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace) -> Site:
+        """Where the item's steps run."""
         run = self._run
         data = run.store.item_data(key.fanout, key.ordinal)
         row = run.store.fanout(key.fanout)
@@ -206,7 +212,7 @@ class Attempt:
         async def keep(now: Snapshot, _succeeded: bool) -> None:
             await keep_boundary(run, key, attempt.base, now)  # whatever became of the step, its work is kept
 
-        site = Site(
+        return Site(
             workspace=workspace,
             prefix=key.path,
             scope=Scope({**self._names, **own}),
@@ -216,8 +222,16 @@ class Attempt:
             workflow=self._workflow,
             base={**self._base, **own},
             limit=self._limit(key),
+            failed_before=self._failed_before(key, attempt),
         )
-        return await run.steps.run_list(self._mapping.steps_of(key.ordinal), site, boundary)
+
+    def _failed_before(self, key: AttemptKey, attempt: AttemptRow) -> str | None:
+        """What agents are told of the attempt before this one."""
+        before = [row for row in self._run.store.attempts(key.fanout, key.ordinal) if row.number < key.number]
+        if not before or before[-1].kind in NOT_A_TRY:
+            return None
+        continues = attempt.start_head is not None
+        return after_attempt(self._run, key.fanout, key.ordinal, before[-1], continues=continues)
 
     def _limit(self, key: AttemptKey) -> TimeLimit | None:
         return item_limit(self._mapping.limits, self._mapping.steps_of(key.ordinal), key.path)
@@ -244,7 +258,7 @@ class Attempt:
         if failure is None and boundary.commit is not None:
             boundary, failure = await self._leftovers(key, attempt, workspace, boundary)
         if failure is None:
-            failure = await self._deliver(key, attempt, boundary)
+            failure = await self._deliver(key, attempt, workspace, boundary)
         if failure is None:
             return None
         return await fail(self._run, key, attempt, self._newest.errors, boundary, failure, self._limit(key))
@@ -273,7 +287,9 @@ class Attempt:
     def _trailers(self, key: AttemptKey) -> str:
         return f"Prodigy-Run: {self._run.id}\nProdigy-Item: {key.item_id}\n"
 
-    async def _deliver(self, key: AttemptKey, attempt: AttemptRow, boundary: Snapshot) -> Failure | None:
+    async def _deliver(
+        self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, boundary: Snapshot
+    ) -> Failure | None:
         """Merge the attempt's commits and record its success; a failure when they can't be merged."""
         run = self._run
         if self._named is not None:
@@ -301,8 +317,17 @@ class Attempt:
             message=f"{title}\n\n{self._trailers(key)}",
             obsolete=key.refs(run),
         )
-        conflict = await run.merges.merge(request, lambda merged: completion(run.store, key, added, merged))
-        return conflict_failure(conflict) if conflict else None
+
+        def recorded(merged: str) -> Sequence[ev.Event]:
+            return completion(run.store, key, added, merged)
+
+        conflict = await run.merges.merge(request, recorded)
+        if conflict is None:
+            return None
+        steps = self._mapping.on_conflict
+        if not steps:
+            return await asyncio.to_thread(conflict_failure, run.private, run.merges.tip(), conflict)
+        return await resolve(run, key, steps, self._site(key, attempt, workspace), request, recorded)
 
 
 async def end_step(workspace: Workspace, execution: str) -> None:
@@ -311,13 +336,3 @@ async def end_step(workspace: Workspace, execution: str) -> None:
         await workspace.stop(execution)
         await workspace.wait(execution)
     await workspace.kill_leftovers(execution)
-
-
-def conflict_failure(conflict: Conflict) -> Failure:
-    names = ", ".join(conflict.paths[:5])
-    more = f" and {len(conflict.paths) - 5} more" if len(conflict.paths) > 5 else ""
-    return Failure(
-        f"its commits conflict with what was merged before, in {names}{more}",
-        kind="merge_conflict",
-        last_output=conflict.message,
-    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prodigy.agents.base import Agent, AgentEvent, Finished, Lines, Usage, Used
+from prodigy.executors.warden import STDERR, STDOUT
 
 POLL_S = 0.25
 # An agent that has said its last word and does not end is ended: it would hold its slot for hours.
@@ -20,22 +22,22 @@ Hear = Callable[[AgentEvent, float], None]
 
 @dataclass
 class Following:
-    """The output of one execution. hear: what to do with an event and the time it was written (UNIX, seconds).
+    """The output of one execution, whose files are in `directory`. hear: what to do with an event and the time it was
+    written (UNIX, seconds).
 
     over: says after each look why the agent is to be ended now, None to let it be.
     """
 
     adapter: Agent
-    path: Path
+    directory: Path
     hear: Hear
     over: Callable[[], str | None]
     finished_at: float | None = None
-    _state: object = None
-    _offset: int = 0
-    _lines: Lines = field(default_factory=Lines)
 
     def __post_init__(self) -> None:
         self._state = self.adapter.new_state()
+        self._stdout = _Growing(self.directory / STDOUT)
+        self._stderr = _Growing(self.directory / STDERR)
 
     async def until_over(self) -> str:
         """Follow until the agent is to be ended; why: `result`, or what `over` says."""
@@ -51,21 +53,41 @@ class Following:
 
     def _look(self) -> bool:
         """Read a piece of what is new; whether there may be more."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read(_CHUNK_BYTES)
-                written_at = self.path.stat().st_mtime
-        except OSError:
-            return False  # not there yet; the verdict reads it again, and says so if it can't
-        self._offset += len(data)
-        for line in self._lines.feed(data):
-            self._state, events = self.adapter.fold(self._state, line, written_at)
+        for line, at in self._stderr.grown():
+            for event in self.adapter.hear_stderr(line, at):
+                self.hear(event, at)
+        for line, at in self._stdout.grown():
+            self._state, events = self.adapter.fold(self._state, line, at)
             for event in events:
                 if isinstance(event, Finished):
                     self.finished_at = time.monotonic()
-                self.hear(event, written_at)
-        return len(data) == _CHUNK_BYTES
+                self.hear(event, at)
+        return self._stdout.has_more or self._stderr.has_more
+
+
+@dataclass
+class _Growing:
+    """A file that grows, as lines. has_more: whether it was longer than what was read at once."""
+
+    path: Path
+    has_more: bool = False
+    _offset: int = 0
+    _lines: Lines = field(default_factory=Lines)
+
+    def grown(self) -> Iterator[tuple[bytes, float]]:
+        """The lines that have come since, each with the time at which the file was written (UNIX, seconds)."""
+        self.has_more = False
+        try:
+            with self.path.open("rb") as file:
+                written_at = os.fstat(file.fileno()).st_mtime
+                file.seek(self._offset)
+                data = file.read(_CHUNK_BYTES)
+        except OSError:
+            return  # not there yet; the verdict reads it again, and says so if it can't
+        self._offset += len(data)
+        self.has_more = len(data) == _CHUNK_BYTES
+        for line in self._lines.feed(data):
+            yield line, written_at
 
 
 @dataclass

@@ -23,7 +23,8 @@ class Site:
     workflow: the one whose settings of agents count. item: the item's JSON for PRODIGY_ITEM_FILE, None outside items.
     inner: whether the steps belong to another step,
     as checks and handlers do, which alone decides what becomes of their work. base: what every step may name.
-    limit: on the time that the steps may take together, those inside of them included.
+    limit: on the time that the steps may take together, those inside of them included. failed_before: what agents are
+    told of how the last try failed.
     """
 
     workspace: Workspace
@@ -36,6 +37,7 @@ class Site:
     inner: bool = False
     base: Mapping[str, object] = field(default_factory=dict)
     limit: TimeLimit | None = None
+    failed_before: str | None = None
 
     def below(self, prefix: str, names: Mapping[str, object]) -> Site:
         """The place of the steps that belong to one of this place's steps."""

@@ -156,14 +156,24 @@ def _call_agent(
     settings: AgentSettings,
 ) -> None:
     prompt = _filled(action.prompt, site, site.scope)
-    call.files["prompt.txt"] = prompt.encode("utf-8", "backslashreplace")
     call.env |= dict(settings.env)
+    note = None if action.fresh else site.failed_before
+    if note and prompt.startswith("/") and admission.adapter.abilities.system_prompt:
+        # What stands behind a slash command is its arguments.
+        settings = settings.model_copy(update={"system_prompt": _joined(settings.system_prompt, note)})
+    elif note:
+        prompt = _joined(prompt, note)
+    call.files["prompt.txt"] = prompt.encode("utf-8", "backslashreplace")
     request = request_of(settings, site.workflow.agents, call.env, prompt=prompt)
     request = replace(request, directory=str(cwd), files=str(directory), max_cost_usd=admission.reservation.limit_usd)
     invocation = admission.adapter.start(request)
     call.env |= invocation.env
     call.files |= invocation.files
     call.argv, call.stdin = invocation.argv, invocation.stdin
+
+
+def _joined(text: str | None, note: str) -> str:
+    return f"{text}\n\n{note}" if text else note
 
 
 def request_of(settings: AgentSettings, agents: Agents, env: Mapping[str, str], *, prompt: str) -> AgentRequest:

@@ -19,6 +19,7 @@ from prodigy.engine.composite import Composites
 from prodigy.engine.control import Control
 from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.execution import Execution, Executions
+from prodigy.engine.second_try import after_failure
 from prodigy.engine.site import Outcome, Site
 from prodigy.engine.summary import Counters
 from prodigy.engine.time_limits import is_used_up
@@ -120,6 +121,8 @@ class StepRunner:
         tries, slept_s = 0, 0.0
         while True:
             failure = await self._try(step, path, site, since, progress)
+            if failure is not None:
+                site = replace(site, failed_before=after_failure(failure))
             tries += 1
             if failure is None or step.policy.retry is None:
                 return failure
@@ -189,7 +192,8 @@ class StepRunner:
                 return replace(outcome.failure, message=f"in {name}: {outcome.failure.message}")
             if not handler.again or failure is None:
                 break
-            failure = await self._tries(step, path, site, since, progress)
+            again = replace(site, failed_before=after_failure(failure))
+            failure = await self._tries(step, path, again, since, progress)
             if failure is None:
                 return None
         return failure if handler.fatal else None

@@ -4,7 +4,7 @@ Segments: `it1` the iteration; a number, the step's place in its list (0: a fan-
 item's ordinal in its fan-out; `a2` the item's attempt; `check/r2`, `repair/r2`, `on_failure/r1`, `on_success/r1`,
 `exit7/r1` the steps that belong to another one, and their round; `do/r1/it3` the third pass of a loop, in its step's
 first try (`do/r1/0`: the command that tells its values); `do` the steps of another workflow; `merge` those before the
-final merge; last `t1`, the step's own try.
+final merge; `conflict/r1` those that resolve an item's conflicts; last `t1`, the step's own try.
 """
 
 from __future__ import annotations

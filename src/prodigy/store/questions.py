@@ -96,6 +96,13 @@ class Questions:
         row = self._one("SELECT coalesce(sum(duplicates), 0) AS n FROM fanout")
         return int(row["n"]) if row else 0
 
+    def last_output(self, fanout: str, ordinal: int, number: int) -> str:
+        """The end of what the failing step of an attempt printed."""
+        row = self._one(
+            "SELECT last_output FROM attempt WHERE fanout = ? AND ordinal = ? AND number = ?", fanout, ordinal, number
+        )
+        return str(row["last_output"] or "") if row else ""
+
     def attempts(self, fanout: str, ordinal: int) -> list[AttemptRow]:
         rows = self._all(
             "SELECT number, state, base, worktree, workflow, started_at, ended_at, start_head, start_snapshot, kind,"

@@ -36,7 +36,7 @@ _COMMITS = (
     " WHERE type = 'agent_completed' AND json_extract(data, '$.fanout') = ? ORDER BY seq"
 )
 # Steps that only look after another one.
-_BESIDE = re.compile(r"/(?:check|repair|on_failure|on_success|exit\d+|workspace\d*)\b")
+_BESIDE = re.compile(r"/(?:check|repair|on_failure|on_success|exit\d+|conflict|workspace\d*)\b")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,13 @@ from prodigy.workflow.yaml_compose import Document
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Position, Scalar
 
 _PREFIX = "PRODIGY__"
+# A configuration file. The others belong to commands of their own.
+_KEYS = keys.KeyTable(
+    runs=frozenset({"agents", "mcp_servers", "claude", "budget"}),
+    later=frozenset({"defaults", "git", "workspace", "retention", "logging"}),
+    synonyms={},
+)
+_BUDGET = keys.KeyTable(runs=frozenset({"per_day_usd"}), later=frozenset(), synonyms={})
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ def _of_document(document: Document, name: str) -> Configuration:
     if not isinstance(root, Mapping):
         findings.problem(root.at if root else Position(1, 1), "a configuration is a mapping of keys")
         raise WorkflowError(name, document.problems + findings.problems)
-    entries = read_keys(root, keys.CONFIGURATION, "in a configuration", findings)
+    entries = read_keys(root, _KEYS, "in a configuration", findings)
     agents = read_agents(root, findings)
     if "claude" in entries:
         claude = Mapping({"claude": entries["claude"]}, root.at)
@@ -60,7 +67,7 @@ def _of_document(document: Document, name: str) -> Configuration:
     if "budget" in entries:
         body = entries["budget"].value
         if isinstance(body, Mapping):
-            budget = read_keys(body, keys.CONFIGURED_BUDGET, "under `budget` in a configuration", findings)
+            budget = read_keys(body, _BUDGET, "under `budget` in a configuration", findings)
             if "per_day_usd" in budget:
                 value = budget["per_day_usd"].value
                 per_day_usd = read_number(value, "per_day_usd", findings, least=keys.LEAST_USD)

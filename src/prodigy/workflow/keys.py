@@ -100,7 +100,7 @@ AGENT = KeyTable(
     synonyms={"append_system_prompt": "system_prompt"},
 )
 # Our adapters, and those of them that stand for no program of their own.
-AGENT_KINDS = ("claude", "codex", "gemini", "opencode", "mini", "aider", "acp", "command")
+AGENT_KINDS = ("claude", "codex", "gemini", "opencode", "aider", "acp", "command")
 KINDS_OF_ANY_PROGRAM = frozenset({"acp", "command"})
 MCP_SERVER = KeyTable(runs=_words("command args env url headers"), later=frozenset(), synonyms={})
 LEAST_USD = 0.000001
@@ -110,14 +110,6 @@ BUDGET = KeyTable(
     synonyms={},
 )
 AGENT_STEP = KeyTable(runs=_words("use prompt fresh"), later=frozenset(), synonyms={})
-
-# A configuration file. The others belong to commands of their own.
-CONFIGURATION = KeyTable(
-    runs=_words("agents mcp_servers claude budget"),
-    later=_words("defaults git workspace retention logging"),
-    synonyms={},
-)
-CONFIGURED_BUDGET = KeyTable(runs=_words("per_day_usd"), later=frozenset(), synonyms={})
 
 # `workspace: {...}`; the last five are the earlier system's.
 WORKSPACE = KeyTable(

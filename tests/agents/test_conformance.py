@@ -1,0 +1,161 @@
+"""What holds for every agent program, with the real ones: commits, failures, hangs, kills, limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents import rigs
+from agents.rigs import Rig
+from support import Project, make_project, wait_until
+
+Make = Callable[[Path], AbstractContextManager[Rig]]
+COMMIT = "echo hi > made.txt && git add -A && git commit -qm made"
+WAITS_S = 600
+ALL = [
+    *(pytest.param(make, id=make.__name__) for make in rigs.FAST),
+    *(pytest.param(make, id=make.__name__, marks=pytest.mark.conformance) for make in rigs.SLOW),
+]
+
+
+@pytest.fixture(params=ALL)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Project, Rig]]:
+    project = make_project(tmp_path)
+    with request.param(project.folder) as made:
+        project.env = dict(made.env)
+        yield project, made
+
+
+def run(
+    project: Project, rig: Rig, items: dict[str, list[dict[str, Any]]], more: str = ""
+) -> dict[str, dict[str, Any]]:
+    """A run with an item for each script; how each ended, by item: state, error kind, message, attempts."""
+    values = [{"id": name, "task": rig.say(steps)} for name, steps in items.items()]
+    (project.folder / "items.json").write_text(json.dumps(values))
+    text = f"""
+map:
+  input: cat "$SHARED/items.json"
+  max_parallel: 2
+  agent_template: [{{claude: "Do it. ${{item.task}}", timeout: {rig.slow_s:g}s}}]
+{more}
+"""
+    done = project.prodigy("run", project.workflow(rig.workflow(text)), "--json")
+    assert done.code in (0, 3), done.err
+    lines = project.prodigy("events", "ls", "--json").out.splitlines()
+    found: dict[str, dict[str, Any]] = {}
+    for event in (json.loads(line)["event"] for line in lines):
+        if event["event_type"] == "agent_completed":
+            found[event["item_id"]] = {"kind": None, **event}
+        elif event["event_type"] == "agent_failed":
+            found[event["item_id"]] = event
+    found[""] = done.json
+    return found
+
+
+def test_it_commits_and_what_it_used_is_told_as_far_as_it_can(rig: tuple[Project, Rig]) -> None:
+    project, agent = rig
+    ended = run(project, agent, {"good": [{"sh": COMMIT, "text": "Working."}, {"text": "All done."}]})
+    assert ended["good"]["kind"] is None, ended["good"]
+    assert "made.txt" in project.files(project.run_branch())
+    summary = ended[""]
+    if agent.costs:
+        assert summary["cost_usd"] > 0
+        assert summary["tokens"] > 0
+        assert summary["spend"]["of_unknown_cost"] == 0
+    else:  # never 0
+        assert summary["cost_usd"] is None
+        assert summary["spend"]["of_unknown_cost"] == 1
+    project.assert_nothing_left()
+
+
+def test_it_fails_by_what_its_service_says(rig: tuple[Project, Rig]) -> None:
+    project, agent = rig
+    refused = {"fail": {"status": 401, "type": "authentication_error", "message": "invalid x-api-key: unauthorized"}}
+    ended = run(project, agent, {"bad": [{**refused, "text": "x"}]})
+    if agent.name == "player":
+        assert ended["bad"]["kind"] == "command_failed"
+    else:
+        assert ended["bad"]["kind"] == "permission", ended["bad"]
+    assert ended["bad"]["error"]
+    project.assert_nothing_left()
+
+
+def test_one_that_hangs_and_one_that_is_killed_leave_nothing_behind(rig: tuple[Project, Rig]) -> None:
+    project, agent = rig
+    killer = threading.Thread(target=kill_the_agent, args=(project,))
+    killer.start()
+    try:
+        waits = [{"text": "x", "delay": WAITS_S}]
+        ended = run(project, agent, {"killed": waits, "hangs": waits})
+    finally:
+        killer.join()
+    assert ended["hangs"]["kind"] == "timeout"
+    assert ended["killed"]["kind"] in ("command_failed", "unknown"), ended["killed"]
+    project.assert_nothing_left()
+
+
+def kill_the_agent(project: Project) -> None:
+    """The process that its step has started, as soon as it listens to its service or has begun otherwise."""
+    needle = b"PRODIGY_ITEM_ID=killed"
+
+    def pids() -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if not entry.name.isdigit():
+                    continue
+                environment = (entry / "environ").read_bytes()
+                if needle in environment.split(b"\0") and os.fsencode(project.folder) in environment:
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it ended while we looked
+        return sorted(found)
+
+    wait_until(lambda: bool(pids()), "the agent starts", 90)
+    os.kill(pids()[0], signal.SIGKILL)
+
+
+def test_a_refusal_is_waited_for_and_no_try_is_counted(rig: tuple[Project, Rig]) -> None:
+    project, agent = rig
+    words = "Rate limit reached, too many requests"
+    limit = {"status": 429, "type": "rate_limit_error", "message": words, "headers": {"retry-after": "2"}, "times": 1}
+    if agent.name == "gemini":
+        limit["details"] = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "2s"}]
+    if agent.name == "claude":
+        agent.server.limit = (0, 2.0)  # each of its runs is a session of its own
+        limit["times"] = 0
+    if agent.name == "codex":
+        limit = {
+            "status": 429,
+            "message": f"{words}. Please try again in 2s.",
+            "headers": {"retry-after": "2"},
+            "times": 1,
+        }
+    ended = run(project, agent, {"limited": [{"fail": limit, "text": "After it.", "sh": "true"}, {"text": "done"}]})
+    assert ended["limited"]["kind"] is None, ended["limited"]
+    assert ended["limited"]["attempt"] == 1
+    project.assert_nothing_left()
+
+
+def test_what_it_spends_over_its_cap_is_seen(rig: tuple[Project, Rig]) -> None:
+    project, agent = rig
+    steps = [*({"sh": "true", "text": f"again {number}"} for number in range(40)), {"text": "done"}]
+    ended = run(project, agent, {"dear": steps}, "budget: {max_cost_usd_per_item: 0.02}")
+    if agent.tells_live:
+        assert ended["dear"]["kind"] == "budget_exceeded", ended["dear"]
+        assert 0.02 < ended[""]["cost_usd"] < 0.06
+    elif agent.name == "aider":
+        assert ended["dear"]["kind"] is None  # one answer is all it gives
+    elif agent.costs:
+        assert ended[""]["cost_usd"] > 0.02
+    else:  # what it can't tell is charged as it was set aside
+        assert (ended[""]["cost_usd"], ended[""]["spend"]["estimated_usd"]) == (0.02, 0.02)
+    project.assert_nothing_left()
