@@ -8,6 +8,8 @@ What it does is told in the prompt, `MOCK[[ [STEP, ...] ]]`, or in the file of a
     {"text": "done"}                say something; the last text is the result
     {"sleep_until_file": PATH}      wait until the file is there
     {"raw": "text"}                 a line on standard output as it stands
+    {"bytes": "ff00"}               bytes on standard output, in hexadecimal digits
+    {"flood": N, "of": "text"}      N bytes on standard output: the text again and again
     {"stderr": "text"}              a line on standard error
     {"limit": "resets 8pm (UTC)"}   fail as an account at its limit does
     {"result": {...}}               the result event, with these fields changed; null: never send one
@@ -41,7 +43,14 @@ WITH_VALUE = {
     "--settings", "--append-system-prompt", "--fallback-model", "--json-schema", "--allowedTools", "--disallowedTools",
     "--mcp-config", "--add-dir",
 }  # fmt: skip
-FLAGS = {"-p", "--print", "--verbose", "--dangerously-skip-permissions", "--include-partial-messages"}
+FLAGS = {
+    "-p",
+    "--print",
+    "--verbose",
+    "--dangerously-skip-permissions",
+    "--include-partial-messages",
+    "--exclude-dynamic-system-prompt-sections",
+}
 
 
 def refuse(message: str) -> int:
@@ -187,6 +196,14 @@ class Session:
                     time.sleep(0.01)
             case {"raw": str(text)}:
                 sys.stdout.write(text + "\n")
+                sys.stdout.flush()
+            case {"bytes": str(digits)}:
+                sys.stdout.buffer.write(bytes.fromhex(digits))
+                sys.stdout.flush()
+            case {"flood": int(count), "of": str(text)}:
+                piece = text.encode() * (1 << 20)
+                for begin in range(0, count, len(piece)):
+                    sys.stdout.buffer.write(piece[: count - begin])
                 sys.stdout.flush()
             case {"stderr": str(text)}:
                 sys.stderr.write(text + "\n")

@@ -17,6 +17,9 @@ from prodigy.errors import EnvironmentProblem
 
 # A longer line (a picture that a tool read, say) is skipped: nothing that decides a verdict is that long.
 MAX_LINE_BYTES = 8 << 20
+# Of a larger output only the beginning and the end are read: how it began, and how it ended.
+LARGEST_OUTPUT_BYTES = 256 << 20
+_HEAD_BYTES, _TAIL_BYTES = 4 << 20, 16 << 20
 _CHUNK_BYTES = 1 << 16
 
 
@@ -65,7 +68,8 @@ class AgentRequest:
     resume_session: go on with this session, which must have worked in the same directory.
     as_root: whether the process will have user id 0 on its host.
     system_prompt: added to the agent's own. permission_mode: in the agent's words, in place of "may do everything".
-    mcp: servers of tools it may use. env: the environment that the process will have.
+    mcp: servers of tools it may use. env: the environment that the process will have. version: of the program, as its
+    numbers, () when it is not known.
     """
 
     prompt: str
@@ -81,6 +85,7 @@ class AgentRequest:
     permission_mode: str | None = None
     mcp: tuple[McpServer, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    version: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -227,6 +232,11 @@ class Agent(Protocol):
 
     @property
     def abilities(self) -> Abilities: ...
+    @property
+    def tells_version(self) -> bool:
+        """Whether how it is started depends on the program's version, which `--version` prints."""
+        ...
+
     def start(self, request: AgentRequest) -> Invocation:
         """Raises UsageError for a request that can't work."""
         ...
@@ -249,6 +259,10 @@ class Agent(Protocol):
         exit_code: None when the process has no say, because we ended it after its last word: output alone decides.
         stderr: its end, for the message of an agent that failed without one.
         """
+        ...
+
+    def tool_output(self, line: bytes) -> str | None:
+        """What a tool gave back, where a line of output says so: text of any length."""
         ...
 
     def describe(self, line: bytes) -> str | None:
@@ -305,11 +319,16 @@ def read_transcript(
     Raises OSError when the file cannot be read.
     """
     state, lines = agent.new_state(), Lines()
-    moment = path.stat().st_mtime if now is None else now
+    facts = path.stat()
+    moment = facts.st_mtime if now is None else now
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             for line in lines.feed(chunk):
                 state, _ = agent.fold(state, line, moment)
+            if facts.st_size > LARGEST_OUTPUT_BYTES and _HEAD_BYTES <= file.tell() < facts.st_size - _TAIL_BYTES:
+                file.seek(facts.st_size - _TAIL_BYTES)
+                lines = Lines()
+                file.readline(_TAIL_BYTES)
     state, _ = agent.fold(state, lines.rest(), moment)
     return priced(_with_reset_time(agent.verdict(state, exit_code, stderr), stderr, moment), model)
 

@@ -29,6 +29,7 @@ from prodigy.agents.texts import limit_told
 from prodigy.errors import EnvironmentProblem
 
 _MCP_FILE = "mcp.json"
+_SHARES_PROMPT = (2, 1, 197)
 _ABILITIES = Abilities(
     cost="reported", tokens=True, reset_time=True, resume=True, cost_cap=True, mcp=True, system_prompt=True,
     live=True, prompt_cache=True,
@@ -48,6 +49,7 @@ class Claude(ListensToStdout):
     program: str = "claude"
     install_hint: str = "install Claude Code (`npm install --global @anthropic-ai/claude-code`)"
     abilities: Abilities = _ABILITIES
+    tells_version = True
 
     def start(self, request: AgentRequest) -> Invocation:
         """The prompt is one argument, or standard input when it is large or could be taken for an option.
@@ -76,6 +78,9 @@ class Claude(ListensToStdout):
             argv += ["--max-budget-usd", f"{request.max_cost_usd:.6f}"]
         if request.resume_session is not None:
             argv += ["--resume", request.resume_session]
+        if request.version >= _SHARES_PROMPT:
+            # Agents of a run then share tools and system prompt, and pay for them once.
+            argv.append("--exclude-dynamic-system-prompt-sections")
         if request.system_prompt is not None:
             argv += ["--append-system-prompt", request.system_prompt]
         files = {}
@@ -107,6 +112,13 @@ class Claude(ListensToStdout):
     def verdict(self, state: Seen, exit_code: int | None, stderr: str = "") -> Verdict:
         return judge(state, exit_code, stderr)
 
+    def tool_output(self, line: bytes) -> str | None:
+        event = fields.event(line)
+        if event is None or event.get("type") != "user":
+            return None
+        found = [_result_text(block) for block in _blocks(event) if block.get("type") == "tool_result"]
+        return "\n".join(text for text in found if text) or None
+
     def describe(self, line: bytes) -> str | None:
         event = fields.event(line)
         if event is None:
@@ -121,6 +133,14 @@ class Claude(ListensToStdout):
             case "result":
                 return _describe_result(event)
         return None
+
+
+def _result_text(block: dict[str, Any]) -> str:
+    content = block.get("content")
+    if isinstance(content, str):
+        return fields.string(content)
+    parts = (fields.mapping(part) for part in fields.entries(content))
+    return "\n".join(fields.string(part.get("text")) for part in parts)
 
 
 def _skips_permissions(argv: list[str], args: tuple[str, ...]) -> bool:
@@ -233,6 +253,8 @@ def _result(state: Seen, event: dict[str, Any], now: float) -> tuple[Seen, list[
         denied=_denied(event),
         structured="structured_output" in event,
     )
+    if state.result is not None and state.result.ok and result.reason.startswith("aborted"):
+        return state, []  # it was done before it was interrupted
     announced = state.error == "rate_limit"
     session = fields.string(event.get("session_id")) or state.session
     if not result.ok and not announced:

@@ -117,6 +117,12 @@ class Codex(ListensToStdout):
             transient=transient,
         )
 
+    def tool_output(self, line: bytes) -> str | None:
+        event = fields.event(line)
+        if event is None or event.get("type") != "item.completed":
+            return None
+        return fields.string(fields.mapping(event.get("item")).get("aggregated_output")) or None
+
     def describe(self, line: bytes) -> str | None:
         event = fields.event(line)
         if event is None:

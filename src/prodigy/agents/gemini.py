@@ -22,7 +22,7 @@ from prodigy.agents.base import (
     Used,
     Verdict,
 )
-from prodigy.agents.invoking import mcp_entry, prompt_bytes, unfit_for_argument
+from prodigy.agents.invoking import ListensToStdout, mcp_entry, prompt_bytes, unfit_for_argument
 from prodigy.agents.reset_time import reset_time
 
 _ABILITIES = Abilities(
@@ -51,7 +51,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Gemini:
+class Gemini(ListensToStdout):
     """The adapter; see `base.Agent`. Its cost is estimated from the tokens of each model."""
 
     name: str = "gemini"
@@ -124,6 +124,10 @@ class Gemini:
             resets_at=state.resets_at if kind == "rate_limited" else None,
             transient=transient,
         )
+
+    def tool_output(self, line: bytes) -> str | None:
+        event = fields.event(line)
+        return fields.string(event.get("output")) or None if event and event.get("type") == "tool_result" else None
 
     def describe(self, line: bytes) -> str | None:
         event = fields.event(line)

@@ -39,7 +39,12 @@ def mcp_entry(server: McpServer) -> dict[str, object]:
 
 
 class ListensToStdout:
-    """What an adapter is whose program says all that matters on standard output."""
+    """An adapter whose program says all that matters on standard output and is started alike in all versions."""
+
+    tells_version = False
 
     def hear_stderr(self, line: bytes, now: float) -> list[AgentEvent]:  # noqa: ARG002
         return []
+
+    def tool_output(self, line: bytes) -> str | None:  # noqa: ARG002
+        return None

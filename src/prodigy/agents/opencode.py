@@ -121,6 +121,12 @@ class OpenCode(ListensToStdout):
             transient=transient,
         )
 
+    def tool_output(self, line: bytes) -> str | None:
+        event = fields.event(line)
+        if event is None or event.get("type") != "tool_use":
+            return None
+        return fields.string(fields.mapping(fields.mapping(event.get("part")).get("state")).get("output")) or None
+
     def describe(self, line: bytes) -> str | None:
         event = fields.event(line)
         if event is None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from prodigy.agents import AGENTS
 from prodigy.agents.base import Lines
-from prodigy.cli.display import describers
 from prodigy.cli.log_steps import Log, event_of
-from prodigy.cli.tail import Describe
+from prodigy.cli.transcript import Transcript
 from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem
 from prodigy.executors.base import ProcessState
@@ -43,7 +43,7 @@ class _Source:
     stream: str
     path: Path
     decoder: codecs.IncrementalDecoder
-    describe: Describe | None = None  # what a line of an agent's stream says
+    transcript: Transcript | None = None  # reads an agent's stream
     lines: Lines = field(default_factory=Lines)
     offset: int = 0
     masked: MaskedStream = field(default_factory=MaskedStream)
@@ -52,14 +52,14 @@ class _Source:
 class Printer:
     """Writes output to stdout: raw into a file or pipe; on a terminal made safe, and an agent's stream in words.
 
-    headers: say whose it is. raw: an agent's stream as it came, also on a terminal.
+    headers: say whose it is. raw: an agent's stream as it came, also on a terminal. readable: in words, also elsewhere.
     """
 
-    def __init__(self, streams: tuple[str, ...], *, headers: bool, raw: bool = False) -> None:
+    def __init__(self, streams: tuple[str, ...], *, headers: bool, raw: bool = False, readable: bool = False) -> None:
         self._streams = streams
-        self._raw = raw
         self._headers = headers
         self._safe = sys.stdout.isatty()
+        self._readable = (self._safe or readable) and not raw
         self._out = sys.stdout.buffer
         self._at: _Source | None = None
         self._line_begun = False
@@ -67,10 +67,9 @@ class Printer:
     def sources(self, log: Log, execution: str) -> list[_Source]:
         directory = log.directory(execution)
         row = log.row(execution)
-        kind = row.kind_of_agent if row and self._safe and not self._raw else None
-        describe = describers().get(kind) if kind else None
+        kind = row.kind_of_agent if row and self._readable else None
         return [
-            _Source(execution, stream, directory / stream, _decoder(), describe if stream == "stdout" else None)
+            _Source(execution, stream, directory / stream, _decoder(), _transcript(kind, stream))
             for stream in self._streams
         ]
 
@@ -107,8 +106,8 @@ class Printer:
         if not data:
             return
         self._switch_to(source)
-        if source.describe is not None:
-            data = _in_words(source.lines.feed(data), source.describe)
+        if source.transcript is not None:
+            data = _in_words(source.lines.feed(data), source.transcript)
         self._write(self._made_safe(source, data) if self._safe else data)
 
     def _switch_to(self, source: _Source) -> None:
@@ -127,9 +126,14 @@ class Printer:
             self._line_begun = not data.endswith(b"\n")
 
 
-def _in_words(lines: list[bytes], describe: Describe) -> bytes:
-    said = (describe(line) for line in lines)
-    return "".join(f"{text}\n" for text in said if text).encode(errors="backslashreplace")
+def _in_words(lines: list[bytes], transcript: Transcript) -> bytes:
+    said = (text for line in lines for text in transcript.lines(line))
+    return "".join(f"{text}\n" for text in said).encode(errors="backslashreplace")
+
+
+def _transcript(kind: str | None, stream: str) -> Transcript | None:
+    """What reads an agent's stream; None for any other one."""
+    return Transcript(AGENTS[kind]) if stream == "stdout" and kind is not None and kind in AGENTS else None
 
 
 def safe(text: str) -> str:

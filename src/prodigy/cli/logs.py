@@ -22,6 +22,7 @@ from prodigy.store.store import Store
 
 @click.command("logs")
 @click.argument("run_reference", metavar="[RUN]", required=False)
+@click.argument("of_item", metavar="[ITEM]", required=False)
 @click.option("--job-id", metavar="RUN", hidden=True, help="The same as RUN.")
 @click.option("--latest", is_flag=True, help="The latest run; so it is without RUN.")
 @click.option("--tail", type=click.IntRange(min=1), metavar="N", help="Only the last N lines.")
@@ -35,6 +36,7 @@ from prodigy.store.store import Store
 @common.json_option
 def logs_command(
     run_reference: str | None,
+    of_item: str | None,
     *,
     job_id: str | None,
     latest: bool,
@@ -50,9 +52,11 @@ def logs_command(
 ) -> None:
     """List the steps that RUN has executed (by default the latest run), or show what they printed.
 
-    --item and --step show output; --follow without them shows that of every step as it runs. On a terminal control
-    characters are shown escaped; elsewhere every byte comes as the step printed it.
+    ITEM, --item and --step show output; --follow without them shows that of every step as it runs. What agents do is
+    told in words on a terminal, and with ITEM everywhere. On a terminal control characters are shown escaped; elsewhere
+    every byte comes as the step printed it.
     """
+    item, readable = of_item or item, of_item is not None
     _refuse_together(
         {"--item": item, "--step": step, "--summary": summary},
         {"RUN": run_reference or job_id, "--latest": latest},
@@ -72,7 +76,7 @@ def logs_command(
             executions = log.executions(_chosen(log, item_id, path), tail)
             _print_json(executions) if as_json else _list(executions)
             return
-        printer = Printer(streams, headers=path is None or len(streams) > 1, raw=raw)
+        printer = Printer(streams, headers=path is None or len(streams) > 1, raw=raw, readable=readable)
         if follow:
             _follow(Follower(log, printer, item_id, path, tail))
         elif paths := _chosen(log, item_id, path):

@@ -16,7 +16,7 @@ from prodigy.cli.background import POLL_S, drive_in_background
 from prodigy.cli.driving import drive
 from prodigy.cli.given import configuration, given_options, read_given
 from prodigy.engine.choices import Choices
-from prodigy.engine.opening import known_agent
+from prodigy.engine.opening import known_agent, permissions_note
 from prodigy.engine.run import Options
 from prodigy.engine.session import cancel, resume, run
 from prodigy.engine.start import changed_since, create_run, files_matching
@@ -88,6 +88,8 @@ def run_command(
     created = create_run(loaded, workflow, where, options)
     for warning in created.warnings:
         click.echo(f"Warning: {warning}", err=True)
+    if note := permissions_note(loaded.workflow, agent):
+        click.echo(note, err=True)
     if detach:
         drive_in_background(created.run_id, as_json=as_json)
     else:

@@ -12,6 +12,7 @@ from prodigy.agents import agent
 from prodigy.agents.base import Agent, AgentEvent, RateLimited, Text, ToolCall, Usage, Verdict
 from prodigy.engine.agent_budgets import AgentBudgets, Reservation
 from prodigy.engine.agent_gates import DOWN, AgentGates, account_of
+from prodigy.engine.agent_versions import AgentVersions
 from prodigy.engine.control import Control
 from prodigy.engine.following import Meter
 from prodigy.state.budget import Purse, Spent, Wait
@@ -32,7 +33,8 @@ LEAD_S = 5.0
 @dataclass
 class Admission:
     """An agent that may start, or runs. name, kind, adapter: which it is. meter: what it has shown to have used so far.
-    probe: whether it is to find out if its account answers again. answered: whether it has had an answer."""
+    version: of its program. session: one of its own to go on with. probe: whether it is to find out if its account
+    answers again. answered: whether it has had an answer."""
 
     name: str
     kind: str
@@ -42,6 +44,8 @@ class Admission:
     fingerprint: str
     meter: Meter
     model: str | None = None
+    version: tuple[int, ...] = ()
+    session: str | None = None
     probe: bool = False
     answered: bool = False
 
@@ -74,6 +78,7 @@ class Admissions:
     missing: frozenset[str] = frozenset()
     default: str | None = None
     _leaders: dict[str, _Leader] = field(default_factory=dict)
+    _versions: AgentVersions = field(default_factory=AgentVersions)
 
     def candidates(self, agents: Agents, action: AgentAction) -> tuple[str, ...]:
         """The agents that may do it, in order."""
@@ -95,6 +100,10 @@ class Admissions:
         Raises Stopped or Interrupted when nothing may start any more.
         """
         assert isinstance(step.action, AgentAction)
+        versions = {
+            name: await self._versions.of(agent(agents.kind(name)), agents.settings(name))
+            for name in self.candidates(agents, step.action)
+        }
         while True:
             self.control.check()
             accounts = self._accounts(agents, step.action)
@@ -125,6 +134,7 @@ class Admissions:
                 continue
             admission = self._admission(name, kind, account, found, fingerprint)
             admission.probe = self.gates.started(account)
+            admission.version = versions[name]
             return admission
 
     def readmit(self, row: StepRow, agents: Agents, path: str) -> Admission | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from prodigy.engine.admission import Admission, Admissions
 from prodigy.engine.following import Following
 from prodigy.engine.verdict import agent_verdict, written_at
 from prodigy.executors.base import Exit
+from prodigy.executors.warden import COMMAND
 from prodigy.workflow.agent_settings import Agents
 from prodigy.workflow.model import Agent
 
@@ -58,3 +60,17 @@ def blameless(
     if told.kind == "budget_exceeded" and admission.reservation.is_the_runs:
         return BUDGET_EXCEEDED
     return None
+
+
+def can_go_on(admission: Admission, told: Verdict) -> bool:
+    """Whether the agent has begun something in a session that can go on."""
+    return admission.adapter.abilities.resume and told.session is not None and bool(told.tokens)
+
+
+def worked_in(directory: Path) -> str | None:
+    """The directory in which the process of an execution began; None when that is not known any more."""
+    try:
+        command = json.loads((directory / COMMAND).read_text())
+    except (OSError, ValueError):
+        return None
+    return str(command.get("cwd"))

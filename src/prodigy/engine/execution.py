@@ -16,7 +16,16 @@ from typing import Any
 
 from prodigy.agents.base import Verdict
 from prodigy.engine.admission import Admission, Admissions, Refusal
-from prodigy.engine.agent_end import BUDGET_EXCEEDED, blameless, has_succeeded, last_word, until_over
+from prodigy.engine.agent_end import (
+    BUDGET_EXCEEDED,
+    RATE_LIMITED,
+    blameless,
+    can_go_on,
+    has_succeeded,
+    last_word,
+    until_over,
+    worked_in,
+)
 from prodigy.engine.captures import output_of
 from prodigy.engine.committing import commit_step, unlike_pattern
 from prodigy.engine.composite import Composites, inner_path, is_composite
@@ -113,6 +122,7 @@ class Executions:
                     admission, refused = None, ("budget_exceeded", found.message)
                 else:
                     admission = found
+                    await self._go_on_or_afresh(admission, path, site, before)
             execution = execution_path(path, self.store.next_try(path))
             self.store.record(self._started(step, execution, before, admission))
         if is_composite(step):
@@ -132,11 +142,25 @@ class Executions:
         if overran is None and told is not None and isinstance(step.action, Agent):
             reason = blameless(self.admissions, admission, told, agents, step.action, directory)
             if reason is not None:
-                await self._undo(execution, site, before, reason, admission)
+                goes_on = reason == RATE_LIMITED and can_go_on(admission, told)
+                await self._undo(execution, site, before, reason, admission, keep_work=goes_on)
                 if reason == BUDGET_EXCEEDED:
                     self.admissions.out_of_budget(f"an agent has used what was left of the budget: {told.message}")
                 return await self.run(step, path, number, site, since, before)
         return await self._finish(step, execution, site, since, before, exit_, overran, admission, told)
+
+    async def _go_on_or_afresh(self, admission: Admission, path: str, site: Site, before: Snapshot) -> None:
+        """An agent that a limit has stopped goes on with its session, where its work is; any other one begins where
+        the step does."""
+        rows = self.store.executions(path)
+        last = rows[-1] if rows and rows[-1].state == "lost" and rows[-1].message == RATE_LIMITED else None
+        if last is None or last.session is None:
+            return
+        here = worked_in(site.workspace.directory(last.execution)) == str(site.workspace.path)
+        if here and last.agent == admission.name and admission.adapter.abilities.resume and last.tokens:
+            admission.session = last.session
+        else:
+            await site.workspace.restore(before)
 
     def _started(self, step: Step, execution: str, before: Snapshot, admission: Admission | None) -> ev.StepStarted:
         kind = admission.kind if admission else None
@@ -245,13 +269,24 @@ class Executions:
         raise Interrupted
 
     async def _undo(
-        self, execution: str, site: Site, before: Snapshot, reason: str, admission: Admission | None
+        self,
+        execution: str,
+        site: Site,
+        before: Snapshot,
+        reason: str,
+        admission: Admission | None,
+        *,
+        keep_work: bool = False,
     ) -> None:
-        """The step will run again: nothing it started may live on, and its half-done work is set aside."""
+        """The step will run again: nothing it started may live on, and its half-done work is set aside.
+
+        keep_work: it stays in the worktree, for the agent's session to go on with.
+        """
         await site.workspace.kill_leftovers(execution)
         with contextlib.suppress(GitError, OSError):  # where nothing can be read, nothing is left to keep
             await site.keep(await site.workspace.snapshot(), False)
-        await site.workspace.restore(before)
+        if not keep_work:
+            await site.workspace.restore(before)
         kind = admission.kind if admission else None
         reserved = admission.reservation.usd if admission else None
         directory, model = site.workspace.directory(execution), admission.model if admission else None

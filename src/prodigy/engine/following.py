@@ -15,7 +15,8 @@ from prodigy.executors.warden import STDERR, STDOUT
 POLL_S = 0.25
 # An agent that has said its last word and does not end is ended: it would hold its slot for hours.
 GRACE_S = 10.0
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
+_MOST_BEHIND_BYTES = 16 << 20
 
 Hear = Callable[[AgentEvent, float], None]
 
@@ -79,7 +80,11 @@ class _Growing:
         self.has_more = False
         try:
             with self.path.open("rb") as file:
-                written_at = os.fstat(file.fileno()).st_mtime
+                facts = os.fstat(file.fileno())
+                written_at = facts.st_mtime
+                if facts.st_size - self._offset > _MOST_BEHIND_BYTES:  # nobody could read what is written so fast
+                    self._offset = facts.st_size - _CHUNK_BYTES
+                    self._lines = Lines()
                 file.seek(self._offset)
                 data = file.read(_CHUNK_BYTES)
         except OSError:

@@ -244,6 +244,17 @@ def known_agent(name: str | None, agents: Agents) -> str | None:
     raise UsageError(f"there is no agent {name}", hint=f"Known: {known}. Others are declared under `agents`.")
 
 
+def permissions_note(workflow: Workflow, default: str | None = None) -> str | None:
+    """What to tell of agents that may do everything; None when there is none."""
+    agents = workflow.agents
+    actions = [step.action for step in every_step(workflow) if isinstance(step.action, Agent)]
+    names = {name for action in actions for name in agents.candidates(action.wanted or default)}
+    free = sorted(name for name in names if agents.settings(name).permission_mode is None)
+    if not free:
+        return None
+    return f"{', '.join(free)} may run any command, each in a worktree; `permission_mode` under `agents` limits that"
+
+
 def find_agents(workflow: Workflow, default: str | None = None) -> frozenset[str]:
     """Look for the programs of all agents, and whether they would start; the names of those that are not there while
     others can take their place. default: what the user wants for steps that name none. Raises EnvironmentProblem when

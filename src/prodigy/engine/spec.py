@@ -35,6 +35,8 @@ cat -- "$1" > "$2"
 chmod -- "$3" "$2"
 printf '%s\\n' "$5"
 """
+# What an agent is told in a session that a limit has stopped.
+_GO_ON = "A limit of your account has stopped you. It is over now: go on with the task where you stopped."
 _BARE = re.compile(r"(?<![\\$])\$([A-Za-z_]\w*)", re.ASCII)
 
 
@@ -157,7 +159,9 @@ def _call_agent(
 ) -> None:
     prompt = _filled(action.prompt, site, site.scope)
     call.env |= dict(settings.env)
-    note = None if action.fresh else site.failed_before
+    if admission.session is not None:
+        prompt = _GO_ON
+    note = None if action.fresh or admission.session else site.failed_before
     if note and prompt.startswith("/") and admission.adapter.abilities.system_prompt:
         # What stands behind a slash command is its arguments.
         settings = settings.model_copy(update={"system_prompt": _joined(settings.system_prompt, note)})
@@ -165,7 +169,14 @@ def _call_agent(
         prompt = _joined(prompt, note)
     call.files["prompt.txt"] = prompt.encode("utf-8", "backslashreplace")
     request = request_of(settings, site.workflow.agents, call.env, prompt=prompt)
-    request = replace(request, directory=str(cwd), files=str(directory), max_cost_usd=admission.reservation.limit_usd)
+    request = replace(
+        request,
+        directory=str(cwd),
+        files=str(directory),
+        max_cost_usd=admission.reservation.limit_usd,
+        version=admission.version,
+        resume_session=admission.session,
+    )
     invocation = admission.adapter.start(request)
     call.env |= invocation.env
     call.files |= invocation.files
