@@ -115,3 +115,11 @@ def test_what_is_not_resolved_is_a_dead_letter_with_the_diff(agents: Project) ->
     shown = agents.prodigy("dlq", "inspect", letter["item_id"]).out
     assert "<<<<<<<" in shown
     agents.assert_nothing_left()
+
+
+def test_a_step_is_told_that_it_stands_in_its_worktree(agents: Project) -> None:
+    """Some agents believe PWD: they would work in the user's checkout."""
+    done = agents.prodigy("run", agents.workflow("- shell: printenv PWD > pwd.txt; pwd -P >> pwd.txt\n"), "--yes")
+    assert done.code == 0, done.err
+    told, real = agents.files("main")["pwd.txt"].splitlines()
+    assert told == real

@@ -85,3 +85,72 @@ map:
     (letter,) = project.prodigy("dlq", "list", "--json").json
     assert letter["failure_history"][0]["error_type"] == "permission"
     assert "Invalid API key" in letter["failure_history"][0]["error_message"]
+
+
+def requests(log: Path) -> list[dict[str, Any]]:
+    """The bodies of what was asked of the API, in order."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [line["body"] for line in lines if line["path"].startswith("/v1/messages")]
+
+
+def test_agents_of_a_run_share_the_beginning_of_their_prompts(project: Project, anthropic_api: MockServer) -> None:
+    """What they share is read from the cache by all but the first, which goes ahead."""
+    anthropic_api.logfile = log = project.folder / "requests"
+    text = f"""
+map:
+  input: printf 'a\\nb\\nc\\n'
+  max_parallel: 3
+  agent_template: [{{claude: '${{item}} {script({"text": "done", "delay": 1.0})}', timeout: 100s}}]
+"""
+    done = project.prodigy("run", project.workflow(text), "--json")
+    assert done.code == 0, done.err
+    first, *others = requests(log)
+    assert len(others) == 2
+    for other in others:
+        assert other["tools"] == first["tools"]
+        assert other["system"] == first["system"]  # the directory of each stands behind it
+    times = [json.loads(line) for line in log.read_text().splitlines()]
+    begun = [line["t"] for line in times if line["path"].startswith("/v1/messages")]
+    assert min(begun[1:]) - begun[0] >= 1.0  # the others began when the first had its answer
+
+
+def test_an_agent_goes_on_with_its_session_after_a_limit(project: Project, anthropic_api: MockServer) -> None:
+    anthropic_api.logfile = log = project.folder / "requests"
+    anthropic_api.limit = (1, 3.0)  # the second request of the first agent is refused
+    work = bash("echo begun > a.txt")
+    finish = bash("git add -A && git commit -qm all")
+    text = f"""
+map:
+  input: printf 'a\\n'
+  agent_template: [{{claude: '{script(work, finish, {"text": "done"})}', timeout: 100s}}]
+"""
+    done = project.prodigy("run", project.workflow(text), "--yes", "--json")
+    assert done.code == 0, done.err
+    assert project.files("main")["a.txt"] == "begun"
+    last = json.dumps(requests(log)[-1]["messages"])
+    assert "go on with the task where you stopped" in last
+    assert "echo begun" in last  # the session knows what it did
+    events = [json.loads(line)["event"] for line in project.prodigy("events", "ls", "--json").out.splitlines()]
+    assert [e["attempt"] for e in events if e["event_type"] == "agent_completed"] == [1]
+    assert done.json["spend"]["wasted_usd"] > 0  # what the first try cost is told apart
+
+
+def test_a_transcript_is_read_as_text_with_secrets_masked(project: Project) -> None:
+    steps = [bash("echo from the tool; echo $TOKEN"), {"text": "First line.\nSecond line."}]
+    text = f"""
+secrets: {{TOKEN: "${{env:MY_TOKEN}}"}}
+map:
+  input: printf 'a\\n'
+  agent_template: [{{claude: '{script(*steps)}', timeout: 100s}}]
+"""
+    project.env["MY_TOKEN"] = "hush-hush-hush"
+    assert project.prodigy("run", project.workflow(text), "--json").code == 0
+    item = project.prodigy("dlq", "list", "--json")
+    assert item.json == []
+    (label,) = [row["item_id"] for row in project.prodigy("logs", "latest", "--json").json if row["item_id"]][:1]
+    shown = project.prodigy("logs", "latest", label).out
+    for words in ("> Bash: echo from the tool", "    from the tool", "First line.\nSecond line.", "= finished", "USD"):
+        assert words in shown
+    assert "hush-hush" not in shown
+    assert '{"type"' not in shown
+    assert '{"type"' in project.prodigy("logs", "latest", label, "--raw").out

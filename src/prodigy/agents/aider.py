@@ -12,7 +12,6 @@ from prodigy.agents.base import (
     AgentRequest,
     Invocation,
     RateLimited,
-    Text,
     Tokens,
     Usage,
     Used,
@@ -83,12 +82,12 @@ class Aider(ListensToStdout):
             )
             return state, [Usage(None, tokens)]
         if _FAILED.match(text):
-            state = replace(state, error=text)
+            state = replace(state, error=f"{state.error} {text}".strip())
             if texts.limit_told(text):
                 state = replace(state, resets_at=reset_time(text, now) or state.resets_at)
                 return state, [RateLimited(state.resets_at, fields.printable(text))]
             return state, []
-        return state, [Text(text)] if text.strip() else []
+        return state, []
 
     def verdict(self, state: Seen, exit_code: int | None, stderr: str = "") -> Verdict:
         kind, message, transient = _judge(state, exit_code, stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from prodigy.agents import fields, texts
-from prodigy.agents.base import Abilities, AgentEvent, AgentRequest, Invocation, Text, Verdict
+from prodigy.agents.base import Abilities, AgentEvent, AgentRequest, Invocation, Verdict
 from prodigy.agents.invoking import ListensToStdout, prompt_bytes, unfit_for_argument
 from prodigy.agents.reset_time import reset_time
 from prodigy.errors import UsageError
@@ -69,7 +69,7 @@ class Command(ListensToStdout):
             lines = lines[1:]
         state = replace(state, lines=lines, length=length)
         if not texts.limit_told(text):
-            return state, [Text(text)] if text.strip() else []
+            return state, []  # what it prints is no proof that its service answers
         # It may be what it works on that speaks of limits: only the exit code decides.
         return replace(state, resets_at=reset_time(text, now) or state.resets_at), []
 

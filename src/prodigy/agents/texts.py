@@ -23,7 +23,7 @@ _KINDS = (
     (_words("credit balance", "billing", "insufficient[_ ](?:quota|funds)"), "resource_exhausted", False),
     (
         _words("40[13]", "unauthori[sz]ed", "forbidden", "invalid (?:x-)?api[ _-]?key", "not logged in",
-            "authentication"),
+            r"authenticat\w+"),
         "permission",
         False,
     ),

@@ -63,12 +63,13 @@ async def keep_boundary(run: Run, key: AttemptKey, base: str, now: Snapshot) -> 
     attempt, snapshot, branch = key.refs(run)
     before = run.repo.read_ref(attempt)
     changes: list[RefChange] = []
+    apart = dict.fromkeys(now.abandoned)
     if now.head not in (before, base if before is None else None):
         changes += [RefChange(attempt, ANY, now.head), RefChange(branch, ANY, now.head)]
         for held in {before, run.repo.read_ref(branch)}:  # a person may have worked on the branch
             if held is not None and not await asyncio.to_thread(run.private.is_ancestor, held, now.head):
-                changes.append(RefChange(refs.kept_ref(run.id, held), ANY, held))
-    changes += [RefChange(refs.kept_ref(run.id, commit), ANY, commit) for commit in now.abandoned]
+                apart[held] = None
+    changes += [RefChange(refs.kept_ref(run.id, commit), ANY, commit) for commit in apart]
     if now.commit is not None:
         changes.append(RefChange(snapshot, ANY, now.commit))
     if changes:

@@ -63,10 +63,12 @@ def spec_of(step: Step, execution: str, site: Site, shell: str, admission: Admis
     for name, text in step.policy.env:
         if name not in kept:
             call.env[name] = _variable(name, text, site, with_secrets(site.scope, site))
+    call.env.pop("OLDPWD", None)
     limits: tuple[float | None, float | None] = None, None
     cwd = site.workspace.path
     if step.policy.working_dir is not None:
         cwd /= path_below(step.policy.working_dir, site)
+    call.env["PWD"] = str(cwd)  # some programs believe it rather than look, and ours is the user's checkout
     if isinstance(step.action, Shell):
         ours = frozenset(site.scope) - IN_ENVIRONMENT - not_in_scripts(environment)
         _call_shell(call, step.action, directory, site.scope, shell, ours)
