@@ -7,7 +7,7 @@ AGENTS := tests/agents
 # Half the suite waits for processes, so twice as many workers as cores pay off.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
-.PHONY: setup demo agents test chaos fuzz bench bench-full lint docs lock clean
+.PHONY: setup demo agents agents-slow test conformance chaos fuzz bench bench-full lint docs lock clean
 
 setup: $(READY)
 
@@ -27,21 +27,34 @@ agents: $(AGENTS)/node_modules/.ready
 $(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.json
 	@cd $(AGENTS) && if ! command -v npm >/dev/null 2>&1; then \
 		echo "agents: npm is not installed, so the tests with real agent programs are skipped"; \
-	elif said=$$(npm ci --no-audit --no-fund --loglevel=error --fetch-retries=1 2>&1 && node_modules/.bin/claude --version 2>&1); then \
+	elif said=$$(npm ci --no-audit --no-fund --loglevel=error --fetch-retries=1 2>&1 && node_modules/.bin/claude --version 2>&1 && node_modules/.bin/codex --version 2>&1); then \
 		touch node_modules/.ready; \
 	else \
 		echo "agents: npm ci failed in $(AGENTS), so the tests with real agent programs are skipped: $$(printf '%s' "$$said" | tr -s '[:space:]' ' ' | cut -c1-200)"; \
 	fi
 
 test: setup agents
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not chaos"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not chaos and not conformance"
+
+# The agent programs that take long to install or to start, in the same conformance tests as the others.
+conformance: setup agents agents-slow
+	$(BIN)/python -m pytest -n 2 -m "conformance and not chaos" --timeout 600
+
+agents-slow: $(AGENTS)/venv/.ready
+
+$(AGENTS)/venv/.ready: $(AGENTS)/requirements-aider.txt
+	@$(PYTHON) -m venv $(AGENTS)/venv && if said=$$($(AGENTS)/venv/bin/pip install --quiet --disable-pip-version-check -r $< 2>&1); then \
+		touch $@; \
+	else \
+		echo "agents: aider can't be installed, so its tests are skipped: $$(printf '%s' "$$said" | tr -s '[:space:]' ' ' | cut -c1-200)"; \
+	fi
 
 chaos: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m chaos --timeout 1800
 
 # Property tests with examples of their own each time, for as long as one likes to repeat it.
 fuzz: setup
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "hypothesis and not chaos" --hypothesis-profile fuzz
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "hypothesis and not chaos and not conformance" --hypothesis-profile fuzz
 
 bench: setup
 	$(BIN)/python -m benchmarks

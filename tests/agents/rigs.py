@@ -144,7 +144,7 @@ def acp(folder: Path) -> Iterator[Rig]:
     agents = {"kind": "acp", "command": [program, "acp"]}
     say = _with_tool("bash", description="x")
     with serving(server):
-        yield Rig("by-acp", agents, say, env, slow_s=40.0, server=server)
+        yield Rig("by-acp", agents, say, env, slow_s=60.0, server=server)
 
 
 @contextmanager

@@ -147,7 +147,7 @@ def test_a_refusal_is_waited_for_and_no_try_is_counted(rig: tuple[Project, Rig])
 
 def test_what_it_spends_over_its_cap_is_seen(rig: tuple[Project, Rig]) -> None:
     project, agent = rig
-    steps = [*({"sh": "true", "text": f"again {number}"} for number in range(40)), {"text": "done"}]
+    steps = [*({"sh": "true", "text": f"again {number}"} for number in range(15)), {"text": "done"}]
     ended = run(project, agent, {"dear": steps}, "budget: {max_cost_usd_per_item: 0.005}")
     if agent.tells_live:
         assert ended["dear"]["kind"] == "budget_exceeded", ended["dear"]

@@ -20,6 +20,7 @@ from prodigy.agents.base import (
     Text,
     Tokens,
     ToolCall,
+    Usage,
     Used,
     Verdict,
 )
@@ -147,7 +148,10 @@ def _update(state: Seen, update: dict[str, Any]) -> tuple[Seen, list[AgentEvent]
         case "usage_update":
             cost = fields.mapping(update.get("cost"))
             dollars = fields.number(cost.get("amount")) if cost.get("currency") == "USD" else None
-            return replace(state, cost_usd=dollars or state.cost_usd), []
+            more = (dollars or 0.0) - (state.cost_usd or 0.0)
+            if more <= 0:
+                return state, []
+            return replace(state, cost_usd=dollars), [Usage(state.model, Tokens(), more)]  # it tells the sum so far
     return state, []
 
 

@@ -155,10 +155,12 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one message as known while it streams: a lower bound. `Finished` has the whole."""
+    """What one message used as known while it streams: a lower bound. `Finished` has the whole. cost_usd: where the
+    agent tells it as it goes."""
 
     model: str | None
     tokens: Tokens
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True)

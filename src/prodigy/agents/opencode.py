@@ -154,7 +154,7 @@ def _finish(state: Seen, part: dict[str, Any], events: list[AgentEvent]) -> tupl
     known = cost if cost or not tokens.total else None
     total = None if known is None or (state.used and state.cost_usd is None) else (state.cost_usd or 0.0) + known
     state = replace(state, used=added(state.used, Used(None, tokens, known)), cost_usd=total, done=done, error="")
-    events.append(Usage(None, tokens))
+    events.append(Usage(None, tokens, known))
     if done:
         events.append(Finished(True, total, sum(one.tokens.total for one in state.used), None))
     return state, events

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from prodigy.cli import main
+from prodigy.cli.agents_table import agents_table
 from prodigy.cli.group import command_group
 from prodigy.workflow.catalogue_page import variables_page
 from prodigy.workflow.reference import given_up_keys, other_names, refused_keys, workflow_page
@@ -81,7 +82,12 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(part.replace("\b", "").split()) for part in parts)
 
 
-PARTS = {"other names": other_names, "refused keys": refused_keys, "given up keys": given_up_keys}
+PARTS = {
+    "other names": other_names,
+    "refused keys": refused_keys,
+    "given up keys": given_up_keys,
+    "agents": agents_table,
+}
 _PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

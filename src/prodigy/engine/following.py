@@ -95,6 +95,14 @@ class _Growing:
             yield line, written_at
 
 
+def _dollars(usage: Usage, model: str | None) -> float:
+    if usage.cost_usd is not None:
+        return usage.cost_usd
+    from prodigy.agents.prices import price  # slow to import, and needed with a budget only
+
+    return price(Used(usage.model or model, usage.tokens)) or 0.0
+
+
 @dataclass
 class Meter:
     """What an agent has used so far, as its messages show: a lower bound. Ends it at its limit where it has no cap of
@@ -109,9 +117,7 @@ class Meter:
     def count(self, usage: Usage) -> None:
         self.tokens += usage.tokens.total
         if self.limit_usd is not None:
-            from prodigy.agents.prices import price  # slow to import, and needed with a budget only
-
-            self.usd += price(Used(usage.model or self.model, usage.tokens)) or 0.0
+            self.usd += _dollars(usage, self.model)
 
     @property
     def is_over(self) -> bool:

@@ -91,7 +91,7 @@ MCP_SERVER = Place(
         "command": Key(Many(Text()), "The program and its arguments.", "none", "command: [npx, my-server]"),
         "args": Key(Many(Text()), "More arguments.", "none", "args: [--verbose]"),
         "env": Key(Each(AnyText(nothing=True), VARIABLE), "Variables for it alone.", "none", "env: {LEVEL: high}"),
-        "url": Key(Text(), "The address of a server that runs already.", "none", "url: https://example.org/mcp"),
+        "url": Key(Text(), "The address of a server that runs already.", "none", "url: http://localhost:8090/mcp"),
         "headers": Key(Each(Text()), "Headers of its requests.", "none", "headers: {X-Team: core}"),
     },
     keys.MCP_SERVER,
