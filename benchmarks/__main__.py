@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import dead_letters, engine_only, growth, overhead, planning, scaling, startup
+from benchmarks import agents, dead_letters, engine_only, growth, overhead, planning, scaling, startup
 from benchmarks.common import Result, set_identity
 
 # name -> the quick set, then the full one.
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, tuple[Callable[[], list[Result]], Callable[[], list[Result
         lambda: planning.planning(items=20_000, rounds=2),
         lambda: planning.planning(items=100_000, rounds=5),
     ),
+    "agents": (agents.agents, agents.agents),
     "startup": (lambda: startup.startup(5), lambda: startup.startup(15)),
 }
 

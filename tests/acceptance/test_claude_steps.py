@@ -197,3 +197,21 @@ def test_what_an_agent_used_before_it_was_ended_is_counted(project: Project) -> 
     done = project.prodigy("resume", "--yes", "--json")
     assert done.code == 0, done.err
     assert done.json["tokens"] > before["tokens"]
+
+
+def test_as_root_a_run_is_refused_before_anything_is_made_and_the_cure_is_told(project: Project) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root is refused")
+    flow = project.workflow("- claude: hello\n")
+    done = project.prodigy("run", flow, env={"IS_SANDBOX": "0"})
+    assert done.code == 5
+    assert "refuses to skip permissions when it runs as root" in done.err
+    assert "IS_SANDBOX=1" in done.err
+    assert not (project.home / "runs").exists()
+    allowed = project.workflow("agents: {claude: {permission_mode: acceptEdits}}\nsteps: [{claude: hello}]\n")
+    assert project.prodigy("run", allowed, env={"IS_SANDBOX": "0"}).code == 0
+
+
+def test_a_run_says_at_its_start_what_agents_may_do(project: Project) -> None:
+    done = project.prodigy("run", project.workflow("- claude: hello\n"))
+    assert done.err.startswith("claude may run any command, each in a worktree")

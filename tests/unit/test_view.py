@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -426,3 +427,15 @@ def test_no_output_can_move_the_cursor(tmp_path_factory: pytest.TempPathFactory,
     directory = tmp_path_factory.mktemp("step")
     (directory / "stdout").write_bytes(output)
     assert last_line(directory, None).isprintable()
+
+
+def test_a_closed_gate_is_shown_with_its_reason_until_it_opens() -> None:
+    view = RunView("run")
+    closed = ev.AgentGateClosed(
+        account="claude", agent="claude", cause="rate_limit", until=2_000_000_000.0, told=True, hits=1, message="slow"
+    )  # fmt: skip
+    view.apply(closed, 1.0)
+    view.apply(dataclasses.replace(closed, until=2_000_000_100.0, message=""), 2.0)
+    assert (view.gates["claude"].until, view.gates["claude"].message) == (2_000_000_100.0, "slow")
+    view.apply(ev.AgentGateOpened(account="claude"), 3.0)
+    assert view.gates == {}

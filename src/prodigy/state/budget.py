@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# Of sums of dollars: what is left over when all that was added has been taken away again.
+_ROUNDING = 1e-9
+
 
 @dataclass
 class Purse:
@@ -75,7 +78,7 @@ def decide(purses: Iterable[Purse], dearest: float | None, slots: int) -> Go | W
     for purse in purses:
         if purse.own:
             continue
-        if purse.spent >= purse.cap or purse.spent + purse.reserved + reserve > purse.cap * (1 + 1e-9):
-            return Wait(purse) if purse.reserved > 0 else Spent(purse)
+        if purse.spent >= purse.cap or purse.spent + purse.reserved + reserve > purse.cap * (1 + _ROUNDING):
+            return Wait(purse) if purse.reserved > purse.cap * _ROUNDING else Spent(purse)
     tightest = min(purses, key=lambda purse: purse.left)
     return Go(reserve, tightest.left, tightest.own)
