@@ -156,11 +156,12 @@ def test_an_unknown_key_of_a_configuration_is_told_with_the_nearest(paid: Projec
 
 
 def test_a_time_limit_of_the_run_pauses_it(paid: Project) -> None:
-    text = workflow(4, 1, {"sh": "sleep 0.5"}, top="budget: {max_duration: 1s}")
+    text = workflow(1, 1, {"sh": "sleep 600"}, top="budget: {max_duration: 3s, on_exceeded: kill}")
     done = paid.prodigy("run", paid.workflow(text), "--json")
     assert done.code == 6, done.err
-    assert done.json["stop_reason"] == "budget"
-    assert 0 < done.json["items"]["successful"] < 4
+    assert (done.json["stop_reason"], done.json["items"]["failed"]) == ("budget", 0)
+    assert "max_duration" in done.json["error"]
+    assert processes_of(paid.folder) == []
 
 
 def test_spending_is_told_by_item_step_and_model_with_waste_and_cache(paid: Project) -> None:

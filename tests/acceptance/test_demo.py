@@ -161,7 +161,9 @@ def test_nothing_runs_on_afterwards(shown: Shown) -> None:
 # Interrupted ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.chaos)]
+)
 def test_stopped_in_the_middle_it_cleans_up(project: Project, number: signal.Signals, code: int) -> None:
     directory = temporary(project)
     process = subprocess.Popen(
@@ -227,6 +229,7 @@ def with_agent(project: Project) -> None:
     project.env["PATH"] = f"{directory}:{os.environ['PATH']}"
 
 
+@pytest.mark.chaos
 def test_an_agent_does_the_same_job_and_the_check_catches_one_that_did_nothing(project: Project) -> None:
     directory = temporary(project)
     with_agent(project)

@@ -324,6 +324,7 @@ map:
     assert_free(project)
 
 
+@pytest.mark.chaos
 def test_a_hundred_items_with_failures_survive_three_kills(project: Project) -> None:
     stress(project, 100, [20, 45, 75])
 

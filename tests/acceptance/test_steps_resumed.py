@@ -229,6 +229,8 @@ def _downgrade(project: Project) -> None:
     """Make the run's database what the first version of the schema would hold."""
     path = project.home / "runs" / project.run_id() / "run.db"
     with sqlite3.connect(path) as db:
+        db.execute("DROP INDEX step_reused")
+        db.execute("DROP TABLE usage")
         for column in (
             *("ended", "skipped", "settled", "cost_usd", "tokens", "agent", "session", "unfinished"),
             *("before_head", "before_snapshot", "adapter", "reserved_usd", "reserved_tokens", "estimated"),
@@ -238,7 +240,6 @@ def _downgrade(project: Project) -> None:
             db.execute(f"ALTER TABLE attempt DROP COLUMN {column}")
         db.execute("ALTER TABLE dead_letter DROP COLUMN snapshot")
         db.execute("ALTER TABLE run DROP COLUMN failed_path")
-        db.execute("DROP TABLE usage")
         db.execute("DROP TABLE gate")
         db.execute("UPDATE workflow_version SET workflow = json_set(workflow, '$.agents', json('[]'))")
         db.execute("PRAGMA user_version = 1")

@@ -18,7 +18,7 @@ from prodigy.errors import EnvironmentProblem
 # A longer line (a picture that a tool read, say) is skipped: nothing that decides a verdict is that long.
 MAX_LINE_BYTES = 8 << 20
 # Of a larger output only the beginning and the end are read: how it began, and how it ended.
-LARGEST_OUTPUT_BYTES = 256 << 20
+LARGEST_OUTPUT_BYTES = 64 << 20
 _HEAD_BYTES, _TAIL_BYTES = 4 << 20, 16 << 20
 _CHUNK_BYTES = 1 << 16
 

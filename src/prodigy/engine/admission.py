@@ -173,6 +173,8 @@ class Admissions:
 
     def hear(self, admission: Admission, event: AgentEvent, said_at: float) -> None:
         match event:
+            case RateLimited(resets_at=resets_at) if resets_at is not None and resets_at <= said_at:
+                return  # an old word: the agent has gone on since
             case RateLimited(resets_at=resets_at, message=message):
                 self.gates.refused(admission.account, admission.name, resets_at, said_at, message)
             case Usage():

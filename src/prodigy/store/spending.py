@@ -129,14 +129,15 @@ def by_model(store: Questions) -> list[dict[str, object]]:
     return [dict(row) for row in rows]
 
 
-# The executions that came to nothing: failed, lost, or of an attempt that failed and that no other one has taken over.
-_WASTED = """
-    state IN ('lost', 'retired') OR kind IS NOT NULL OR EXISTS (
-        SELECT 1 FROM attempt WHERE attempt.state = 'failed'
-        AND step.path >= printf('%s/i%04d/a%d/', attempt.fanout, attempt.ordinal, attempt.number)
-        AND step.path < printf('%s/i%04d/a%d0', attempt.fanout, attempt.ordinal, attempt.number)
-    ) AND NOT EXISTS (SELECT 1 FROM step AS later WHERE later.reused_from = step.path || '/t' || step.try)
-"""
+# Of attempts that failed, what their agents had finished, unless a later attempt has taken it over.
+_IN_VAIN = f"""
+    SELECT coalesce(sum(step.cost_usd), 0) AS usd FROM attempt CROSS JOIN step
+    ON step.path >= printf('%s/i%04d/a%d/', attempt.fanout, attempt.ordinal, attempt.number)
+    AND step.path < printf('%s/i%04d/a%d0', attempt.fanout, attempt.ordinal, attempt.number)
+    WHERE attempt.state = 'failed' AND {_PAID.replace("state", "step.state")}
+    AND step.state = 'finished' AND step.kind IS NULL
+    AND NOT EXISTS (SELECT 1 FROM step AS later WHERE later.reused_from = step.path || '/t' || step.try)
+"""  # noqa: S608 - our own text
 
 
 def totals(store: Questions) -> dict[str, Any]:
@@ -146,14 +147,17 @@ def totals(store: Questions) -> dict[str, Any]:
         "SELECT sum(cost_usd) AS cost_usd, coalesce(sum(tokens), 0) AS tokens,"  # noqa: S608 - our own text
         " coalesce(sum(CASE WHEN estimated THEN cost_usd END), 0) AS estimated_usd,"
         " sum(cost_usd IS NULL) AS unknown, count(*) AS executions,"
-        f" coalesce(sum(CASE WHEN {_WASTED} THEN cost_usd END), 0) AS wasted_usd FROM step WHERE {_PAID}"
+        " coalesce(sum(CASE WHEN state IN ('lost', 'retired') OR kind IS NOT NULL THEN cost_usd END), 0) AS wasted_usd"
+        f" FROM step WHERE {_PAID}"
     )
+    (in_vain,) = store.ask(_IN_VAIN)
     (kinds,) = store.ask(
         "SELECT coalesce(sum(input), 0) AS input, coalesce(sum(output), 0) AS output,"
         " coalesce(sum(cache_read), 0) AS cache_read, coalesce(sum(cache_write), 0) AS cache_write"
         " FROM usage JOIN step USING (path, try) WHERE step.reused_from IS NULL"
     )
-    return {**dict(row), "unknown": row["unknown"] or 0, **dict(kinds)}
+    wasted_usd = row["wasted_usd"] + in_vain["usd"]
+    return {**dict(row), "wasted_usd": wasted_usd, "unknown": row["unknown"] or 0, **dict(kinds)}
 
 
 def by_step(store: Questions) -> list[dict[str, object]]:

@@ -5,6 +5,8 @@ ALTER TABLE step ADD COLUMN reserved_usd REAL;                  -- set aside of 
 ALTER TABLE step ADD COLUMN reserved_tokens INTEGER;
 ALTER TABLE step ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0; -- the cost is not the agent's own word
 
+CREATE INDEX step_reused ON step (reused_from) WHERE reused_from IS NOT NULL;
+
 CREATE TABLE usage (                                            -- by execution and model
   path TEXT NOT NULL,
   try INTEGER NOT NULL,
