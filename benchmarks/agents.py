@@ -106,7 +106,8 @@ def crashes_and_a_limit(items: int = 20) -> Result:
         refused_until = server.limit_until - server.limit[1]
         for line in (folder / "requests").read_text().splitlines():
             entry = json.loads(line)
-            if not entry["path"].startswith("/v1/messages") or refused_until <= entry["t"] < server.limit_until:
+            # A request is noted just before it is refused.
+            if not entry["path"].startswith("/v1/messages") or refused_until - 0.02 <= entry["t"] < server.limit_until:
                 continue
             messages = entry["body"]["messages"]
             item = next(word for word in json.dumps(messages).split("Item ")[1:]).split(" ")[0]
@@ -123,9 +124,15 @@ def budget_overshoot() -> Result:
         out, _ = _prodigy(folder, env, "run", flow, "--json").communicate()
         summary = json.loads(out)
         over = max(0.0, summary["cost_usd"] - 0.08)
+        listed, _ = _prodigy(folder, env, "events", "ls", "--json").communicate()
+        events = [json.loads(line)["event"] for line in listed.splitlines()]
+        reserved = {e["path"]: e["reserved_usd"] for e in events if e["event_type"] == "step_started"}
+        ended = [e for e in events if e["event_type"] in ("step_finished", "step_lost") and reserved[e["path"]]]
+        exceeded = sum(max(0.0, (e["cost_usd"] or 0.0) - reserved[e["path"]]) for e in ended)
         done, status = summary["items"]["successful"], summary["status"]
         details = f"spent {summary['cost_usd']:.4f} of 0.08 USD, {done} items, {status}"
-        return Result("budget passed by", over, 0.0125, "USD", details)
+        details += f"; the limit is what {len(ended)} agents exceeded their reservations by"
+        return Result("budget passed by", over, round(exceeded, 6), "USD", details)
 
 
 def hang() -> Result:
