@@ -132,7 +132,7 @@ def budget_overshoot() -> Result:
         done, status = summary["items"]["successful"], summary["status"]
         details = f"spent {summary['cost_usd']:.4f} of 0.08 USD, {done} items, {status}"
         details += f"; the limit is what {len(ended)} agents exceeded their reservations by"
-        return Result("budget passed by", over, round(exceeded, 6), "USD", details)
+        return Result("budget passed by", round(over, 6), round(exceeded, 6), "USD", details)
 
 
 def hang() -> Result:

@@ -224,6 +224,8 @@ def _doing(line: Line, canvas: Canvas, now: float) -> str:
         return canvas.plain(f"retry in {seconds} s: {line.retry.reason}")
     if line.step:
         return canvas.plain(line.step.label)
+    if line.waiting:
+        return "waits for its agent"
     return "merging" if line.merging else "finishing" if line.begun else "starting"
 
 

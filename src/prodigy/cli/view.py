@@ -54,6 +54,7 @@ class Line:
     step: StepNow | None = None
     retry: Retry | None = None
     begun: bool = False  # a step of it ran
+    waiting: bool = False  # a step of it is to run again, when its agent may
     merging: bool = False
 
 
@@ -303,10 +304,13 @@ class RunView:
             case ev.StepFinished() | ev.StepLost():
                 self._step_ended(path)
                 self._account(event)
+                line = self.lines.get(_owner(path))
+                if line is not None and isinstance(event, ev.StepLost):
+                    line.waiting = event.reason in ("rate_limited", "agent_down")
 
     def _step_runs(self, step: StepNow, at: float) -> None:
         line = self._line(step.path, at)
-        line.step, line.retry, line.begun = step, None, True
+        line.step, line.retry, line.begun, line.waiting = step, None, True, False
 
     def _line(self, path: str, at: float) -> Line:
         """The line that a step execution belongs to; made anew when its beginning was before our time."""

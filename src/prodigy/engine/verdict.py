@@ -89,7 +89,8 @@ def usage_text(told: Verdict | None) -> str | None:
     """What was used by model, as the events hold it."""
     if told is None or not told.used:
         return None
-    return json.dumps([[one.model, *dataclasses.astuple(one.tokens), one.cost_usd] for one in told.used])
+    used = [one for one in told.used if one.tokens.total or one.cost_usd]
+    return json.dumps([[one.model, *dataclasses.astuple(one.tokens), one.cost_usd] for one in used])
 
 
 def judge(step: Step, output: Output, since: Snapshot, after: Snapshot, exit_: Exit) -> tuple[str, str] | None:
