@@ -159,3 +159,30 @@ def test_what_it_spends_over_its_cap_is_seen(rig: tuple[Project, Rig]) -> None:
     else:  # what it can't tell is charged as it was set aside
         assert (ended[""]["cost_usd"], ended[""]["spend"]["estimated_usd"]) == (0.005, 0.005)
     project.assert_nothing_left()
+
+
+def test_it_starts_the_servers_of_tools_that_the_workflow_declares(rig: tuple[Project, Rig]) -> None:
+    project, agent = rig
+    if agent.name in ("player", "aider"):
+        pytest.skip(f"{agent.name} takes no servers of tools")
+    probe = project.folder.parent / "probe"
+    probe.write_text(f'#!/bin/sh\necho "$LEVEL" > {probe}.started\nexec cat > /dev/null\n')
+    probe.chmod(0o755)
+    more = f"mcp_servers: {{probe: {{command: {probe}, env: {{LEVEL: high}}}}}}"
+    ended = run(project, agent, {"good": [{"sh": "true", "text": "Working."}, {"text": "done"}]}, more)
+    assert ended["good"]["kind"] in (None, "timeout"), ended["good"]  # a server that says nothing may hold it up
+    assert probe.with_suffix(".started").read_text() == "high\n"
+
+
+def test_an_addition_to_the_system_prompt_reaches_the_model(rig: tuple[Project, Rig]) -> None:
+    project, agent = rig
+    if agent.name not in ("claude", "codex", "opencode"):
+        pytest.skip(f"{agent.name} takes no addition to its system prompt")
+    agent.agents["system_prompt"] = "Say nothing about lemons."
+    log = project.folder / "asked"
+    if hasattr(agent.server, "logfile"):
+        agent.server.logfile = log
+    ended = run(project, agent, {"good": [{"text": "done"}]})
+    assert ended["good"]["kind"] is None, ended["good"]
+    asked = log.read_text() if log.exists() else json.dumps(agent.server.requests)
+    assert "nothing about lemons" in asked

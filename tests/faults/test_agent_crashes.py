@@ -75,3 +75,30 @@ def test_a_crash_around_an_agent_repeats_nothing_that_is_paid(project: Project, 
     assert {event["attempt"] for event in events(project) if event["event_type"] == "agent_started"} == {1}
     assert {"a", "b", "c", "said.txt"} <= project.files("main").keys()
     project.assert_nothing_left()
+
+
+CONFLICT = """
+map:
+  input: printf 'a\\nb\\n'
+  max_parallel: 2
+  merge: {on_conflict: [{shell: 'echo x >> "$TALLY"; printf "one\\ntwo a and b\\nthree\\n" > shared.txt'}]}
+  agent_template:
+    - shell: |
+        printf 'one\\ntwo %s\\nthree\\n' ${item} > shared.txt
+        touch "$SHARED/in-${item}"
+        until [ -e "$SHARED/in-a" ] && [ -e "$SHARED/in-b" ]; do sleep 0.02; done
+        git commit -qam "Say ${item}"
+"""
+
+
+@pytest.mark.parametrize(
+    "point", ["after:step_started#4", "before:step_finished#4", "after:step_finished#4", "before:merging#2"]
+)
+def test_a_crash_while_a_conflict_is_resolved_changes_nothing(project: Project, point: str) -> None:
+    killed = project.prodigy("run", project.workflow(CONFLICT), "--yes", env={"PRODIGY_FAULT": point})
+    assert killed.code == KILLED, killed.err
+    done = project.prodigy("resume", "--yes", "--json")
+    assert done.code == 0, done.err
+    assert project.files("main")["shared.txt"] == "one\ntwo a and b\nthree"
+    assert project.tally() == {"x": 1}
+    project.assert_nothing_left()
