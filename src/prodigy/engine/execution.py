@@ -7,12 +7,9 @@ again, as its directory says (see `executors.processes`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from prodigy.agents.base import Verdict
 from prodigy.engine.admission import Admission, Admissions, Refusal
@@ -21,10 +18,7 @@ from prodigy.engine.agent_end import (
     RATE_LIMITED,
     blameless,
     can_go_on,
-    has_succeeded,
     last_word,
-    until_over,
-    worked_in,
 )
 from prodigy.engine.captures import output_of
 from prodigy.engine.committing import commit_step, unlike_pattern
@@ -32,45 +26,39 @@ from prodigy.engine.composite import Composites, inner_path, is_composite
 from prodigy.engine.control import Control, Interrupted
 from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.site import Site
-from prodigy.engine.spec import path_below, spec_of
+from prodigy.engine.spec import path_below
 from prodigy.engine.specials import Specials
+from prodigy.engine.step_process import StepProcesses
 from prodigy.engine.summary import Counters
-from prodigy.engine.time_limits import is_used_up, overrun, within
+from prodigy.engine.time_limits import overrun
 from prodigy.engine.verdict import (
-    MAX_STATEMENT,
     NEVER_STARTED,
     Output,
     cost,
     judge,
     last_output,
-    lost,
     usage_text,
 )
 from prodigy.errors import EnvironmentProblem, ProdigyError
 from prodigy.executors.base import (
     Exit,
-    ExitReason,
-    ProcessState,
     Snapshot,
     Workspace,
 )
 from prodigy.git.command import GitError
 from prodigy.git.private import PrivateGit
 from prodigy.git.snapshot import UnreadableTree
-from prodigy.secrets import mask
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import execution_path, split_try
 from prodigy.store.rows import StepRow
 from prodigy.store.store import Store
-from prodigy.workflow.interpolate import Unresolved
 from prodigy.workflow.model import (
     Agent,
     Handler,
     Step,
     fingerprint,
 )
-from prodigy.workflow.shell_words import BindError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -99,6 +87,11 @@ class Executions:
     # By identity; the step is kept so that no other one can get its place in memory.
     _fingerprints: dict[int, tuple[Step, str]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._processes = StepProcesses(
+            self.store, self.control, self.shell, self.environment, self.counters, self.admissions
+        )
+
     async def run(self, step: Step, path: str, number: int, site: Site, since: Snapshot, before: Snapshot) -> Execution:
         """The execution number `number` (from 0) of those of the step that count.
 
@@ -112,7 +105,7 @@ class Executions:
             return self._recorded(last, before)
         agents = site.workflow.agents
         admission = self.admissions.readmit(last, agents, path) if last else None
-        execution, exit_ = await self._resumed(step, last, site, before, admission) if last else (None, None)
+        execution, exit_ = await self._processes.resumed(step, last, site, before, admission) if last else (None, None)
         refused: tuple[str, str] | None = None
         if execution is None:
             self.control.check()
@@ -122,7 +115,7 @@ class Executions:
                     admission, refused = None, ("budget_exceeded", found.message)
                 else:
                     admission = found
-                    await self._go_on_or_afresh(admission, path, site, before)
+                    await self._processes.go_on_or_afresh(admission, path, site, before)
             execution = execution_path(path, self.store.next_try(path))
             self.store.record(self._started(step, execution, before, admission))
         if is_composite(step):
@@ -133,7 +126,7 @@ class Executions:
             never = Exit(None, "not_started", 0.0, 0.0)
             return await self._finish(step, execution, site, since, before, never, refused)
         if exit_ is None:
-            exit_ = await self._start_and_wait(step, execution, site, before, admission)
+            exit_ = await self._processes.start_and_wait(step, execution, site, before, admission)
         overran = overrun(self.store, site.limit, step, execution, exit_)
         if admission is None:
             return await self._finish(step, execution, site, since, before, exit_, overran)
@@ -143,24 +136,11 @@ class Executions:
             reason = blameless(self.admissions, admission, told, agents, step.action, directory)
             if reason is not None:
                 goes_on = reason == RATE_LIMITED and can_go_on(admission, told)
-                await self._undo(execution, site, before, reason, admission, keep_work=goes_on)
+                await self._processes.undo(execution, site, before, reason, admission, keep_work=goes_on)
                 if reason == BUDGET_EXCEEDED:
                     self.admissions.out_of_budget(f"an agent has used what was left of the budget: {told.message}")
                 return await self.run(step, path, number, site, since, before)
         return await self._finish(step, execution, site, since, before, exit_, overran, admission, told)
-
-    async def _go_on_or_afresh(self, admission: Admission, path: str, site: Site, before: Snapshot) -> None:
-        """An agent that a limit has stopped goes on with its session, where its work is; any other one begins where
-        the step does."""
-        rows = self.store.executions(path)
-        last = rows[-1] if rows and rows[-1].state == "lost" and rows[-1].message == RATE_LIMITED else None
-        if last is None or last.session is None:
-            return
-        here = worked_in(site.workspace.directory(last.execution)) == str(site.workspace.path)
-        if here and last.agent == admission.name and admission.adapter.abilities.resume and last.tokens:
-            admission.session = last.session
-        else:
-            await site.workspace.restore(before)
 
     def _started(self, step: Step, execution: str, before: Snapshot, admission: Admission | None) -> ev.StepStarted:
         kind = admission.kind if admission else None
@@ -196,104 +176,6 @@ class Executions:
         # Whoever looks for what went wrong wants the step inside, its log and its words.
         told = replace(ended.failure, step=failure.step, log=failure.log, last_output=failure.last_output)
         return replace(ended, failure=told)
-
-    async def _resumed(
-        self, step: Step, last: StepRow, site: Site, before: Snapshot, admission: Admission | None
-    ) -> tuple[str | None, Exit | None]:
-        """(execution, exit) of a step that an earlier coordinator started; (None, None): run it anew."""
-        workspace, execution = site.workspace, last.execution
-        if is_composite(step):
-            return execution, None
-        match workspace.state(execution):
-            case ProcessState.ABSENT:
-                return execution, None
-            case ProcessState.RUNNING:
-                self.store.record(ev.StepAdopted(path=execution))
-        exit_ = await self._wait(execution, site, before, admission)
-        if exit_ is not None:
-            return execution, exit_
-        await self._undo(execution, site, before, "lost", admission)
-        return None, None
-
-    async def _start_and_wait(
-        self, step: Step, execution: str, site: Site, before: Snapshot, admission: Admission | None
-    ) -> Exit:
-        if is_used_up(self.store, site.limit):
-            return Exit(None, "not_started", 0.0, 0.0, "no time is left for it")
-        try:
-            outer, site = site.env, await self.environment.at_step(step, site)
-            site = replace(site, scope=site.scope.with_names({"env": {**outer, **site.env}}))
-            if site.scope.specials is not None:
-                await site.scope.specials.run_commands(step, site.env, self.shell)
-            spec = spec_of(step, execution, site, self.shell, admission)
-            spec = within(self.store, site.limit, step, execution, spec)
-        except ProdigyError as error:  # values that do not fit their places
-            hint = f" ({error.hint})" if error.hint else ""
-            reason: ExitReason = "unfit" if _blames_the_item(error) else "not_started"
-            return Exit(None, reason, 0.0, 0.0, mask(f"{error.what}{hint}")[:MAX_STATEMENT])
-        self.counters.steps_run += 1
-        await site.workspace.start(execution, spec)
-        exit_ = await self._wait(execution, site, before, admission)
-        if exit_ is None:
-            await site.workspace.kill_leftovers(execution)
-            return Exit(None, "lost", 0.0, 0.0)
-        return exit_
-
-    async def _wait(self, execution: str, site: Site, before: Snapshot, admission: Admission | None) -> Exit | None:
-        """Wait for the step's end; when the user wants it ended, end it and take it back. An agent that is done, or
-        over its limit, is ended. None: it was lost."""
-        directory = site.workspace.directory(execution)
-        waiting = asyncio.ensure_future(site.workspace.wait(execution))
-        ending = asyncio.ensure_future(self.control.wait_for_end())
-        following = asyncio.ensure_future(until_over(directory, admission, self.admissions)) if admission else None
-        try:
-            tasks: list[asyncio.Future[Any]] = [waiting, ending, *([following] if following else [])]
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                await site.workspace.stop(execution)
-            exit_ = await waiting
-        finally:
-            for task in tasks:
-                task.cancel()
-        if exit_ is not None and exit_.reason != "stopped":
-            return exit_
-        if following is not None and following.done() and not following.cancelled():
-            following.result()  # raises what went wrong with it
-            return exit_
-        if admission is not None and await has_succeeded(directory, admission):
-            await site.workspace.kill_leftovers(execution)
-            return exit_ or Exit(None, "lost", 0.0, 0.0)
-        if exit_ is None or not self.control.ending:
-            return None  # lost, or ended for a coordinator that did not live to record it
-        await self._undo(execution, site, before, "interrupted", admission)
-        raise Interrupted
-
-    async def _undo(
-        self,
-        execution: str,
-        site: Site,
-        before: Snapshot,
-        reason: str,
-        admission: Admission | None,
-        *,
-        keep_work: bool = False,
-    ) -> None:
-        """The step will run again: nothing it started may live on, and its half-done work is set aside.
-
-        keep_work: it stays in the worktree, for the agent's session to go on with.
-        """
-        await site.workspace.kill_leftovers(execution)
-        with contextlib.suppress(GitError, OSError):  # where nothing can be read, nothing is left to keep
-            await site.keep(await site.workspace.snapshot(), False)
-        if not keep_work:
-            await site.workspace.restore(before)
-        kind = admission.kind if admission else None
-        reserved = admission.reservation.usd if admission else None
-        directory, model = site.workspace.directory(execution), admission.model if admission else None
-        event = await asyncio.to_thread(lost, execution, reason, kind, directory, reserved, model)
-        self.store.record(event)
-        if admission is not None:
-            self.admissions.ended(admission, event.cost_usd, event.tokens, finished=False)
 
     def _fingerprint(self, step: Step) -> str:
         if id(step) not in self._fingerprints:
@@ -408,14 +290,6 @@ async def _commit(step: Step, site: Site, since: Snapshot) -> str | None:
             raise
         return f"what the step did can't be committed: {error}"
     return None
-
-
-def _blames_the_item(error: ProdigyError) -> bool:
-    """Whether it is a value of the item itself that does not fit, which no retry changes."""
-    path = error.path if isinstance(error, Unresolved) else ""
-    if isinstance(error, BindError):
-        path = error.placeholder.removeprefix("${")
-    return re.match(r"item\b(?!_)", path) is not None
 
 
 def on_failure(handler: Handler) -> bool:

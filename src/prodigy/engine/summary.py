@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Any
 
 from prodigy.state.items import ItemState
 from prodigy.store.lock import is_held
+from prodigy.store.rows import GateRow
 from prodigy.store.spending import totals
 from prodigy.store.store import Store
 
@@ -63,26 +65,8 @@ def summarise(
         "duplicates": store.duplicates(),
         "cost_usd": cost_usd,
         "tokens": spend["tokens"],
-        "spend": {
-            "wasted_usd": round(spend["wasted_usd"], 6),
-            "estimated_usd": round(spend["estimated_usd"], 6),
-            "of_unknown_cost": spend["unknown"],
-            "input_tokens": spend["input"],
-            "output_tokens": spend["output"],
-            "cache_read_tokens": spend["cache_read"],
-            "cache_write_tokens": spend["cache_write"],
-        },
-        "gates": [
-            {
-                "account": gate.account,
-                "agent": gate.agent,
-                "cause": gate.cause,
-                "until": dt.datetime.fromtimestamp(gate.until, dt.UTC).isoformat(timespec="seconds"),
-                "told": gate.told,
-                "message": gate.message,
-            }
-            for gate in store.gates()
-        ],
+        "spend": _spending(spend),
+        "gates": [_gate(gate) for gate in store.gates()],
         "duration_s": round(duration_s, 3) if duration_s is not None else None,
         "branch": branch,
         "target": row.target.removeprefix("refs/heads/") if row.target else None,
@@ -100,3 +84,28 @@ def exit_code(summary: dict[str, object]) -> int:
     """The process's exit status for a run that ended by itself."""
     code = EXIT_CODES.get(str(summary["status"]), 130)
     return 3 if code == 0 and summary["merge_problem"] else code
+
+
+def _spending(spend: dict[str, Any]) -> dict[str, object]:
+    """What is known of the cost beside its sum."""
+    return {
+        "wasted_usd": round(spend["wasted_usd"], 6),
+        "estimated_usd": round(spend["estimated_usd"], 6),
+        "of_unknown_cost": spend["unknown"],
+        "input_tokens": spend["input"],
+        "output_tokens": spend["output"],
+        "cache_read_tokens": spend["cache_read"],
+        "cache_write_tokens": spend["cache_write"],
+    }
+
+
+def _gate(gate: GateRow) -> dict[str, object]:
+    """An account that lets no agent start, and until when."""
+    return {
+        "account": gate.account,
+        "agent": gate.agent,
+        "cause": gate.cause,
+        "until": dt.datetime.fromtimestamp(gate.until, dt.UTC).isoformat(timespec="seconds"),
+        "told": gate.told,
+        "message": gate.message,
+    }
