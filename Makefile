@@ -40,7 +40,16 @@ test: setup agents
 conformance: setup agents agents-slow
 	$(BIN)/python -m pytest -n 2 -m "conformance and not chaos" --timeout 600
 
-agents-slow: $(AGENTS)/venv/.ready
+agents-slow: $(AGENTS)/slow/node_modules/.ready $(AGENTS)/venv/.ready
+
+$(AGENTS)/slow/node_modules/.ready: $(AGENTS)/slow/package.json
+	@cd $(AGENTS)/slow && if ! command -v npm >/dev/null 2>&1; then \
+		echo "agents: npm is not installed, so the tests with Gemini CLI and OpenCode are skipped"; \
+	elif said=$$(npm install --no-audit --no-fund --loglevel=error --fetch-retries=1 2>&1 && node_modules/.bin/opencode --version 2>&1); then \
+		touch node_modules/.ready; \
+	else \
+		echo "agents: npm install failed in $(AGENTS)/slow, so the tests with its programs are skipped: $$(printf '%s' "$$said" | tr -s '[:space:]' ' ' | cut -c1-200)"; \
+	fi
 
 $(AGENTS)/venv/.ready: $(AGENTS)/requirements-aider.txt
 	@$(PYTHON) -m venv $(AGENTS)/venv && if said=$$($(AGENTS)/venv/bin/pip install --quiet --disable-pip-version-check -r $< 2>&1); then \

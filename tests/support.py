@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import forked
 
@@ -156,6 +158,13 @@ def make_project(folder: Path) -> Project:
     project.write("shared.txt", "one\ntwo\nthree\n")
     project.commit("start")
     return project
+
+
+def sampled(values: Iterable[Any]) -> list[Any]:
+    """Every second value as it is, the others for `make chaos` only."""
+    return [
+        pytest.param(value, marks=pytest.mark.chaos) if number % 2 else value for number, value in enumerate(values)
+    ]
 
 
 def processes_of(folder: Path) -> list[str]:

@@ -49,7 +49,7 @@ def subjects(project: Project) -> set[str]:
 # "Resume ran my finished items again" ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("now", ["reversed", "more", "fewer", "fails"])
+@pytest.mark.parametrize("now", ["reversed", pytest.param("more", marks=pytest.mark.chaos), "fewer", "fails"])
 def test_resume_runs_no_finished_item_again_whatever_the_input_has_become(project: Project, now: str) -> None:
     """Items are fixed once they are planned."""
     put(project, "hold-c")
@@ -103,7 +103,7 @@ map:
 # "A stopped run forgets its journal" -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stop", [interrupt, terminate, kill])
+@pytest.mark.parametrize("stop", [interrupt, pytest.param(terminate, marks=pytest.mark.chaos), kill])
 def test_what_a_stopped_run_has_said_and_found_out_is_all_there(project: Project, stop: Stop) -> None:
     workflow = project.workflow("""
 setup:

@@ -18,6 +18,7 @@ from agents import mock_anthropic, mock_gemini, mock_openai
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
+SLOW_MODULES = HERE / "slow" / "node_modules"
 Step = dict[str, Any]
 
 
@@ -72,10 +73,11 @@ def serving(server: ThreadingHTTPServer) -> Iterator[None]:
         server.server_close()
 
 
-def _program(name: str) -> str:
-    if not (MODULES / ".ready").exists() or not (MODULES / ".bin" / name).exists():
-        pytest.skip(f"the {name} program is not installed: make agents")
-    return str(MODULES / ".bin" / name)
+def _program(name: str, modules: Path = MODULES) -> str:
+    if not (modules / ".ready").exists() or not (modules / ".bin" / name).exists():
+        target = "agents" if modules == MODULES else "agents-slow"
+        pytest.skip(f"the {name} program is not installed: make {target}")
+    return str(modules / ".bin" / name)
 
 
 @contextmanager
@@ -129,7 +131,7 @@ def _opencode(folder: Path, server: mock_anthropic.MockServer) -> dict[str, str]
 
 @contextmanager
 def opencode(folder: Path) -> Iterator[Rig]:
-    program, server = _program("opencode"), mock_anthropic.MockServer()
+    program, server = _program("opencode", SLOW_MODULES), mock_anthropic.MockServer()
     env = _opencode(folder, server)
     say = _with_tool("bash", description="x")
     with serving(server):
@@ -139,7 +141,7 @@ def opencode(folder: Path) -> Iterator[Rig]:
 @contextmanager
 def acp(folder: Path) -> Iterator[Rig]:
     """OpenCode again, by the Agent Client Protocol."""
-    program, server = _program("opencode"), mock_anthropic.MockServer()
+    program, server = _program("opencode", SLOW_MODULES), mock_anthropic.MockServer()
     env = _opencode(folder, server)
     agents = {"kind": "acp", "command": [program, "acp"]}
     say = _with_tool("bash", description="x")
@@ -149,7 +151,7 @@ def acp(folder: Path) -> Iterator[Rig]:
 
 @contextmanager
 def gemini(folder: Path) -> Iterator[Rig]:
-    program, server = _program("gemini"), mock_gemini.MockServer()
+    program, server = _program("gemini", SLOW_MODULES), mock_gemini.MockServer()
     settings = {
         "security": {"auth": {"selectedType": "gemini-api-key"}}, "telemetry": {"enabled": False},
         "privacy": {"usageStatisticsEnabled": False}, "general": {"disableAutoUpdate": True},

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prodigy.agents import AGENTS, agent
@@ -164,6 +164,7 @@ def test_any_command_by_its_exit_code() -> None:
 
 
 @pytest.mark.parametrize("kind", list(AGENTS))
+@settings(max_examples=25)
 @given(st.lists(st.one_of(st.binary(max_size=60), st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(

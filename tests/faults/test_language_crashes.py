@@ -45,7 +45,7 @@ def test_the_undisturbed_run_does_each_thing_once(reference: Reference) -> None:
     assert {"side-p.txt", "side-q.txt", "setup-gamma.txt"} <= reference.result.main.keys()
 
 
-@pytest.mark.parametrize("event", EVENTS[:2])
+@pytest.mark.parametrize("event", EVENTS[1:2])
 def test_a_crash_inside_changes_nothing(event: str, reference: Reference, tmp_path: Path) -> None:
     count = reference.reached[f"after:{event}"]
     for number in range(STRIDE // 2, count + 1, STRIDE):

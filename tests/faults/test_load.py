@@ -78,6 +78,7 @@ def check(project: Project, items: int, record_property: Callable[[str, object],
     assert peak["descriptors"] < 400
 
 
+@pytest.mark.chaos
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's smaps_rollup")
 def test_a_hundred_and_fifty_items_at_64_wide_leave_nothing_and_stay_small(
     project: Project, record_property: Callable[[str, object], None]
