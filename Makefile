@@ -21,7 +21,7 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: setup
 	$(BIN)/prodigy demo
 
-# The real agent programs, for the tests that run them against a loopback API; without npm those tests are skipped.
+# The real agent programs, for `make conformance`, which runs them against loopback APIs; without npm it skips them.
 agents: $(AGENTS)/node_modules/.ready
 
 $(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.json
@@ -33,10 +33,10 @@ $(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.jso
 		echo "agents: npm ci failed in $(AGENTS), so the tests with real agent programs are skipped: $$(printf '%s' "$$said" | tr -s '[:space:]' ' ' | cut -c1-200)"; \
 	fi
 
-test: setup agents
+test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not chaos and not conformance"
 
-# The agent programs that take long to install or to start, in the same conformance tests as the others.
+# What holds for every agent, with the real programs.
 conformance: setup agents agents-slow
 	$(BIN)/python -m pytest -n 2 -m "conformance and not chaos" --timeout 600
 

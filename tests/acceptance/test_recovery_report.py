@@ -38,7 +38,7 @@ from recovery_support import (
     wait_for_lines,
     warnings,
 )
-from support import Project, git, processes_of, wait_until
+from support import Project, git, processes_of, sampled, wait_until
 
 WRITTEN = "one\ntwo"
 
@@ -128,7 +128,8 @@ def test_dlq_retry_reprocesses_failed_items_also_after_the_final_merge(project: 
 
 
 @pytest.mark.parametrize(
-    "fault", ["after:dlq_items_reprocessed", "after:agent_started#2", "before:agent_completed#1", "after:merging#1"]
+    "fault",
+    sampled(["after:dlq_items_reprocessed", "after:agent_started#2", "before:agent_completed#1", "after:merging#1"]),
 )
 def test_dlq_retry_that_was_killed_resumes_like_any_run(project: Project, fault: str) -> None:
     ended_with(project, "a", "b", "c", names="abcd")

@@ -17,7 +17,7 @@ from faults.scenario import Result, new_project, result_of
 from faults.test_crashes import COMPLETED_WITH_FAILURES, KILLED, POINTS, end_everything, running_steps
 from prodigy.engine.transfer import exported_to
 from prodigy.store.store import Store
-from support import Done, Project, git, make_project, wait_until
+from support import Done, Project, git, make_project, sampled, wait_until
 
 USAGE, LOCKED, BROKEN_SURROUNDINGS = 2, 4, 5
 
@@ -224,11 +224,7 @@ def crash_move_and_compare(folder: Path, fault: str, expected: Result) -> None:
 # boundaries; a final merge half done.
 @pytest.mark.parametrize(
     "point",
-    [
-        "after:worktree_merged#1",
-        "after:step_finished#9",
-        "final_merge:checked_out",
-    ],
+    sampled(["after:worktree_merged#1", "after:step_finished#9", "final_merge:checked_out"]),
 )
 def test_a_run_killed_at_a_bad_moment_goes_on_elsewhere(point: str, reference: Result, tmp_path: Path) -> None:
     crash_move_and_compare(tmp_path, point, reference)

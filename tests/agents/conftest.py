@@ -11,6 +11,7 @@ import pytest
 from agents.mock_anthropic import MockServer
 
 MODULES = Path(__file__).parent / "node_modules"
+_REAL = frozenset({"claude_program", "rig"})  # fixtures that are real programs
 
 
 @pytest.fixture
@@ -31,3 +32,10 @@ def claude_program() -> str:
     if not (MODULES / ".ready").exists():
         pytest.skip("the claude program is not installed: make agents")
     return str(MODULES / ".bin" / "claude")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that run a real agent program are those of `make conformance`."""
+    for item in items:
+        if not _REAL.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.conformance)

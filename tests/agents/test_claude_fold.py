@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents import stream_lines as say
@@ -383,6 +383,7 @@ def test_whatever_is_on_a_line_there_is_a_verdict(lines: list[bytes], exit_code:
         assert shown is None or shown.isprintable()
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(kinds_of_event, events), max_size=4), st.sampled_from([0, 1, None]))
 def test_whatever_an_event_holds_there_is_a_verdict(made: list[tuple[str, dict[str, Any]]], code: int | None) -> None:
     lines = [json.dumps({**event, "type": kind}).encode() for kind, event in made]

@@ -20,10 +20,7 @@ from support import Project, make_project, wait_until
 Make = Callable[[Path], AbstractContextManager[Rig]]
 COMMIT = "echo hi > made.txt && git add -A && git commit -qm made"
 WAITS_S = 600
-ALL = [
-    *(pytest.param(make, id=make.__name__) for make in rigs.FAST),
-    *(pytest.param(make, id=make.__name__, marks=pytest.mark.conformance) for make in rigs.SLOW),
-]
+ALL = [pytest.param(make, id=make.__name__) for make in (*rigs.FAST, *rigs.SLOW)]
 
 
 @pytest.fixture(params=ALL)

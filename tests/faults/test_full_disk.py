@@ -197,7 +197,7 @@ def test_a_disk_that_is_full_at_this_moment_costs_nothing(
 
 @pytest.mark.parametrize(
     ("what", "moment"),
-    [("home", "after:agent_started#2"), ("home", "before:step_finished#8"), (".git", "after:merging#1")],
+    [("home", "after:agent_started#2"), (".git", "after:merging#1")],
 )
 def test_a_disk_without_room_for_another_file_costs_nothing(
     project: Project, on_disk: Mounted, reference: tuple[Result, Counter[str]], moment: str, what: str

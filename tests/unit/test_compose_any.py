@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @settings(
-    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(files, st.dictionaries(st.sampled_from("ab"), st.sampled_from(WORDS).map(Written) | anything, max_size=2))
 def test_any_files(folder: Path, texts: dict[str, object], parameters: dict[str, object]) -> None:
