@@ -162,6 +162,8 @@ def test_it_starts_the_servers_of_tools_that_the_workflow_declares(rig: tuple[Pr
     project, agent = rig
     if agent.name in ("player", "aider"):
         pytest.skip(f"{agent.name} takes no servers of tools")
+    if agent.name == "gemini" and any(folder.stat().st_mode & 0o022 for folder in project.folder.parents):
+        pytest.skip("gemini reads no settings below a directory that others can write")
     probe = project.folder.parent / "probe"
     probe.write_text(f'#!/bin/sh\necho "$LEVEL" > {probe}.started\nexec cat > /dev/null\n')
     probe.chmod(0o755)
