@@ -9,10 +9,9 @@ from importlib.metadata import entry_points
 
 from prodigy.agents.base import Agent
 from prodigy.errors import EnvironmentProblem, UsageError
+from prodigy.workflow.agent_keys import PLUGINS, kinds
 
-# The group of entry points by which an installed package adds a kind: `name = "module:object"`, an `Agent`.
-PLUGINS = "prodigy.agents"
-
+# An installed package adds a kind by an entry point of the group PLUGINS: `name = "module:object"`, an `Agent`.
 _OURS = {
     "claude": "prodigy.agents.claude:Claude",
     "codex": "prodigy.agents.codex:Codex",
@@ -22,11 +21,6 @@ _OURS = {
     "acp": "prodigy.agents.acp:Acp",
     "command": "prodigy.agents.command:Command",
 }
-
-
-def kinds() -> tuple[str, ...]:
-    """The names of all adapters: ours, and those of installed packages."""
-    return (*_OURS, *sorted({point.name for point in entry_points(group=PLUGINS)} - _OURS.keys()))
 
 
 @cache

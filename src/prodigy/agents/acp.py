@@ -178,9 +178,7 @@ def _judge(state: Seen, exit_code: int | None, stderr: str) -> tuple[str | None,
         return "command_failed", f"{texts.ended(exit_code)} after it had reported success", False
     if state.reason:
         return _BY_REASON.get(state.reason, "command_failed"), f"the agent stopped: {state.reason}", False
-    told = fields.last_line(stderr, 500)
-    message = f"{texts.ended(exit_code)} without a result" + (f": {told}" if told else "")
-    return ("unknown" if not exit_code else texts.meaning(told).kind), message, False
+    return texts.without_result(exit_code, fields.last_line(stderr, 500))
 
 
 def _tokens(usage: dict[str, Any]) -> Tokens | None:

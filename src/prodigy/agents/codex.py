@@ -148,12 +148,7 @@ def _judge(state: Seen, exit_code: int | None, stderr: str) -> tuple[str | None,
     if state.error and (state.ok is False or exit_code):
         found = texts.meaning(state.error)
         return found.kind, state.error, found.transient
-    told = fields.last_line(stderr, 500) or state.junk
-    message = f"{texts.ended(exit_code)} without a result" + (f": {told}" if told else "")
-    if not exit_code:
-        return "unknown", message, False
-    found = texts.meaning(told)
-    return found.kind, message, found.transient
+    return texts.without_result(exit_code, fields.last_line(stderr, 500) or state.junk)
 
 
 def _item(state: Seen, event: dict[str, Any]) -> tuple[Seen, list[AgentEvent]]:

@@ -185,12 +185,7 @@ def _judge(state: Seen, exit_code: int | None, stderr: str) -> tuple[str | None,
         return None, "", False
     if state.done:
         return "command_failed", f"{texts.ended(exit_code)} after it had answered", False
-    told = fields.last_line(stderr, 500)
-    message = f"{texts.ended(exit_code)} without a result" + (f": {told}" if told else "")
-    if not exit_code:
-        return "unknown", message, False
-    found = texts.meaning(told)
-    return found.kind, message, found.transient
+    return texts.without_result(exit_code, fields.last_line(stderr, 500))
 
 
 def _tokens(part: dict[str, Any]) -> Tokens:

@@ -70,3 +70,12 @@ def ended(exit_code: int | None) -> str:
     if number in {known.value for known in signal.Signals}:
         return f"the agent was ended by {signal.Signals(number).name} (exit code {exit_code})"
     return f"the agent exited with code {exit_code}"
+
+
+def without_result(exit_code: int | None, told: str) -> tuple[str, str, bool]:
+    """(kind, message, transient) of an agent that ended without its last word. told: the last thing it printed."""
+    message = f"{ended(exit_code)} without a result" + (f": {told}" if told else "")
+    if not exit_code:
+        return "unknown", message, False
+    found = meaning(told)
+    return found.kind, message, found.transient

@@ -15,7 +15,7 @@ from dataclasses import replace
 from os import close as close_descriptor
 from pathlib import Path
 
-from prodigy.agents import agent, kinds
+from prodigy.agents import agent
 from prodigy.agents.base import find_program
 from prodigy.engine.admission import Admissions
 from prodigy.engine.agent_budgets import AgentBudgets
@@ -47,6 +47,7 @@ from prodigy.store.lock import RunLock, take_helpers_lock
 from prodigy.store.paths import repo_key, run_directory
 from prodigy.store.rows import Intent, RunRow
 from prodigy.store.store import Store
+from prodigy.workflow.agent_keys import kinds
 from prodigy.workflow.agent_settings import Agents
 from prodigy.workflow.model import Agent, Workflow, every_step
 
