@@ -17,11 +17,11 @@ from benchmarks.null_executor import NullExecutor, NullPrivate, NullRepo
 from prodigy.engine.admission import Admissions
 from prodigy.engine.agent_budgets import AgentBudgets
 from prodigy.engine.agent_gates import AgentGates
-from prodigy.engine.attempt import FanoutPlace
 from prodigy.engine.control import Control
 from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.environment_sources import Places
 from prodigy.engine.fanout import run_items
+from prodigy.engine.fanout_place import FanoutPlace
 from prodigy.engine.merge_queue import MergeQueue
 from prodigy.engine.run import Options, Run
 from prodigy.engine.steps import StepRunner
@@ -116,7 +116,9 @@ async def _run(folder: Path, items: int, slots: int, watch: _Watch) -> None:
         control=control,
         env={}, environment=environment,
     )  # fmt: skip
-    rows = [(number, f"n{number}", f"n{number}", json.dumps({"id": f"n{number}"})) for number in range(1, items + 1)]
+    rows = [
+        (number, f"n{number}", f"n{number}", json.dumps({"id": f"n{number}"}), 0.0) for number in range(1, items + 1)
+    ]
     store.plan_items(FANOUT, rows, ev.ItemsPlanned(fanout=FANOUT, total=items, duplicates=0))
     del rows
     mapping = workflow.steps[0].action

@@ -204,7 +204,7 @@ def test_each_failure_has_the_cost_of_its_own_steps_and_the_log_of_its_newest_ag
         options="{}", created_at="2026-01-01T00:00:00Z", tip="b",
     )  # fmt: skip
     with closing(Store.create(tmp_path / "r", row, "{}")) as store:
-        items = [(n, f"x{n}", f"x{n}", "{}") for n in (1, 2, 12345)]
+        items = [(n, f"x{n}", f"x{n}", "{}", 0.0) for n in (1, 2, 12345)]
         store.plan_items("it1/1", items, ev.ItemsPlanned(fanout="it1/1", total=3, duplicates=0))
         recorded(
             store, 1, 1,

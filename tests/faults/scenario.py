@@ -142,10 +142,16 @@ def assert_events_give_the_tables(directory: Path) -> None:
         }
         steps = {f"{path}/t{number}": state for path, number, state in db.execute("SELECT path, try, state FROM step")}
         dead = set(db.execute("SELECT fanout, ordinal FROM dead_letter"))
+        queued = set(db.execute("SELECT fanout, ordinal FROM attempt WHERE queued IS NOT NULL"))
+        checks = {
+            (fanout, n): state for fanout, n, state in db.execute("SELECT fanout, number, state FROM merge_check")
+        }
         intents = db.execute("SELECT count(*) FROM merge_intent").fetchone()[0]
     assert folded.items == items
     assert folded.steps == steps
     assert folded.dead == dead
+    assert folded.queued == queued
+    assert folded.checks == checks
     assert folded.status == row.status
     assert folded.merged == (row.merged is not None)
     assert (folded.merging is None) == (intents == 0)

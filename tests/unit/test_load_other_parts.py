@@ -21,7 +21,7 @@ from prodigy.workflow.model import (
     Step,
     WriteFile,
 )
-from unit.workflow_texts import LATER, TEMPLATE, problems_of
+from unit.workflow_texts import TEMPLATE, problems_of
 
 
 def step_of(text: str) -> Step:
@@ -273,7 +273,12 @@ WRONG = [
     ("- {name: x, options: [a]}", 1, 22, "`options` must be a mapping, got a list"),
     ("- {shell: a, metadata: {retries: many}}", 1, 34, "`retries` must be a whole number"),
     (f"map: {{input: ls, merge: {{on_conflict: agnt}}, {TEMPLATE}}}", 1, 39, "`on_conflict` must be one of dlq, agent"),
-    (f"map: {{input: ls, merge: {{strategy: x}}, {TEMPLATE}}}", 1, 26, f"`strategy` {LATER}"),
+    (
+        f"map: {{input: ls, merge: {{strategy: x}}, {TEMPLATE}}}",
+        1,
+        36,
+        "`strategy` must be one of merge, rebase, squash",
+    ),
     ("steps: [{shell: 'echo ${merge.commits}'}]\nmerge: [{shell: a}]", 1, 23, "`${merge.commits}`"),
     (
         "steps: [{shell: a}]\nmerge: [{mapreduce: {map: {input: ls, agent_template: [{shell: a}]}}}]",

@@ -212,8 +212,23 @@ def _summary_lines(summary: dict[str, object]) -> Iterator[str]:
     for gate in cast("list[dict[str, Any]]", summary["gates"]):
         until = dt.datetime.fromisoformat(gate["until"]).timestamp()
         yield f"  {gate_words(gate['agent'], gate['cause'], until, gate['message'])}"
+    yield from _queue_lines(cast("dict[str, Any]", summary["merge_queue"]))
     yield f"  branch: {summary['branch']}{_merged(summary)}"
     yield from (f"  {line}" for line in _next_steps(summary))
+
+
+_QUEUED_SHOWN = 8
+
+
+def _queue_lines(queue: dict[str, Any]) -> Iterator[str]:
+    """What waits to be merged, and why."""
+    if not queue["waiting"]:
+        return
+    yield f"  merge queue: {queue['waiting']} waiting, {queue['checking']} of them being checked"
+    for item in queue["items"][:_QUEUED_SHOWN]:
+        yield f"    {printable(item['item_id'])}: {item['why']}"
+    if queue["waiting"] > _QUEUED_SHOWN:
+        yield f"    and {queue['waiting'] - _QUEUED_SHOWN} more"
 
 
 def show_error(summary: dict[str, object]) -> None:

@@ -73,6 +73,7 @@ def frame(view: RunView, canvas: Canvas, now: float, tails: Mapping[str, str]) -
     elif spend := _spend(view):
         lines.append(Text(canvas.crop("  " + "  ".join(spend), canvas.cells)))
     lines += _gates(view, canvas)
+    lines += _merge_queue(view, canvas)
     lines += _waiting(view, canvas, now)
     left = max(0, canvas.rows - len(lines))
     failures = list(view.failures)[len(view.failures) - _failure_rows(left, len(view.failures)) :]
@@ -168,6 +169,14 @@ def _gates(view: RunView, canvas: Canvas) -> list[Text]:
         return []
     lines = [gate_words(gate.agent, gate.cause, gate.until, gate.message) for gate in view.gates.values()]
     return [Text(canvas.crop(f"  {canvas.plain(line)}", canvas.cells), style="yellow", no_wrap=True) for line in lines]
+
+
+def _merge_queue(view: RunView, canvas: Canvas) -> list[Text]:
+    if not view.queued or view.state != RUNNING:
+        return []
+    count, names = len(view.queued), ", ".join(canvas.plain(label) for label in view.checking)
+    text = f"merge queue: {count} {'wait' if count > 1 else 'waits'}{f', checking {names}' if names else ''}"
+    return [Text(canvas.crop(f"  {text}", canvas.cells), style="cyan", no_wrap=True)]
 
 
 def _spend(view: RunView) -> list[str]:

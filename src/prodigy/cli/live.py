@@ -22,7 +22,7 @@ from prodigy.cli.view import RunView, StepNow
 from prodigy.cli.words import BREAKER_CLOSED, breaker_opened, counted, were_done
 from prodigy.secrets import mask
 from prodigy.state import events as ev
-from prodigy.state.step_path import is_in_an_item
+from prodigy.state.step_path import is_of_the_run
 
 REDRAW_S = 0.25
 TAIL_S = 1.0  # between two looks at one step's output
@@ -204,7 +204,7 @@ def announcement(event: ev.Event) -> Message | None:
             return f"ended  {label}", ""
         case ev.StepLost(path=path, reason="lost"):
             return f"lost, will run again: {path}", "yellow"
-        case ev.StepFinished(path=path, kind=kind, message=message) if kind and not is_in_an_item(path):
+        case ev.StepFinished(path=path, kind=kind, message=message) if kind and is_of_the_run(path):
             return f"step {path} failed: {message}", "red"
         case ev.Warned(message=message) | ev.FinalMergeRefused(problem=message):
             return f"warning: {message}", "yellow"

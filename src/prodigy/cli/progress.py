@@ -11,7 +11,7 @@ from typing import TextIO
 from prodigy.cli.agent_words import gate_words
 from prodigy.cli.words import BREAKER_CLOSED, breaker_opened, counted, printable, were_done
 from prodigy.state import events as ev
-from prodigy.state.step_path import is_in_an_item
+from prodigy.state.step_path import is_of_the_run
 
 
 class Progress:
@@ -73,6 +73,12 @@ class Progress:
             case ev.AgentCompleted(label=item, merged=merged):
                 self._done += 1
                 return f"done   {item}{'' if merged else ', nothing to merge'}{self._count()}"
+            case ev.AgentQueued(label=item):
+                return f"ready  {item}, waits for its merge to be checked"
+            case ev.AgentRequeued(label=item):
+                return f"again  {item}: it conflicts with what was merged meanwhile"
+            case ev.MergeCheckFinished(passed=False, message=message):
+                return f"a check of merges failed: {message}"
             case ev.AgentFailed(label=item, error=error, collected=collected):
                 self._done += 1
                 return f"FAILED {item}{'' if collected else f': {error}'}{self._count()}"
@@ -85,7 +91,7 @@ class Progress:
                 return f"ended  {item}"
             case ev.StepRetrying(path=path, delay_s=delay_s, reason=reason):
                 return f"again  {path} in {delay_s:g} s: {reason}"
-            case ev.StepSkipped(path=path, reason=reason) if not is_in_an_item(path):
+            case ev.StepSkipped(path=path, reason=reason) if is_of_the_run(path):
                 return f"skipped {path}: {reason} does not hold"
             case ev.StepAdopted(path=path):
                 return f"still running, watching it again: {path}"
@@ -97,7 +103,7 @@ class Progress:
                 return gate_words(agent, cause, until, message)
             case ev.AgentGateOpened(account=account):
                 return f"{account} answers again"
-            case ev.StepFinished(path=path, kind=kind, message=message) if kind and not is_in_an_item(path):
+            case ev.StepFinished(path=path, kind=kind, message=message) if kind and is_of_the_run(path):
                 return f"step {path} failed: {message}"
             case ev.BreakerOpened(failures=failures, pause_s=pause_s):
                 return breaker_opened(failures, pause_s)

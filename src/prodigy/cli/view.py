@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from prodigy.state import events as ev
-from prodigy.state.step_path import attempt_path, is_in_an_item, parse_attempt, split_try
+from prodigy.state.step_path import attempt_path, is_of_the_run, parse_attempt, parse_check, split_try
 
 RUNNING = "running"
 KEPT_FAILURES = 20
@@ -124,6 +124,8 @@ class RunView:
     cost_usd: float | None = None
     tokens: int | None = None
     gates: dict[str, ev.AgentGateClosed] = field(default_factory=dict)  # by account, those that are closed
+    queued: dict[tuple[str, int], str] = field(default_factory=dict)  # labels of the items that wait to be merged
+    checking: tuple[str, ...] = ()  # labels of those whose merge is being checked
     retries: int = 0
     merges: int = 0
     merged_into: str | None = None
@@ -194,9 +196,13 @@ class RunView:
             case ev.Merging(path=path) if path in self.lines:
                 self.lines[path].merging = True
             case ev.WorktreeMerged(path=path):
-                self.merges += 1
+                self.merges += parse_check(path) is None  # of a check, every item tells by itself
                 if path in self.lines:
                     self.lines[path].merging = False
+            case ev.MergeCheckStarted(fanout=fanout, ordinals=ordinals):
+                self.checking = tuple(self.queued.get((fanout, ordinal), f"item {ordinal}") for ordinal in ordinals)
+            case ev.MergeCheckFinished():
+                self.checking = ()
             case ev.AgentGateClosed(account=account, message=message):
                 known = self.gates.get(account)
                 if not message and known is not None:  # it was said why when it was closed
@@ -227,7 +233,13 @@ class RunView:
     def _item(self, event: ev.ItemEvent, at: float) -> None:
         path = attempt_path(event.fanout, event.ordinal, event.attempt)
         key = (event.fanout, event.ordinal)
+        was_queued = self.queued.pop(key, None) is not None
         match event:
+            case ev.AgentQueued():
+                self.lines.pop(path, None)
+                self.queued[key] = event.label
+            case ev.AgentRequeued():
+                self._add(path, Line(event.label, event.attempt, at))
             case ev.AgentStarted():
                 self._waiting.pop(key, None)
                 if key in self._open_failures:
@@ -235,7 +247,8 @@ class RunView:
                     if self.batch:
                         self.batch.reopen()
                 self._add(path, Line(event.label, event.attempt, at))
-            case ev.AgentCompleted(duration_s=duration_s):
+            case ev.AgentCompleted(duration_s=duration_s, merged=merged):
+                self.merges += was_queued and merged is not None
                 self._item_ended(path, failed=False, duration_s=duration_s)
             case ev.AgentFailed(duration_s=duration_s):
                 self._item_ended(path, failed=True, duration_s=duration_s)
@@ -320,7 +333,8 @@ class RunView:
             if attempt:
                 self._add(owner, Line(f"item {attempt.ordinal}", attempt.attempt, at))
             else:
-                self._add(owner, Line(self.phase or "run", 0, at))
+                label = (self.phase or "run") if is_of_the_run(owner) else "check of merges"
+                self._add(owner, Line(label, 0, at))
         return self.lines[owner]
 
     def _step_ended(self, path: str) -> None:
@@ -338,7 +352,7 @@ class RunView:
             self.cost_usd = (self.cost_usd or 0.0) + event.cost_usd
         if event.tokens is not None:
             self.tokens = (self.tokens or 0) + event.tokens
-        if isinstance(event, ev.StepFinished) and event.kind is not None and not is_in_an_item(event.path):
+        if isinstance(event, ev.StepFinished) and event.kind is not None and is_of_the_run(event.path):
             self._note_failure(f"step {event.path}", event.kind, event.message or "")
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 from prodigy.engine.beginning import beginning, start_of
 from prodigy.engine.captures import Scope
+from prodigy.engine.checked_merges import CheckedMerges
 from prodigy.engine.conflicts import conflict_failure, resolve
 from prodigy.engine.control import Interrupted
+from prodigy.engine.fanout_place import FanoutPlace
 from prodigy.engine.furnish import furnish
 from prodigy.engine.item_failure import fail
-from prodigy.engine.item_keys import AttemptKey, completion, drop_refs, keep_boundary
+from prodigy.engine.item_keys import AttemptKey, completion, drop_refs, keep_boundary, merge_request, trailers
 from prodigy.engine.kept_failed import is_kept, keep
 from prodigy.engine.lodging import workspace_of
 from prodigy.engine.merge_queue import MergeRequest
@@ -26,6 +28,7 @@ from prodigy.engine.teardown import tear_down
 from prodigy.engine.time_limits import TimeLimit, item_limit
 from prodigy.engine.verdict import lost
 from prodigy.executors.base import ProcessState, Snapshot, Workspace
+from prodigy.git.merge import Conflict
 from prodigy.plan.identity import Item, item_scope
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
@@ -36,26 +39,14 @@ from prodigy.workflow.model import MapReduce, Named, Workflow
 from prodigy.workflow.model import Workspace as Settings
 
 
-@dataclass(frozen=True)
-class FanoutPlace:
-    """What all attempts of a fan-out share: its path and action, the names and the environment of its steps.
-
-    inputs: what the iteration adds to the environment of every step. base: what every step of the run may name.
-    """
-
-    path: str
-    mapping: MapReduce
-    names: Mapping[str, object]
-    env: Mapping[str, str]
-    inputs: Mapping[str, str]
-    base: Mapping[str, object]
-
-
 class Attempt:
     """Runs an item's steps once. Whatever happens is recorded; nothing is left to the caller but the slot."""
 
-    def __init__(self, run: Run, place: FanoutPlace, row: ItemRow, tamper: TamperCheck) -> None:
+    def __init__(
+        self, run: Run, place: FanoutPlace, row: ItemRow, tamper: TamperCheck, checked: CheckedMerges | None
+    ) -> None:
         self._run = run
+        self._checked = checked
         self._names, self._env, self._base = place.names, place.env, place.base
         self._newest = place.mapping
         self._row = row
@@ -156,6 +147,8 @@ class Attempt:
         """The attempt's workspace, in the state its last finished step left, and that state."""
         run = self._run
         boundary = self._last_boundary(key, attempt)
+        if attempt.queued is not None:
+            return await self._take_back(key, attempt, Snapshot(attempt.queued, None))
         if run.store.step_was_started(key.path):
             workspace = run.executor.attach(attempt.worktree)
             if workspace is not None:
@@ -165,6 +158,14 @@ class Attempt:
         if boundary != Snapshot(attempt.base, None):
             await workspace.restore(boundary)
         return workspace, boundary
+
+    async def _take_back(self, key: AttemptKey, attempt: AttemptRow, work: Snapshot) -> tuple[Workspace, Snapshot]:
+        """A workspace for work that waited to be merged and does not merge any more."""
+        slot = self._run.executor.reserve()
+        self._run.store.record(ev.AgentRequeued(**key.event(), worktree=slot))
+        workspace = await self._run.executor.open(slot, attempt.base)
+        await workspace.restore(work)
+        return workspace, work
 
     async def _reopen(self, key: AttemptKey, attempt: AttemptRow, boundary: Snapshot) -> Workspace:
         """Another workspace for an attempt whose own is gone, and with it the work of a step that has no end on
@@ -281,11 +282,8 @@ class Attempt:
     def _commit_message(self, key: AttemptKey) -> str:
         return (
             f"{self._run.workflow.name}: {key.label}\n\n"
-            f"What the steps of this item left uncommitted.\n\n{self._trailers(key)}"
+            f"What the steps of this item left uncommitted.\n\n{trailers(self._run, key)}"
         )
-
-    def _trailers(self, key: AttemptKey) -> str:
-        return f"Prodigy-Run: {self._run.id}\nProdigy-Item: {key.item_id}\n"
 
     async def _deliver(
         self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, boundary: Snapshot
@@ -309,25 +307,20 @@ class Attempt:
             await drop_refs(run, key)  # its branch has all of it
             run.store.record(*completion(run.store, key, added, None))
             return None
-        title = f"Merge {key.label} ({run.workflow.name})"
-        request = MergeRequest(
-            path=key.path,
-            head=boundary.head,
-            base=attempt.base,
-            message=f"{title}\n\n{self._trailers(key)}",
-            obsolete=key.refs(run),
-        )
+        request = merge_request(run, key, attempt, boundary.head, self._newest.merge.strategy)
 
-        def recorded(merged: str) -> Sequence[ev.Event]:
-            return completion(run.store, key, added, merged)
+        async def deliver(wanted: MergeRequest) -> Conflict | None:
+            if self._checked is not None:
+                return await self._checked.take(key, wanted)
+            return await run.merges.merge(wanted, lambda merged: completion(run.store, key, added, merged))
 
-        conflict = await run.merges.merge(request, recorded)
+        conflict = await deliver(request)
         if conflict is None:
             return None
-        steps = self._mapping.on_conflict
-        if not steps:
+        if not self._newest.on_conflict:
             return await asyncio.to_thread(conflict_failure, run.private, run.merges.tip(), conflict)
-        return await resolve(run, key, steps, self._site(key, attempt, workspace), request, recorded)
+        site = self._site(key, attempt, workspace)
+        return await resolve(run, key, self._newest.on_conflict, site, request, deliver)
 
 
 async def end_step(workspace: Workspace, execution: str) -> None:

@@ -35,7 +35,7 @@ UNREADABLE = "unreadable"
 
 NAMED = "named"
 
-_DIRECTORY = re.compile(r"(?P<run>.+?)-(?P<slot>run|s\d+|named-[a-z0-9_.-]+)")
+_DIRECTORY = re.compile(r"(?P<run>.+?)-(?P<slot>run|queue|s\d+|named-[a-z0-9_.-]+)")
 
 
 @dataclass(frozen=True)

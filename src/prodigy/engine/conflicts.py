@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from prodigy.engine.item_keys import AttemptKey
-from prodigy.engine.merge_queue import MergeRequest, Recorded
+from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.run import Run
 from prodigy.engine.site import Site
 from prodigy.executors.base import Snapshot
@@ -20,6 +21,9 @@ from prodigy.git.merge import Conflict, merge
 from prodigy.git.private import PrivateGit
 from prodigy.state.dead_letter import Failure
 from prodigy.workflow.model import Step
+
+# Has a request merged; what is in the way of it, or None.
+Deliver = Callable[[MergeRequest], Awaitable[Conflict | None]]
 
 CONFLICT = "conflict"  # the segment of the paths of these steps
 # Others are merged meanwhile, and what was resolved may conflict with them again.
@@ -53,9 +57,9 @@ def conflict_failure(private: PrivateGit, ours: str, conflict: Conflict, why: st
 
 
 async def resolve(
-    run: Run, key: AttemptKey, steps: tuple[Step, ...], site: Site, request: MergeRequest, recorded: Recorded
+    run: Run, key: AttemptKey, steps: tuple[Step, ...], site: Site, request: MergeRequest, deliver: Deliver
 ) -> Failure | None:
-    """Let `steps` resolve the conflicts of a request that does not merge, and merge the result; None when that is
+    """Let `steps` resolve the conflicts of a request that does not merge, and deliver the result; None when that is
     done. Raises as the steps do."""
     theirs, conflict = request.head, None
     for number in range(1, ROUNDS + 1):
@@ -70,7 +74,7 @@ async def resolve(
             if isinstance(resolved, Failure):
                 return resolved
             ours, head = found.ours, resolved
-        conflict = await run.merges.merge(replace(request, head=head, base=ours), recorded)
+        conflict = await deliver(replace(request, head=head, base=ours))
         if conflict is None:
             return None
         theirs = head

@@ -24,7 +24,7 @@ class Control:
 
     exit_code: int = 130
     status: str = "interrupted"
-    stop_reason: str = "user"
+    stop_reason: str | None = "user"
     error: str | None = None
     handed_over: bool = False
     _draining: asyncio.Event = field(default_factory=asyncio.Event)
@@ -43,8 +43,9 @@ class Control:
         """Start nothing new; what runs may finish."""
         self._draining.set()
 
-    def pause(self, reason: str, error: str) -> None:
-        """Start nothing new because of a rule, not of the user; whoever stopped the run first keeps the word."""
+    def pause(self, reason: str | None, error: str) -> None:
+        """Start nothing new because of a rule, not of the user; whoever stopped the run first keeps the word. reason:
+        one of those that summaries know, or None."""
         if not self.draining:
             self.status, self.stop_reason, self.error = "paused", reason, error
             self.drain()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 from prodigy.state import events as ev
-from prodigy.state.step_path import is_in_an_item, parse_attempt
+from prodigy.state.step_path import is_of_the_run, parse_attempt
 from prodigy.store.store import Store
 
 _LAST_EVENTS = 100  # a step moves the run branch a few times at most, and nothing else does meanwhile
@@ -18,7 +18,7 @@ _LAST_EVENTS = 100  # a step moves the run branch a few times at most, and nothi
 def early_merge(store: Store) -> tuple[str, str] | None:
     """(old, new): how the run branch moved for the step outside the items that has no end on record; None if it did
     not."""
-    running = {step.execution for step in store.started_steps() if not is_in_an_item(step.path)}
+    running = {step.execution for step in store.started_steps() if is_of_the_run(step.path)}
     began, old, new = False, None, None
     for record in store.events(types=(ev.StepStarted.type, ev.Merging.type), limit=_LAST_EVENTS):
         event = cast("dict[str, object]", record["event"])

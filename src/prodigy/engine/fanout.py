@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from prodigy.engine import results
-from prodigy.engine.attempt import Attempt, FanoutPlace
+from prodigy.engine.attempt import Attempt
 from prodigy.engine.budget_clock import within_time
 from prodigy.engine.captures import Scope
+from prodigy.engine.checked_merges import CheckedMerges
 from prodigy.engine.control import Interrupted, Stopped
 from prodigy.engine.fanout_gate import FanoutGate
+from prodigy.engine.fanout_place import FanoutPlace
 from prodigy.engine.item_failure import park
 from prodigy.engine.item_keys import AttemptKey, seconds_since
 from prodigy.engine.item_queue import ItemQueue
@@ -26,6 +28,7 @@ from prodigy.engine.teardown import end_abandoned, tear_down_pool
 from prodigy.errors import UsageError
 from prodigy.plan.bulk import bulk
 from prodigy.plan.identity import InvalidItemsError, identify, label
+from prodigy.plan.priority import weigher
 from prodigy.plan.sources import (
     Found,
     InputError,
@@ -39,6 +42,7 @@ from prodigy.plan.sources import (
 from prodigy.state import events as ev
 from prodigy.state.items import ItemRow, ItemState, remaining_work
 from prodigy.state.step_path import INPUT
+from prodigy.store import merges
 from prodigy.store.store import Store
 from prodigy.workflow.interpolate import Unresolved, interpolate_text
 from prodigy.workflow.model import Policy, Shell, Step
@@ -58,18 +62,20 @@ async def plan(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> 
     try:
         read = await _input(run, here, step, place)
         with bulk():
-            store_items(run.store, path, read())
+            store_items(run.store, path, read(), here.mapping.priority)
     except (InputError, InvalidItemsError, Unresolved) as error:
         taken_by = f"{path}/{INPUT}" if here.mapping.input.kind == "command" else None
         raise InputUnusable(str(error), path=taken_by) from error
 
 
-def store_items(store: Store, path: str, found: Found) -> None:
-    """Give the values ids and store them as the items of the fan-out `path`. Raises InvalidItemsError."""
+def store_items(store: Store, path: str, found: Found, priority: str | None = None) -> None:
+    """Give the values ids and store them as the items of the fan-out `path`. priority: an expression over an item.
+    Raises InvalidItemsError."""
     identified = identify(found.values)
     for warning in (*found.warnings, *identified.warnings):
         store.record(ev.Warned(message=warning))
-    rows = [(item.ordinal, item.id, label(item), item.text) for item in identified.items]
+    weight = weigher(priority)
+    rows = [(item.ordinal, item.id, label(item), item.text, weight(item.data)) for item in identified.items]
     store.plan_items(path, rows, ev.ItemsPlanned(fanout=path, total=len(rows), duplicates=identified.duplicates))
 
 
@@ -102,9 +108,12 @@ async def _input(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -
 async def run_items(run: Run, here: FanoutPlace) -> None:
     """Run every item that remains, at most `max_parallel` at a time. Raises Stopped when the run drains."""
     path, mapping = here.path, here.mapping
-    rows = _work(run, here)
-    gate = FanoutGate(run, path, mapping.errors, len(rows))
+    rows, checked_already = _work(run, here)
+    gate = FanoutGate(run, path, mapping.errors, len(rows) + checked_already)
     queue = _queue(run, path, rows, gate)
+    checked = CheckedMerges(run, here, queue.put) if mapping.merge.check or checked_already else None
+    if checked is not None:
+        queue.more_may_come = lambda: checked.busy
     tamper = TamperCheck(run)
     await tamper.start()
     await end_abandoned(run, path)
@@ -113,8 +122,12 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
         budget = within_time(run.store, run.control, mapping.budget, "the map", path)
         with gate.listening():
             async with budget, asyncio.TaskGroup() as group:
-                for _ in range(slots):
-                    group.create_task(_worker(run, here, queue, tamper, gate))
+                if checked is not None:
+                    group.create_task(checked.work())
+                workers = [group.create_task(_worker(run, here, queue, tamper, gate, checked)) for _ in range(slots)]
+                if checked is not None:
+                    await asyncio.wait(workers)
+                    checked.close()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the first worker's error stopped the others
     gate.tell(ended=True)
@@ -128,9 +141,9 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
     run.store.record(ev.FanoutFinished(fanout=path))
 
 
-def _work(run: Run, here: FanoutPlace) -> tuple[ItemRow, ...]:
-    """What is to be run, in order. What is not, though it is not done, is settled here and now: items whose tries are
-    used up go to the dead letter queue, and duplicates are left out."""
+def _work(run: Run, here: FanoutPlace) -> tuple[tuple[ItemRow, ...], int]:
+    """What is to be run, in order, and how many items wait to be merged. What is not to be run, though it is not done,
+    is settled here and now: items whose tries are used up go to the dead letter queue, and duplicates are left out."""
     path, errors = here.path, here.mapping.errors
     limits = [run.max_tries] if run.max_tries is not None else []
     if errors.on_item_failure == "retry":
@@ -148,7 +161,8 @@ def _work(run: Run, here: FanoutPlace) -> tuple[ItemRow, ...]:
         if row.state is ItemState.FAILED and row.ordinal not in going:
             key = AttemptKey(path, row.ordinal, row.attempt, row.item_id, row.label)
             park(run, key, run.store.attempts(path, row.ordinal)[-1])
-    return work.rows
+    merging = {one.member.ordinal for one in merges.waiting(run.store, path)}
+    return tuple(row for row in work.rows if row.ordinal not in merging), len(merging)
 
 
 def _queue(run: Run, path: str, rows: tuple[ItemRow, ...], gate: FanoutGate) -> ItemQueue:
@@ -162,16 +176,24 @@ def _queue(run: Run, path: str, rows: tuple[ItemRow, ...], gate: FanoutGate) -> 
     return queue
 
 
-async def _worker(run: Run, here: FanoutPlace, queue: ItemQueue, tamper: TamperCheck, gate: FanoutGate) -> None:
+async def _worker(
+    run: Run,
+    here: FanoutPlace,
+    queue: ItemQueue,
+    tamper: TamperCheck,
+    gate: FanoutGate,
+    checked: CheckedMerges | None,
+) -> None:
     """One slot: takes item after item until none is left or the run drains."""
     while row := await queue.take():
         try:
-            again = await Attempt(run, here, row, tamper).execute()
+            again = await Attempt(run, here, row, tamper, checked).execute()
         except (Stopped, Interrupted):
             return
         gate.tell()
         if again is not None:
             queue.put(run.store.item(here.path, row.ordinal), again.delay_s)
+        queue.done()
 
 
 def tally(run: Run, path: str) -> Tally:

@@ -33,9 +33,10 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 # Every column that holds a commit.
 COMMITS: Mapping[str, tuple[str, ...]] = {
     "run": ("base", "tip", "merged", "head", "snapshot"),
-    "attempt": ("base", "head", "merged", "start_head", "start_snapshot"),
+    "attempt": ("base", "head", "merged", "start_head", "start_snapshot", "queued"),
     "step": ("head", "snapshot", "before_head", "before_snapshot"),
     "dead_letter": ("snapshot",),
+    "merge_check": ("base",),
     "merge_intent": ("old", "new"),
     "final_merge_intent": ("old", "new"),
 }
@@ -48,6 +49,7 @@ _PATHS: Mapping[str, tuple[str, ...]] = {
     "attempt": ("fanout", "step", "log"),
     "step": ("path", "reused_from"),
     "dead_letter": ("fanout",),
+    "merge_check": ("fanout", "step"),
     "merge_intent": ("path",),
 }
 _COUNTED: Mapping[str, tuple[str, ...]] = {
@@ -55,6 +57,7 @@ _COUNTED: Mapping[str, tuple[str, ...]] = {
     "attempt": ("ordinal", "number"),
     "step": ("try",),
     "dead_letter": ("ordinal",),
+    "merge_check": ("number",),
 }
 
 

@@ -13,6 +13,7 @@ from prodigy.executors.base import Snapshot
 from prodigy.git.repo import ANY, RefChange
 from prodigy.plan.identity import Item
 from prodigy.state import events as ev
+from prodigy.state import merge_queue
 from prodigy.state.dead_letter import DeadLetter, Failure, dead_letter
 from prodigy.state.gate import MAX_FAILURES
 from prodigy.state.items import NOT_A_TRY
@@ -29,10 +30,13 @@ async def fail(
     boundary: Snapshot,
     failure: Failure,
     limit: TimeLimit | None = None,
+    *,
+    second_chance: bool = False,
 ) -> Again | None:
     """Record a failed attempt and what follows from it, after the branch that keeps its work is in place.
 
-    limit: on the time of the attempt. Again: the item is to run once more; None: it is not. A policy that stops the
+    limit: on the time of the attempt. second_chance: whether its merge was rejected and it gets another try for that,
+    once in a row. Again: the item is to run once more; None: it is not. A policy that stops the
     run makes it drain.
     """
     letter = _letter(run, key, failure)
@@ -46,7 +50,8 @@ async def fail(
         case "fail":
             decision = Park(stops=True)
         case _:
-            decision = _decide(run, key, policy, failure, letter)
+            chance = second_chance and _has_a_second_chance(run, key)
+            decision = Again(0.0) if chance else _decide(run, key, policy, failure, letter)
     failed = ev.AgentFailed(
         **key.event(),
         kind=letter.kind,
@@ -134,6 +139,12 @@ def _decide(
         policy = policy.model_copy(update={"retry": policy.retry.model_copy(update={"attempts": attempts})})
     slept_s = run.store.item_pauses(key.fanout, key.ordinal)
     return decide_item(known, tries, slept_s, policy, _chance(key.path))
+
+
+def _has_a_second_chance(run: Run, key: AttemptKey) -> bool:
+    kinds = [attempt.kind for attempt in run.store.attempts(key.fanout, key.ordinal)[:-1]]
+    tries = run.store.item(key.fanout, key.ordinal).tries + 1
+    return merge_queue.second_chance([*kinds, "check_rejected"]) and (run.max_tries is None or tries < run.max_tries)
 
 
 def _chance(path: str) -> float:

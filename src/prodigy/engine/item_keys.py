@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from prodigy.engine import refs
+from prodigy.engine.merge_queue import MergeRequest, Strategy
 from prodigy.engine.run import Run
 from prodigy.executors.base import Snapshot
 from prodigy.git.repo import ANY, RefChange
 from prodigy.state import events as ev
 from prodigy.state.step_path import attempt_path
+from prodigy.store.rows import AttemptRow
 from prodigy.store.store import Store
 
 
@@ -74,6 +76,30 @@ async def keep_boundary(run: Run, key: AttemptKey, base: str, now: Snapshot) -> 
         changes.append(RefChange(snapshot, ANY, now.commit))
     if changes:
         await asyncio.to_thread(run.repo.update_refs, changes)
+
+
+def merge_request(run: Run, key: AttemptKey, attempt: AttemptRow, head: str, strategy: Strategy) -> MergeRequest:
+    """What the merge of an attempt's work is to do. head: the last of its commits."""
+    title = f"Merge {key.label} ({run.workflow.name})"
+    return MergeRequest(
+        path=key.path,
+        head=head,
+        base=attempt.base,
+        message=f"{title}\n\n{trailers(run, key)}",
+        obsolete=obsolete(run, key, strategy),
+        strategy=strategy,
+    )
+
+
+def obsolete(run: Run, key: AttemptKey, strategy: Strategy) -> tuple[str, ...]:
+    """The refs that go when an attempt's work is merged. Commits that get another form in the branch are kept."""
+    commits, snapshot, branch = key.refs(run)
+    return (commits, snapshot, branch) if strategy == "merge" else (snapshot, branch)
+
+
+def trailers(run: Run, key: AttemptKey) -> str:
+    """What every commit that we make of an item's work says of it."""
+    return f"Prodigy-Run: {run.id}\nProdigy-Item: {key.item_id}\n"
 
 
 async def drop_refs(run: Run, key: AttemptKey) -> None:

@@ -23,6 +23,8 @@ def to_keep(run: Run, fanout: str, ordinal: int) -> str | None:
     if mapping is None or mapping.named or not workspace_of(run.workflow, mapping).keep_failed:
         return None
     newest: AttemptRow = run.store.attempts(fanout, ordinal)[-1]
+    if not newest.worktree:
+        return None  # it was done with it when its merge was rejected
     return str(run.executor.place(newest.worktree))
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from prodigy.engine import refs
 from prodigy.errors import EnvironmentProblem
 from prodigy.git.final_merge import checked_out_at
 from prodigy.git.merge import Conflict, merge
 from prodigy.git.private import PrivateGit
+from prodigy.git.replay import rebased, squashed
 from prodigy.git.repo import ANY, RefChange, RefMoved, Repo
 from prodigy.home import home
 from prodigy.state import events as ev
@@ -23,13 +25,15 @@ from prodigy.store.store import Store
 
 # The events that record what a merge was for, given the commit it made.
 Recorded = Callable[[str], Sequence[ev.Event]]
+Strategy = Literal["merge", "rebase", "squash"]
 
 
 @dataclass(frozen=True)
 class MergeRequest:
     """`head` is to come into the run branch on behalf of `path`.
 
-    base: a commit of the run branch that `head` descends from. obsolete: refs that go once it is merged.
+    base: a commit of the run branch that `head` descends from. obsolete: refs that go once it is merged. strategy: how
+    its commits get there; see `Merging`.
     """
 
     path: str
@@ -37,6 +41,18 @@ class MergeRequest:
     base: str
     message: str
     obsolete: tuple[str, ...] = ()
+    strategy: Strategy = "merge"
+
+
+@dataclass(frozen=True)
+class Done:
+    """Commits that are in the run branch, in whatever form, and refs that are of no more use."""
+
+    heads: tuple[str, ...] = ()
+    obsolete: tuple[str, ...] = ()
+
+
+NOTHING = Done()
 
 
 class MergeQueue:
@@ -58,29 +74,46 @@ class MergeQueue:
         """Merge `request.head`; None when it is in the run branch and recorded, else what is in the way."""
         async with self._turn:
             old = self.tip()
-            new = await asyncio.to_thread(self._merged, old, request)
+            new = await self.merged(old, request)
             if isinstance(new, Conflict):
                 return new
-            await self._move(Intent(request.path, old, new), request.obsolete, recorded)
+            done = Done((request.head,), request.obsolete)
+            await self._move(Intent(request.path, old, new), done, recorded)
             return None
 
+    async def merged(self, old: str, request: MergeRequest) -> str | Conflict:
+        """What a merge of the request makes of the commit `old`; no ref moves."""
+        return await asyncio.to_thread(self._merged, old, request)
+
     def _merged(self, old: str, request: MergeRequest) -> str | Conflict:
-        """The commit that merges the request into `old`; no ref moves."""
+        private, head = self._private, request.head
         if old == request.base:
-            tree = self._private.tree_of(request.head)
+            tree = private.tree_of(head)
         else:
-            result = merge(self._private, old, request.head)
+            result = merge(private, old, head)
             if isinstance(result, Conflict):
                 return result
             tree = result.tree
-        return self._private.commit(tree, (old, request.head), request.message)
+        if request.strategy == "merge":
+            return private.commit(tree, (old, head), request.message)
+        again = rebased(private, old, request.base, head, tree) if request.strategy == "rebase" else None
+        return again or squashed(private, old, head, tree, request.message)
 
-    async def advance(self, path: str, new: str, *, obsolete: tuple[str, ...] = ()) -> None:
-        """Move the run branch forward to `new`, a descendant of it."""
+    async def advance(
+        self,
+        path: str,
+        new: str,
+        *,
+        done: Done = NOTHING,
+        first: ev.Event | None = None,
+        recorded: Recorded | None = None,
+    ) -> None:
+        """Move the run branch forward to `new`, which descends from it. first: a fact that is recorded with the
+        intent. recorded: the events that say what it was for."""
         async with self._turn:
             old = self.tip()
             if old != new:
-                await self._move(Intent(path, old, new), obsolete, lambda _: ())
+                await self._move(Intent(path, old, new), done, recorded or (lambda _: ()), first)
 
     async def take_back(self, old: str, new: str) -> None:
         """Move the run branch from `new` back to `old`: what was merged is to be done again. The commits are kept."""
@@ -90,17 +123,17 @@ class MergeQueue:
                 await self._update([RefChange(kept, ANY, new)])
                 note = f"what a running step had merged is taken back, for it runs again; see {kept}"
                 self._store.record(ev.Warned(message=note))
-                await self._move(Intent("taken_back", new, old), (), lambda _: ())
+                await self._move(Intent("taken_back", new, old), NOTHING, lambda _: ())
 
-    async def recover(self, recorded: Callable[[Intent], tuple[tuple[str, ...], Recorded]]) -> None:
+    async def recover(self, recorded: Callable[[Intent], tuple[Done, Recorded]]) -> None:
         """Settle a merge that an earlier coordinator announced. `recorded` tells what it was for."""
         intent = self._store.merge_intent()
         if intent is not None:
-            obsolete, events = recorded(intent)
+            done, events = recorded(intent)
             if self._repo.read_ref(self._branch) == intent.new:
-                await self._update(self._deletions(obsolete, intent))
+                await self._update(self._deletions(done, intent))
             else:
-                await self._swap(intent, obsolete)
+                await self._swap(intent, done)
             self._record(intent, events)
         await self.reclaim()
 
@@ -121,7 +154,7 @@ class MergeQueue:
                 return
             note = f"somebody has added to the run branch since the run ended: {found[:12]} is its result now"
             self._store.record(ev.Warned(message=note))
-            await self._move(Intent("added", self._tip, found), (), lambda _: ())
+            await self._move(Intent("added", self._tip, found), NOTHING, lambda _: ())
 
     async def _is_on_top(self, commit: str) -> bool:
         return await asyncio.to_thread(self._private.is_ancestor, self._tip, commit)
@@ -141,14 +174,15 @@ class MergeQueue:
                 hint=f"`git switch --detach` there, then `prodigy resume {self._store.directory.name}`.",
             )
 
-    async def _move(self, intent: Intent, obsolete: tuple[str, ...], recorded: Recorded) -> None:
+    async def _move(self, intent: Intent, done: Done, recorded: Recorded, first: ev.Event | None = None) -> None:
         self._require_nowhere_checked_out()
-        self._store.record(ev.Merging(path=intent.path, old=intent.old, new=intent.new))
-        await self._swap(intent, obsolete)
+        announced = ev.Merging(path=intent.path, old=intent.old, new=intent.new)
+        self._store.record(*([first] if first else []), announced)
+        await self._swap(intent, done)
         self._record(intent, recorded)
 
-    async def _swap(self, intent: Intent, obsolete: tuple[str, ...]) -> None:
-        deletions = self._deletions(obsolete, intent)
+    async def _swap(self, intent: Intent, done: Done) -> None:
+        deletions = self._deletions(done, intent)
         try:
             await self._update([RefChange(self._branch, intent.old, intent.new), *deletions])
         except RefMoved as moved:
@@ -165,15 +199,16 @@ class MergeQueue:
         self._store.record(ev.Warned(message=f"the run branch is only ours to move, but somebody {where}{note}"))
         return [RefChange(kept, ANY, foreign)] if foreign else []
 
-    def _deletions(self, names: tuple[str, ...], intent: Intent) -> list[RefChange]:
+    def _deletions(self, done: Done, intent: Intent) -> list[RefChange]:
         """Refs that go with a merge. A branch may hold commits that a person added meanwhile: those get a ref first."""
         changes: list[RefChange] = []
-        for name in names:
+        for name in done.obsolete:
             held = self._repo.read_ref(name)
             if held is None:
                 continue
             changes.append(RefChange(name, ANY, None))
-            if name.startswith("refs/heads/") and not self._contains(intent.new, held):
+            is_branch = name.startswith("refs/heads/")
+            if is_branch and held not in done.heads and not self._contains(intent.new, held):
                 kept = refs.kept_ref(self._store.directory.name, held)
                 note = f"{name.removeprefix('refs/heads/')} had commits that are not merged; they are kept at {kept}"
                 self._store.record(ev.Warned(message=note))

@@ -20,14 +20,16 @@ from prodigy.agents.base import find_program
 from prodigy.engine.admission import Admissions
 from prodigy.engine.agent_budgets import AgentBudgets
 from prodigy.engine.agent_gates import AgentGates
+from prodigy.engine.checked_merges import passed
 from prodigy.engine.choices import NO_CHOICES, Choices, Listener, require_ended, retired
 from prodigy.engine.cleaning import clean, idle_for, left_on_disk
 from prodigy.engine.control import Control
 from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.environment_sources import Places
-from prodigy.engine.item_keys import AttemptKey, completion
+from prodigy.engine.item_keys import AttemptKey, completion, obsolete
 from prodigy.engine.lodging import lodging, workspaces
-from prodigy.engine.merge_queue import MergeQueue, Recorded
+from prodigy.engine.merge_queue import NOTHING, Done, MergeQueue, Recorded
+from prodigy.engine.places import fan_out_at
 from prodigy.engine.run import Options, Run, inherited_environment
 from prodigy.engine.spec import request_of
 from prodigy.engine.steps import StepRunner
@@ -42,8 +44,9 @@ from prodigy.git.private import PrivateGit
 from prodigy.git.repo import RefChange, Repo
 from prodigy.home import home
 from prodigy.state import events as ev
-from prodigy.state.step_path import parse_attempt
+from prodigy.state.step_path import parse_attempt, parse_check
 from prodigy.store.lock import RunLock, take_helpers_lock
+from prodigy.store.merges import check_numbered
 from prodigy.store.paths import repo_key, run_directory
 from prodigy.store.rows import Intent, RunRow
 from prodigy.store.store import Store
@@ -300,15 +303,21 @@ def _environment(
 async def settle_merge(run: Run) -> None:
     """Record or repeat the merge that an earlier coordinator announced last."""
 
-    def what_for(intent: Intent) -> tuple[tuple[str, ...], Recorded]:
-        attempt = parse_attempt(intent.path)
-        if attempt is None:
-            return (), lambda _: ()
-        item = run.store.item(attempt.fanout, attempt.ordinal)
-        key = AttemptKey(*attempt, item.item_id, item.label)
+    def what_for(intent: Intent) -> tuple[Done, Recorded]:
+        if (check := parse_check(intent.path)) is not None:
+            return passed(run, check_numbered(run.store, *check))
+        found = parse_attempt(intent.path)
+        if found is None:
+            return NOTHING, lambda _: ()
+        item = run.store.item(found.fanout, found.ordinal)
+        key = AttemptKey(*found, item.item_id, item.label)
         _, added = run.private.commits_between(intent.old, intent.new)
         commits = tuple(commit for commit in added if commit != intent.new)
-        return key.refs(run), lambda merged: completion(run.store, key, commits, merged)
+        mapping = fan_out_at(run.workflow, found.fanout)
+        strategy = mapping.merge.strategy if mapping else "merge"
+        head = run.repo.read_ref(key.refs(run)[0])
+        done = Done((head,) if head else (), obsolete(run, key, strategy))
+        return done, lambda merged: completion(run.store, key, commits, merged)
 
     await run.merges.recover(what_for)
 

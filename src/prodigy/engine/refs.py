@@ -34,6 +34,11 @@ def snapshot_ref(run_id: str, owner: str) -> str:
     return f"refs/prodigy/{run_id}/snapshots/{owner}"
 
 
+def check_ref(run_id: str) -> str:
+    """What the merge queue checks, until it is merged."""
+    return f"refs/prodigy/{run_id}/check"
+
+
 def kept_ref(run_id: str, commit: str) -> str:
     """A commit that an agent rewrote away: never lost before the run is cleaned."""
     return f"refs/prodigy/{run_id}/kept/{commit}"

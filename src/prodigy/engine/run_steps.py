@@ -23,7 +23,7 @@ from prodigy.executors.base import RUN_SLOT, Snapshot, Workspace
 from prodigy.git.repo import ANY, RefChange
 from prodigy.state import events as ev
 from prodigy.state.dead_letter import Failure
-from prodigy.state.step_path import is_in_an_item
+from prodigy.state.step_path import is_of_the_run
 from prodigy.workflow.model import Step
 
 
@@ -80,7 +80,7 @@ class RunWorkspace:
             await place._follow()  # everything tracked was committed before others moved the branch
         gone: list[ev.Event] = []
         for step in run.store.started_steps():
-            if not is_in_an_item(step.path):  # its work was in the worktree that is gone
+            if is_of_the_run(step.path):  # its work was in the worktree that is gone
                 await end_step(workspace, step.execution)
                 directory = workspace.directory(step.execution)
                 gone.append(lost(step.execution, "lost", step.kind_of_agent, directory, step.reserved_usd))

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from prodigy.engine import fanout, results
-from prodigy.engine.attempt import FanoutPlace
 from prodigy.engine.captures import Scope
 from prodigy.engine.composite import group_scope
+from prodigy.engine.fanout_place import FanoutPlace
 from prodigy.engine.final_merge import Confirm, offer_final_merge, recover_final_merge
 from prodigy.engine.merge_phase import merge_names
 from prodigy.engine.named import worktree_names

@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+from prodigy.engine.queue_told import queue_told
 from prodigy.state.items import ItemState
 from prodigy.store.lock import is_held
 from prodigy.store.rows import GateRow
@@ -35,7 +36,8 @@ def summarise(
 
     cost_usd: dollars, None when agents ran and none of them could tell. spend: of that, what was spent on work that
     failed or was repeated, what is an estimate, and of how many executions the cost is not known; tokens by kind.
-    gates: the accounts that let no agent start now. changed: whether there is anything to merge.
+    gates: the accounts that let no agent start now. merge_queue: what waits to be merged, which counts as running; see
+    `queue_told`. changed: whether there is anything to merge.
 
     The five parts of `items` add up to its total; `failed` counts dead items too.
     """
@@ -67,6 +69,7 @@ def summarise(
         "tokens": spend["tokens"],
         "spend": _spending(spend),
         "gates": [_gate(gate) for gate in store.gates()],
+        "merge_queue": queue_told(store),
         "duration_s": round(duration_s, 3) if duration_s is not None else None,
         "branch": branch,
         "target": row.target.removeprefix("refs/heads/") if row.target else None,

@@ -49,8 +49,9 @@ class ProcessState(StrEnum):
     LOST = "lost"  # the lock is free and there is no exit record: warden or host went down
 
 
-# The slot of the run's own workspace, which is not part of the pool.
+# The slots of the run's own workspace, and of that in which merges are checked. They are not part of the pool.
 RUN_SLOT = "run"
+QUEUE_SLOT = "queue"
 
 ExitReason = Literal["exited", "timeout", "idle", "stopped", "not_started", "unfit", "lost"]
 
@@ -230,6 +231,7 @@ __all__ = [
     "DEFAULT_GRACE_S",
     "DEFAULT_IDLE_TIMEOUT_S",
     "DEFAULT_TIMEOUT_S",
+    "QUEUE_SLOT",
     "RUN_SLOT",
     "Executor",
     "Exit",

@@ -294,6 +294,20 @@ class AgentCompleted(ItemEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AgentQueued(ItemEvent):
+    """The attempt's work is done and waits to be checked and merged; it has no worktree any more. head: its commit."""
+
+    head: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentRequeued(ItemEvent):
+    """The attempt's work does not merge any more: it goes on in `worktree`, to resolve that."""
+
+    worktree: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AgentFailed(ItemEvent):
     """An attempt failed. `log` is the failing step's directory, relative to the run's. collected: the error is told
     together with those of others, by a later ErrorsCollected."""
@@ -434,6 +448,37 @@ class Merging(Event):
     path: str
     old: str
     new: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeCheckStarted(Event):
+    """The fan-out's check number `number` begins: of the commits of the items `ordinals`, in this order, merged one
+    after another into `base`. attempts: theirs. commits: what each merge makes of the branch. Without items it is the
+    run branch itself that is checked. fingerprint: of the steps that check."""
+
+    fanout: str
+    number: int
+    base: str
+    fingerprint: str = ""
+    ordinals: tuple[int, ...] = ()
+    attempts: tuple[int, ...] = ()
+    commits: tuple[str, ...] = ()
+
+
+# How a check is said to have ended, by `passed`.
+CHECKED = {True: "passed", False: "failed", None: "void"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeCheckFinished(Event):
+    """passed: None when it says nothing of the items. message: why it did not pass; step: the execution that failed,
+    if one did."""
+
+    fanout: str
+    number: int
+    passed: bool | None
+    message: str | None = None
+    step: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,8 @@ class ItemState(StrEnum):
 
 _MAY_FOLLOW: dict[str, tuple[frozenset[ItemState], ItemState]] = {
     ev.AgentStarted.type: (frozenset({ItemState.PENDING, ItemState.FAILED}), ItemState.RUNNING),
+    ev.AgentQueued.type: (frozenset({ItemState.RUNNING}), ItemState.RUNNING),
+    ev.AgentRequeued.type: (frozenset({ItemState.RUNNING}), ItemState.RUNNING),
     ev.AgentCompleted.type: (frozenset({ItemState.RUNNING}), ItemState.SUCCEEDED),
     ev.AgentFailed.type: (frozenset({ItemState.RUNNING}), ItemState.FAILED),
     ev.AgentInterrupted.type: (frozenset({ItemState.RUNNING}), ItemState.PENDING),
@@ -55,6 +57,7 @@ class ItemRow:
 
     attempt: the newest attempt's number, 0 before any. tries: attempts that count against limits. has_letter: whether
     it is in the dead letter queue, where it stays until it succeeds. eligible: whether running it again may help.
+    priority: items with a higher one come first.
     """
 
     ordinal: int
@@ -65,6 +68,7 @@ class ItemRow:
     label: str = ""
     has_letter: bool = False
     eligible: bool = True
+    priority: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,8 @@ class Folded:
     items: dict[tuple[str, int], tuple[ItemState, int, int]] = field(default_factory=dict)
     steps: dict[str, str] = field(default_factory=dict)
     dead: set[tuple[str, int]] = field(default_factory=set)
+    queued: set[tuple[str, int]] = field(default_factory=set)
+    checks: dict[tuple[str, int], str] = field(default_factory=dict)
     status: str = "new"
     merging: str | None = None
     merged: bool = False
@@ -161,6 +167,9 @@ def fold(folded: Folded, event: ev.Event) -> Folded:
             folded.items[fanout, ordinal] = (follow(state, event.type), attempt, tries + counted)
             if isinstance(event, ev.DlqItemAdded):
                 folded.dead.add((fanout, ordinal))
+            folded.queued.discard((fanout, ordinal))
+            if isinstance(event, ev.AgentQueued):
+                folded.queued.add((fanout, ordinal))
             if isinstance(event, ev.AgentStarted):
                 _take_over(folded, event)
         case ev.StepStarted(path=path):
@@ -171,6 +180,10 @@ def fold(folded: Folded, event: ev.Event) -> Folded:
             folded.steps[path] = "lost"
         case ev.StepRetired(path=path):
             folded.steps[path] = "retired"
+        case ev.MergeCheckStarted(fanout=fanout, number=number):
+            folded.checks[fanout, number] = "running"
+        case ev.MergeCheckFinished(fanout=fanout, number=number, passed=passed):
+            folded.checks[fanout, number] = ev.CHECKED[passed]
         case ev.Merging(path=path):
             folded.merging = path
         case ev.WorktreeMerged():

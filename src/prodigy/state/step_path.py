@@ -4,7 +4,8 @@ Segments: `it1` the iteration; a number, the step's place in its list (0: a fan-
 item's ordinal in its fan-out; `a2` the item's attempt; `check/r2`, `repair/r2`, `on_failure/r1`, `on_success/r1`,
 `exit7/r1` the steps that belong to another one, and their round; `do/r1/it3` the third pass of a loop, in its step's
 first try (`do/r1/0`: the command that tells its values); `do` the steps of another workflow; `merge` those before the
-final merge; `conflict/r1` those that resolve an item's conflicts; last `t1`, the step's own try.
+final merge; `conflict/r1` those that resolve an item's conflicts; last `t1`, the step's own try. The checks of a
+fan-out's merge queue have paths of their own: `merges/it1/3/c0007/1/t1`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ INPUT = 0  # the number of a fan-out's input command among its steps
 _ATTEMPT = re.compile(r"(?P<fanout>.+)/i(?P<ordinal>\d+)/a(?P<attempt>\d+)")
 _IN_A_LIST = re.compile(r"(?:it\d+/.*/i\d+/a\d+/|it\d+/(?:merge/)?)\d+(?:(?:/do(?:/r\d+(?:/it\d+)?)?)?/\d+)*(?=/|$)")
 _IN_AN_ITEM = re.compile(r"/i\d+/")
+_MERGES = "merges"
+_CHECK = re.compile(rf"{_MERGES}/(?P<fanout>.+)/c(?P<number>\d+)")
 
 
 class AttemptOf(NamedTuple):
@@ -44,6 +47,27 @@ def parse_attempt(path: str) -> AttemptOf | None:
 def is_in_an_item(path: str) -> bool:
     """Whether the step belongs to an item, not to the run itself."""
     return _IN_AN_ITEM.search(path) is not None
+
+
+def merges_path(fanout: str) -> str:
+    """What the paths of all that the merge queue of a fan-out runs begin with."""
+    return f"{_MERGES}/{fanout}"
+
+
+def check_path(fanout: str, number: int) -> str:
+    """The path of a check of the merge queue."""
+    return f"{merges_path(fanout)}/c{number:04d}"
+
+
+def parse_check(path: str) -> tuple[str, int] | None:
+    """(fan-out, number) of the path of a check; None for any other path."""
+    found = _CHECK.fullmatch(path)
+    return (found["fanout"], int(found["number"])) if found else None
+
+
+def is_of_the_run(path: str) -> bool:
+    """Whether the step runs in the run's own worktree: neither for an item nor for the merge queue."""
+    return not is_in_an_item(path) and not path.startswith(f"{_MERGES}/")
 
 
 def step_in_list(path: str) -> str | None:

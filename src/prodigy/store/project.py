@@ -8,7 +8,7 @@ import sqlite3
 from prodigy.errors import CorruptState
 from prodigy.state import events as ev
 from prodigy.state.items import NOT_A_TRY, ItemState, follow
-from prodigy.state.step_path import attempt_path, is_in_an_item, parse_attempt, split_try
+from prodigy.state.step_path import attempt_path, is_of_the_run, parse_attempt, split_try
 
 
 def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
@@ -44,10 +44,23 @@ def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
         case ev.WorkspaceLost(path=path, worktree=worktree):
             _move_attempt(db, path, worktree)
         case ev.AgentGateClosed():
-            row = (event.account, event.agent, event.cause, event.until, event.told, event.hits, event.message, at)
-            db.execute("INSERT OR REPLACE INTO gate VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            gate = (event.account, event.agent, event.cause, event.until, event.told, event.hits, event.message, at)
+            db.execute("INSERT OR REPLACE INTO gate VALUES (?, ?, ?, ?, ?, ?, ?, ?)", gate)
         case ev.AgentGateOpened(account=account):
             db.execute("DELETE FROM gate WHERE account = ?", (account,))
+        case ev.MergeCheckStarted():
+            members = list(zip(event.ordinals, event.attempts, event.commits, strict=True))
+            row = (event.fanout, event.number, event.base, event.fingerprint, json.dumps(members), at)
+            db.execute(
+                "INSERT INTO merge_check (fanout, number, base, fingerprint, members, state, started_at)"
+                " VALUES (?, ?, ?, ?, ?, 'running', ?)",
+                row,
+            )
+        case ev.MergeCheckFinished(fanout=fanout, number=number, passed=passed):
+            db.execute(
+                "UPDATE merge_check SET state = ?, ended_at = ?, message = ?, step = ? WHERE fanout = ? AND number = ?",
+                (ev.CHECKED[passed], at, event.message, event.step, fanout, number),
+            )
         case ev.Merging(path=path, old=old, new=new):
             db.execute("INSERT INTO merge_intent VALUES (1, ?, ?, ?)", (path, old, new))
         case ev.WorktreeMerged(path=path, new=new):
@@ -114,6 +127,17 @@ def _item(db: sqlite3.Connection, event: ev.ItemEvent, at: str) -> None:
             for execution in event.inside:
                 step_, number = split_try(f"/{execution}")
                 _take_over(db, event, step_, f"path = :old AND try = {number}")
+        case ev.AgentQueued(head=head):
+            db.execute(
+                f"UPDATE attempt SET queued = ?, queued_at = ?, turn = {_NEXT_SEQ}, worktree = ''"  # noqa: S608
+                " WHERE fanout = ? AND ordinal = ? AND number = ?",
+                (head, at, *key),
+            )
+        case ev.AgentRequeued(worktree=worktree):
+            db.execute(
+                "UPDATE attempt SET queued = NULL, worktree = ? WHERE fanout = ? AND ordinal = ? AND number = ?",
+                (worktree, *key),
+            )
         case ev.AgentCompleted():
             _end_attempt(db, key, "succeeded", at, duration_s=event.duration_s, merged=event.merged)
             _count_try(db, key)
@@ -153,7 +177,7 @@ def _count_try(db: sqlite3.Connection, key: tuple[str, int, int]) -> None:
 
 
 def _end_attempt(db: sqlite3.Connection, key: tuple[str, int, int], state: str, at: str, **facts: object) -> None:
-    columns = {"state": state, "ended_at": at, **facts}
+    columns = {"state": state, "ended_at": at, "queued": None, **facts}
     assignments = ", ".join(f"{column} = ?" for column in columns)
     db.execute(
         f"UPDATE attempt SET {assignments} WHERE fanout = ? AND ordinal = ? AND number = ?",  # noqa: S608 - our names
@@ -237,7 +261,7 @@ def _use(db: sqlite3.Connection, path: str, number: int, usage: str | None) -> N
 
 def _move_run(db: sqlite3.Connection, path: str, head: str, snapshot: str | None) -> None:
     """A step outside the items makes its boundary the run's."""
-    if not is_in_an_item(path):
+    if is_of_the_run(path):
         db.execute("UPDATE run SET head = ?, snapshot = ?", (head, snapshot))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prodigy.errors import CorruptState
 from prodigy.state.items import ItemRow, ItemState
-from prodigy.state.step_path import is_in_an_item, split_try, step_in_list
+from prodigy.state.step_path import is_of_the_run, split_try, step_in_list
 from prodigy.store import letters, results
 from prodigy.store.rows import AttemptRow, FinalIntent, GateRow, Intent, RunRow, StepRow
 from prodigy.store.trouble import trouble
@@ -60,7 +60,7 @@ class Questions:
     def _items(self, where: str, *values: object) -> list[ItemRow]:
         rows = self._all(
             "SELECT item.ordinal, item_id, state, attempt, tries, label, letter.ordinal IS NOT NULL AS has_letter,"  # noqa: S608
-            " coalesce(reprocess_eligible, 1) AS eligible"
+            " coalesce(reprocess_eligible, 1) AS eligible, priority"
             f" FROM item LEFT JOIN dead_letter AS letter USING (fanout, ordinal) {where}",
             *values,
         )
@@ -74,6 +74,7 @@ class Questions:
                 label=row["label"],
                 has_letter=bool(row["has_letter"]),
                 eligible=bool(row["eligible"]),
+                priority=row["priority"],
             )
             for row in rows
         ]
@@ -106,7 +107,7 @@ class Questions:
     def attempts(self, fanout: str, ordinal: int) -> list[AttemptRow]:
         rows = self._all(
             "SELECT number, state, base, worktree, workflow, started_at, ended_at, start_head, start_snapshot, kind,"
-            " error, head, retry_delay_s FROM attempt"
+            " error, head, retry_delay_s, queued FROM attempt"
             " WHERE fanout = ? AND ordinal = ? ORDER BY number",
             fanout,
             ordinal,
@@ -115,7 +116,10 @@ class Questions:
 
     def running_worktrees(self) -> set[str]:
         """The slots that attempts in flight own."""
-        return {row["worktree"] for row in self._all("SELECT worktree FROM attempt WHERE state = 'running'")}
+        return {
+            row["worktree"]
+            for row in self._all("SELECT worktree FROM attempt WHERE state = 'running' AND worktree != ''")
+        }
 
     def kept_worktrees(self) -> list[tuple[str, str]]:
         """(fan-out, path) of every worktree that a dead letter keeps for people, by the age of the failure, the oldest
@@ -254,7 +258,7 @@ class Questions:
 
     def step_outside_items_is_underway(self) -> bool:
         """Whether a step outside the items has begun and is not decided yet: the run's worktree holds its work."""
-        running = any(not is_in_an_item(step.path) for step in self.started_steps())
+        running = any(is_of_the_run(step.path) for step in self.started_steps())
         return running or self.unsettled_boundary() is not None
 
     def gates(self) -> list[GateRow]:

@@ -85,7 +85,8 @@ class StepRow:
 @dataclass(frozen=True)
 class AttemptRow:
     """One attempt. start_head, start_snapshot: where it began when that is not its base. kind: of its failure.
-    retry_delay_s: the pause, from its end on, before the item's next attempt; None when none was decided."""
+    retry_delay_s: the pause, from its end on, before the item's next attempt; None when none was decided. queued: the
+    commit of an attempt in flight whose steps are done and whose merge waits; it has no worktree ("") then."""
 
     number: int
     state: str
@@ -100,6 +101,7 @@ class AttemptRow:
     error: str | None
     head: str | None
     retry_delay_s: float | None
+    queued: str | None = None
 
 
 @dataclass(frozen=True)

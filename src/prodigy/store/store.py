@@ -126,10 +126,13 @@ class Store(Questions):
         """Append the events and move the tables, in one transaction that is on disk when this returns."""
         self._write(events, None)
 
-    def plan_items(self, fanout: str, items: Iterable[tuple[int, str, str, str]], event: ev.ItemsPlanned) -> None:
-        """Store a fan-out's items (ordinal, id, label, JSON) for good, with the event that says so."""
+    def plan_items(
+        self, fanout: str, items: Iterable[tuple[int, str, str, str, float]], event: ev.ItemsPlanned
+    ) -> None:
+        """Store a fan-out's items (ordinal, id, label, JSON, priority) for good, with the event that says so."""
         rows = [(fanout, *item) for item in items]
-        self._write((event,), ("INSERT INTO item (fanout, ordinal, item_id, label, data) VALUES (?, ?, ?, ?, ?)", rows))
+        into = "INSERT INTO item (fanout, ordinal, item_id, label, data, priority) VALUES (?, ?, ?, ?, ?, ?)"
+        self._write((event,), (into, rows))
 
     def change_workflow(self, workflow_json: str, event: ev.WorkflowChanged) -> None:
         """Store another version of the workflow, with the event that says so."""

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 # Where a text stands: in steps of a phase, or in those that belong to a step.
-Place = Literal["setup", "steps", "map", "reduce", "merge", "handler", "repair", "foreach", "conflict"]
+Place = Literal["setup", "steps", "map", "reduce", "merge", "handler", "repair", "foreach", "conflict", "check"]
 Behind = Literal["fan-out", "worktree"]
 
 PLACES: tuple[Place, ...] = get_args(Place)
@@ -25,6 +25,7 @@ PLACE_NAMES: dict[Place, str] = {
     "repair": "`on_incomplete`",
     "foreach": "the `do` of a `foreach`",
     "conflict": "the steps of `on_conflict`",
+    "check": "the `check` of a `merge`",
 }
 
 
@@ -221,6 +222,13 @@ ENTRIES: tuple[Entry, ...] = (
         ("conflict.diff", "the changes with their conflict markers, at most 20 KB", "conflict.diff"),
     ),
     *_rows(
+        _at("check"),
+        ("check.items", "the ids of the items that are merged in what is checked", "check.items:lines"),
+        ("check.count", "how many they are; 0 when the run branch itself is checked", "check.count"),
+        ("check.base", "the commit of the run branch that they are merged into", "check.base"),
+        ("check.files", "the files that they change", "check.files:lines"),
+    ),
+    *_rows(
         _at("merge"),
         ("merge.worktree", "where the run's branch is checked out", "merge.worktree"),
         ("merge.source_branch", "the run's branch", "merge.source_branch"),
@@ -255,6 +263,7 @@ DOTTED = frozenset(head for head in _HEADS if not any(e.name == head for e in EN
 FREE = frozenset(
     [
         "agent",
+        "check",
         "claude",
         "conflict",
         "dlq",
@@ -276,6 +285,7 @@ ANYWAY = ("claude.output", "shell.output")
 _WITH_PARTS = frozenset(
     f"{head}.{name}"
     for head, names in {
+        "check": "items files",
         "conflict": "files",
         "foreach": "item",
         "map": "results results_array outputs",

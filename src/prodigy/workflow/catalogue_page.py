@@ -33,6 +33,7 @@ _HEADINGS = {
     "repair": "In on_incomplete",
     "foreach": "In the do of a foreach",
     "conflict": "In steps that resolve a conflict",
+    "check": "In steps that check merges",
 }
 _EVERYWHERE = frozenset(PLACES)
 _BEHIND = {"fan-out": ", behind a map", "worktree": ", behind a `worktree` step"}

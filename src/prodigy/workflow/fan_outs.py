@@ -12,8 +12,8 @@ from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.inputs import classify, refusal
 from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
 from prodigy.workflow.merging import read_map_merge
-from prodigy.workflow.model import Input, MapReduce, Phase, Step, Uncommitted, Workspace
-from prodigy.workflow.selections import read_selection, read_variables
+from prodigy.workflow.model import Input, MapReduce, Merging, Phase, Step, Uncommitted, Workspace
+from prodigy.workflow.selections import read_priority, read_selection, read_variables
 from prodigy.workflow.timeouts import check_places, read_item_limits
 from prodigy.workflow.values import (
     Findings,
@@ -114,7 +114,8 @@ def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy, budget: Budge
     if "max_parallel" in entries:
         key, value = entries["max_parallel"]
         max_parallel = read_whole_number(value, key.value, reader.findings)
-    on_conflict = read_map_merge(reader, entries["merge"]) if "merge" in entries else ()
+    merge, on_conflict = read_map_merge(reader, entries["merge"]) if "merge" in entries else (Merging(), ())
+    priority = read_priority(entries["priority"], reader.text, reader.findings) if "priority" in entries else None
     workspace = read_workspace(reader, entries["workspace"], reader.workspace) if "workspace" in entries else None
     uncommitted = read_uncommitted(entries, reader.findings) or reader.defaults.on_uncommitted
     template = _template(reader, entries["agent_template"]) if "agent_template" in entries else ()
@@ -136,6 +137,8 @@ def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy, budget: Budge
         workspace=workspace,
         budget=read_budget(entries, reader.findings, items=True) or budget,
         on_conflict=on_conflict,
+        merge=merge,
+        priority=priority,
     )
 
 

@@ -72,7 +72,7 @@ MAP = KeyTable(
     | _words(
         """
         input json_path filter sort_by distinct offset max_items variables max_parallel agent_template
-        workspace on_uncommitted merge agent_timeout_secs timeout_config retry_on_failure budget
+        workspace on_uncommitted merge priority agent_timeout_secs timeout_config retry_on_failure budget
         """
     ),
     later=ERROR_POLICY.later | _words("shell_options env"),
@@ -84,7 +84,9 @@ MAP = KeyTable(
     },
 )
 
-MAP_MERGE = KeyTable(runs=_words("on_conflict"), later=_words("check batch on_reject strategy"), synonyms={})
+MAP_MERGE = KeyTable(
+    runs=_words("check batch on_reject strategy on_conflict"), later=frozenset(), synonyms={"validate": "check"}
+)
 
 # The mapping below a step's `mapreduce:`.
 MAPREDUCE = KeyTable(

@@ -10,7 +10,7 @@ from prodigy.workflow.values import Findings
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
 
 # One of these is replaced as a whole: a step, a list of steps, or a value of one of several forms.
-_WHOLE = words("setup reduce merge steps commands tasks agent_template operation on_conflict backoff teardown")
+_WHOLE = words("setup reduce merge steps commands tasks agent_template operation on_conflict check backoff teardown")
 _PATH_STEP = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 
 

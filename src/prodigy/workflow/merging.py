@@ -1,20 +1,22 @@
-"""`merge`: steps before the final merge, and below `map`, what becomes of conflicts."""
+"""`merge`: steps before the final merge, and below `map`, how what items commit is merged."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prodigy.workflow import keys
 from prodigy.workflow.catalogue import available
-from prodigy.workflow.model import Agent, Shell, Step
-from prodigy.workflow.values import read_choice, read_keys, shown
+from prodigy.workflow.handlers import commands
+from prodigy.workflow.model import Agent, Merging, Shell, Step
+from prodigy.workflow.values import read_choice, read_keys, read_whole_number, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar
 
 if TYPE_CHECKING:
     from prodigy.workflow.steps import StepReader
 
 CONFLICT = available("conflict") - available("map")
+CHECK = available("check") - available("steps")
 MERGE = available("merge") - available("steps")  # the variables that these steps have
 # To merge the target into the run's branch is in order; the other way round is not.
 _MOVES_TARGET = re.compile(
@@ -72,18 +74,33 @@ no conflict marker, change nothing else, and run the tests that concern the file
 """
 
 
-def read_map_merge(reader: StepReader, entry: Entry) -> tuple[Step, ...]:
-    """The steps that resolve the conflicts of an item: `{on_conflict: [steps]}`; `agent`: one that asks the default
-    agent; `dlq`: none."""
+def read_map_merge(reader: StepReader, entry: Entry) -> tuple[Merging, tuple[Step, ...]]:
+    """`merge` below `map`: `{check, batch, on_reject, strategy}`, and the steps of its `on_conflict`."""
     node, findings = entry.value, reader.findings
     if not isinstance(node, Mapping):
         message = f"`merge` under `map` must be a mapping, got {shown(node)}"
-        findings.problem(node.at, message, "e.g. {on_conflict: dlq}")
-        return ()
+        findings.problem(node.at, message, "e.g. {check: make test, batch: 8}")
+        return Merging(), ()
     entries = read_keys(node, keys.MAP_MERGE, "under `merge`", findings)
-    if "on_conflict" not in entries:
-        return ()
-    key, value = entries["on_conflict"]
+    given: dict[str, Any] = {}
+    if "check" in entries:
+        with reader.inner(CHECK), reader.inside_a_step():
+            given["check"] = commands(reader, entries["check"].value, "check", "")
+    if "batch" in entries:
+        given["batch"] = read_whole_number(entries["batch"].value, "batch", findings)
+    for key, words in (("on_reject", ("retry", "dlq")), ("strategy", ("merge", "rebase", "squash"))):
+        if key in entries and (word := read_choice(entries[key].value, key, words, findings)):
+            given[key] = word
+    on_conflict = _on_conflict(reader, entries["on_conflict"]) if "on_conflict" in entries else ()
+    for key in ("batch", "on_reject"):
+        if key in entries and "check" not in entries:
+            findings.warn(entries[key].key.at, f"`{key}` does nothing without `check`", "say what tests a merge")
+    return Merging(**given), on_conflict
+
+
+def _on_conflict(reader: StepReader, entry: Entry) -> tuple[Step, ...]:
+    """The steps that resolve the conflicts of an item; `agent`: one that asks the default agent; `dlq`: none."""
+    (key, value), findings = entry, reader.findings
     if not isinstance(value, Scalar):
         with reader.inner(CONFLICT):
             return reader.steps(value, "on_conflict", "map")

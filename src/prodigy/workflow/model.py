@@ -154,6 +154,20 @@ class Named(Value):
     merge: bool | None = None
 
 
+class Merging(Value):
+    """How what items commit gets into the run branch.
+
+    check: steps that a merge has to pass before the branch moves. batch: how many items are checked together at most
+    (None: one). on_reject: what becomes of an item whose merge does not pass; `retry`: one more attempt that is told
+    why. strategy: the commits as they are behind a merge commit, on top of the branch, or all in one.
+    """
+
+    check: tuple[Step, ...] = ()
+    batch: int | None = Field(default=None, ge=1)
+    on_reject: Literal["retry", "dlq"] = "retry"
+    strategy: Literal["merge", "rebase", "squash"] = "merge"
+
+
 class MapReduce(Value):
     """Run `template` once per work item, at most `max_parallel` items at a time, then `reduce` once.
 
@@ -161,10 +175,13 @@ class MapReduce(Value):
     on_uncommitted: what becomes of changes that an item's steps did not commit; None: they are committed.
     limits: on the time of an item. variables: (name, expression over the results) for the steps behind.
     named: the items are these, each with steps of its own, in place of `template`. workspace: of the items' worktrees;
-    None: the workflow's. on_conflict: steps that resolve what conflicts when an item is merged.
+    None: the workflow's. on_conflict: steps that resolve what conflicts when an item is merged. priority: an expression
+    over an item; those with the higher value start and merge first.
     """
 
-    not_what_it_does = frozenset({"max_parallel", "errors", "limits", "workspace", "budget", "on_conflict"})
+    not_what_it_does = frozenset(
+        {"max_parallel", "errors", "limits", "workspace", "budget", "on_conflict", "merge", "priority"}
+    )
 
     kind: Literal["mapreduce"] = "mapreduce"
     input: Input
@@ -181,6 +198,8 @@ class MapReduce(Value):
     workspace: Workspace | None = None
     budget: Budget | None = None
     on_conflict: tuple[Step, ...] = ()
+    merge: Merging = Field(default_factory=Merging)
+    priority: str | None = None
 
     def steps_of(self, ordinal: int) -> tuple[Step, ...]:
         """The steps of the item with this ordinal, from 1."""
@@ -399,6 +418,7 @@ def every_step(workflow: Workflow) -> Iterator[Step]:
         match step.action:
             case MapReduce(template=template, reduce=reduce, named=named, workspace=workspace):
                 waiting += [*template, *reduce, *(inner for part in named for inner in part.do)]
+                waiting += [*step.action.merge.check, *step.action.on_conflict]
                 own = workspace or workflow.workspace
                 waiting += own.setup if own.setup != workflow.workspace.setup else ()
                 waiting += own.teardown if own.teardown != workflow.workspace.teardown else ()

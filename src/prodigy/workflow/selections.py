@@ -1,4 +1,4 @@
-"""`filter`, `sort_by`, `distinct`, `offset`, `max_items` and `variables` of a `map`, from YAML nodes."""
+"""`filter`, `sort_by`, `distinct`, `offset`, `max_items`, `priority` and `variables` of a `map`, from YAML nodes."""
 
 from __future__ import annotations
 
@@ -53,6 +53,13 @@ def read_selection(entries: dict[str, Entry], text: Text, findings: Findings) ->
         if name in entries:
             found[name] = _count(entries[name].value, name, findings)
     return Selection.model_validate(found)
+
+
+def read_priority(entry: Entry, text: Text, findings: Findings) -> str | None:
+    """`priority`: an expression over the item, of which the number counts."""
+    from prodigy.workflow.expression import compile_expression
+
+    return _expression(entry.value, "priority", compile_expression, text, findings)
 
 
 def read_variables(entry: Entry, text: Text, findings: Findings) -> tuple[tuple[str, str], ...]:

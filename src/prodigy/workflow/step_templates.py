@@ -26,7 +26,7 @@ MAX_NODES = 100_000  # of all steps that templates give
 _ONE_STEP = words(
     """
     setup reduce merge agent_template operation steps commands tasks do on_failure on_success on_incomplete validate
-    fallback teardown on_conflict on_reject
+    fallback teardown on_conflict check
     """
 )
 # What stands below these is no step.

@@ -36,7 +36,8 @@ FIXED = words(
     commit_required auto_commit allow_failure continue_on_error continue_on_failure retry_original fail_workflow
     skip_validation ignore_validation_failure clear_env create_dirs squash sign
     on_item_failure on_uncommitted max_failures failure_threshold failure_rate success_threshold half_open_requests
-    error_collection batch_size recovery_timeout on_conflict on_exceeded strategy timeout_policy timeout_action
+    error_collection batch_size recovery_timeout on_conflict on_reject on_exceeded strategy timeout_policy
+    timeout_action batch
     max_cost_usd max_cost_usd_per_item max_tokens max_duration
     capture_format format mode command_index max_size multiline
     isolation reuse keep_failed include keep_ignored env_files result_file use model kind sandbox
@@ -45,7 +46,7 @@ FIXED = words(
 # A name without a value stays there, as the text that it is.
 LABELS = frozenset({"name"})
 # The language of conditions and of sorting, and of JSON paths: only `${...}` of parameters is replaced.
-EXPRESSIONS = frozenset({"filter", "condition"})
+EXPRESSIONS = frozenset({"filter", "condition", "priority"})
 PATHS = frozenset({"sort_by", "distinct", "json_path"})
 # A list may stand there.
 LISTS = frozenset({"foreach", "items"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prodigy.workflow import keys
 from prodigy.workflow.key_texts.errors import ERRORS
 from prodigy.workflow.key_texts.shapes import (
+    COMMANDS,
     LABEL,
     NAMED,
     AnyText,
@@ -78,7 +79,13 @@ MAP = Place(
             "workspace: {keep_ignored: [node_modules]}",
         ),
         "on_uncommitted": Key(UNCOMMITTED, "As at the top level.", "the workflow's", "on_uncommitted: discard"),
-        "merge": Key(Part("map.merge"), "How what items commit is merged.", "none", "merge: {on_conflict: dlq}"),
+        "merge": Key(Part("map.merge"), "How what items commit is merged.", "none", "merge: {check: make test}"),
+        "priority": Key(
+            _EXPRESSION,
+            "An expression over the item: those with the higher number start and merge first; true counts as 1.",
+            "0",
+            "priority: \"severity == 'high'\"",
+        ),
         "agent_timeout_secs": Key(
             Time(), "The limit of all steps of an item together.", "none", "agent_timeout_secs: 30m"
         ),
@@ -187,15 +194,26 @@ MAP_MERGE = Place(
             "`dlq`",
             "on_conflict: agent",
         ),
-        "check": Key(Part("steps of a map", "steps"), "Steps that test it.", "none", "check: [{shell: make}]"),
-        "batch": Key(Whole(), "How many items are tested together.", "1", "batch: 8"),
+        "check": Key(
+            COMMANDS,
+            "Steps that the merged files must pass before the run branch moves.",
+            "none",
+            "check: make test",
+        ),
+        "batch": Key(Whole(), "How many items are checked together at most.", "1", "batch: 8"),
         "on_reject": Key(
             choice("retry dlq"),
-            "What becomes of an item that fails the test.",
-            "`dlq`",
-            "on_reject: retry",
+            "What becomes of an item with which the check fails: one more attempt that is told why, or the dead letter"
+            " queue.",
+            "`retry`",
+            "on_reject: dlq",
         ),
-        "strategy": Key(choice("merge rebase squash"), "How commits are merged.", "`merge`", "strategy: squash"),
+        "strategy": Key(
+            choice("merge rebase squash"),
+            "How an item's commits get into the run branch: behind a merge commit, on top of it, or all in one commit.",
+            "`merge`",
+            "strategy: squash",
+        ),
     },
     keys.MAP_MERGE,
 )
