@@ -241,6 +241,11 @@ def _downgrade(project: Project) -> None:
         db.execute("ALTER TABLE dead_letter DROP COLUMN snapshot")
         db.execute("ALTER TABLE run DROP COLUMN failed_path")
         db.execute("DROP TABLE gate")
+        db.execute("DROP TABLE merge_check")
+        db.execute("DROP INDEX attempt_queued")
+        db.execute("ALTER TABLE item DROP COLUMN priority")
+        for column in ("queued", "queued_at", "turn"):
+            db.execute(f"ALTER TABLE attempt DROP COLUMN {column}")
         db.execute("UPDATE workflow_version SET workflow = json_set(workflow, '$.agents', json('[]'))")
         db.execute("PRAGMA user_version = 1")
     db.close()
