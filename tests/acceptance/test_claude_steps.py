@@ -214,4 +214,4 @@ def test_as_root_a_run_is_refused_before_anything_is_made_and_the_cure_is_told(p
 
 def test_a_run_says_at_its_start_what_agents_may_do(project: Project) -> None:
     done = project.prodigy("run", project.workflow("- claude: hello\n"))
-    assert done.err.startswith("claude may run any command, each in a worktree")
+    assert done.err.startswith("claude may run any command with your rights")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prodigy.errors import UsageError, WorkflowError
-from prodigy.workflow.agent_settings import Agents, AgentSettings, Budget, McpServer
+from prodigy.workflow.agent_settings import Agents, AgentSettings, Budget, McpServer, Sandbox
 from prodigy.workflow.configuration import Configuration, read_configuration
 from prodigy.workflow.load import LoadOptions, parse
 from prodigy.workflow.model import MapReduce
@@ -69,6 +69,61 @@ def test_a_mistake_is_told_at_its_place(text: str, column: int, message: str) ->
     (problem,) = error.value.problems
     assert message in f"{problem.message} {problem.hint}"
     assert (problem.line, problem.column) == (1, column)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("none", None),
+        ("bwrap", Sandbox()),
+        ("auto", Sandbox(use="auto")),
+        ("{network: false}", Sandbox(network=False)),
+        (
+            '{use: auto, write: "~/.npm", read: [~/.aws], hide: [/srv, "~"]}',
+            Sandbox(use="auto", write=("~/.npm",), read=("~/.aws",), hide=("/srv", "~")),
+        ),
+        (
+            '{wrapper: [box, --in, "{workspace}", "{cmd}"]}',
+            Sandbox(use="wrapper", wrapper=("box", "--in", "{workspace}", "{cmd}")),
+        ),
+    ],
+)
+def test_every_form_of_a_sandbox_is_read(written: str, read: Sandbox | None) -> None:
+    agents = parse(f"agents: {{claude: {{sandbox: {written}}}}}\n{STEPS}", "w.yml").workflow.agents
+    assert agents.settings("claude").sandbox == read
+
+
+@pytest.mark.parametrize(
+    ("written", "column", "message"),
+    [
+        ("yes", 28, "`sandbox` must be one of none, bwrap, auto"),
+        ("bwarp", 28, "did you mean `bwrap`?"),
+        ("{}", 28, "`sandbox` says nothing"),
+        ("{writes: [/a]}", 29, "did you mean `write`?"),
+        ("{write: [cache]}", 37, "`write` must name whole paths"),
+        ("{hide: [/a/../b]}", 36, "`hide` must name paths without `..`"),
+        ("{network: off}", 38, "write false"),
+        ("{wrapper: [box]}", 38, '"{cmd}" one of them'),
+        ('{wrapper: ["{cmd}"]}', 38, '"{cmd}" one of them'),
+        ('{wrapper: [box, "{cmd}"], network: false}', 54, "`network` is for `bwrap`"),
+    ],
+)
+def test_a_mistake_in_a_sandbox_is_told_at_its_place(written: str, column: int, message: str) -> None:
+    with pytest.raises(WorkflowError) as caught:
+        parse(f"agents: {{claude: {{sandbox: {written}}}}}\n{STEPS}", "w.yml")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (1, column)
+    assert message in f"{problem.message} ({problem.hint})"
+
+
+def test_an_agent_with_a_sandbox_can_have_no_worktree() -> None:
+    text = f"agents: {{claude: {{sandbox: auto}}}}\nworkspace: {{isolation: worktree}}\n{STEPS}"
+    with pytest.raises(WorkflowError) as caught:
+        parse(text, "w.yml")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (2, 24)
+    assert "the agent `claude` has a sandbox" in problem.message
+    assert "isolation: clone" in (problem.hint or "")
 
 
 def test_a_step_that_names_an_agent_must_name_one_that_there_is() -> None:

@@ -25,7 +25,8 @@ def fan_out(workflow: Workflow) -> MapReduce:
     ("written", "read"),
     [
         ("{}", Workspace()),
-        ("{isolation: worktree, reuse: pooled}", Workspace()),
+        ("{isolation: worktree, reuse: pooled}", Workspace(isolation="worktree")),
+        ("{isolation: clone}", Workspace(isolation="clone")),
         ("{reuse: fresh}", Workspace(reuse="fresh")),
         ("{name: warm}", Workspace(name="warm")),
         ("{strategy: on_demand}", Workspace(reuse="fresh")),
@@ -61,7 +62,7 @@ def test_keys_and_the_earlier_words_for_them(written: str, read: Workspace) -> N
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        ("{isolation: clone}", "`isolation: clone` is part of the language, but this version does not run it yet"),
+        ("{isolation: cloned}", "`isolation` must be one of worktree, clone"),
         ("{reuse: sometimes}", "`reuse` must be one of pooled, fresh"),
         ("{name: a/b}", "`name` must be a plain word"),
         ("{name: ..}", "`name` must be a plain word"),

@@ -12,6 +12,7 @@ from prodigy.agents.base import (
     AgentRequest,
     Invocation,
     RateLimited,
+    StateDirectory,
     Tokens,
     Usage,
     Used,
@@ -55,6 +56,7 @@ class Aider(ListensToStdout):
     program: str = "aider"
     install_hint: str = "install Aider (`pip install aider-chat`)"
     abilities: Abilities = _ABILITIES
+    state = (StateDirectory("~/.aider"),)
 
     def start(self, request: AgentRequest) -> Invocation:
         """Files to edit are named by the request's arguments, or found by Aider in the prompt."""

@@ -7,7 +7,7 @@ output in a file and folds that file line by line, while the agent works or at a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -43,6 +43,21 @@ class Abilities:
     system_prompt: bool = False
     live: bool = False
     prompt_cache: bool = False
+
+
+@dataclass(frozen=True)
+class StateDirectory:
+    """Where an agent program keeps its sessions, its login and its settings.
+
+    path: begins with `~`, or is empty when only the variable tells. variable: of the environment, names another place.
+    kept: what in it an agent with a sandbox may change, directories with a slash at their end. The rest it can read,
+    settings and commands among it, but what it writes there is gone afterwards: they would act in the user's own
+    sessions, which have no sandbox.
+    """
+
+    path: str
+    kept: tuple[str, ...] = ()
+    variable: str | None = None
 
 
 @dataclass(frozen=True)
@@ -237,6 +252,11 @@ class Agent(Protocol):
     @property
     def tells_version(self) -> bool:
         """Whether how it is started depends on the program's version, which `--version` prints."""
+        ...
+
+    @property
+    def state(self) -> Sequence[StateDirectory]:
+        """What it writes outside of the directory it works in."""
         ...
 
     def start(self, request: AgentRequest) -> Invocation:

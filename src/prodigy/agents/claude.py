@@ -14,6 +14,7 @@ from prodigy.agents.base import (
     Invocation,
     RateLimited,
     Started,
+    StateDirectory,
     Text,
     Tokens,
     ToolCall,
@@ -37,6 +38,8 @@ _ABILITIES = Abilities(
 # Subagents mix their messages; a message comes in several events, and its usage counts once.
 _REMEMBERED_MESSAGES = 16
 _JUNK_LINES = 3
+# Not its settings, commands, plugins and hooks.
+_KEPT = ("projects/", "todos/", "session-env/", "shell-snapshots/", "file-history/", "statsig/", ".credentials.json")
 # Which part of a tool's input tells most, best first.
 _TELLING = ("command", "file_path", "notebook_path", "pattern", "url", "query", "skill", "description", "prompt")
 
@@ -49,6 +52,7 @@ class Claude(ListensToStdout):
     program: str = "claude"
     install_hint: str = "install Claude Code (`npm install --global @anthropic-ai/claude-code`)"
     abilities: Abilities = _ABILITIES
+    state = (StateDirectory("~/.claude", _KEPT, "CLAUDE_CONFIG_DIR"),)
     tells_version = True
 
     def start(self, request: AgentRequest) -> Invocation:

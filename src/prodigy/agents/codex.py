@@ -16,6 +16,7 @@ from prodigy.agents.base import (
     McpServer,
     RateLimited,
     Started,
+    StateDirectory,
     Text,
     Tokens,
     ToolCall,
@@ -55,6 +56,7 @@ class Codex(ListensToStdout):
     program: str = "codex"
     install_hint: str = "install Codex (`npm install --global @openai/codex`)"
     abilities: Abilities = _ABILITIES
+    state = (StateDirectory("~/.codex", ("sessions/", "log/", "auth.json"), "CODEX_HOME"),)
 
     def start(self, request: AgentRequest) -> Invocation:
         """A permission mode is one of its sandboxes (`read-only`, `workspace-write`); in those it can't commit, because

@@ -16,6 +16,7 @@ from prodigy.agents.base import (
     Invocation,
     RateLimited,
     Started,
+    StateDirectory,
     Text,
     Tokens,
     ToolCall,
@@ -58,6 +59,7 @@ class Gemini(ListensToStdout):
     program: str = "gemini"
     install_hint: str = "install Gemini CLI (`npm install --global @google/gemini-cli`)"
     abilities: Abilities = _ABILITIES
+    state = (StateDirectory("~/.gemini", ("tmp/", "oauth_creds.json", "google_accounts.json")),)
 
     def start(self, request: AgentRequest) -> Invocation:
         """A permission mode is one of its approval modes; without one it approves all (`yolo`). Servers of tools stand

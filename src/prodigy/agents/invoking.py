@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from prodigy.agents.base import AgentEvent, McpServer
+from prodigy.agents.base import AgentEvent, McpServer, StateDirectory
 from prodigy.errors import UsageError
 
 # One argument can hold 128 KiB on Linux.
@@ -42,6 +42,7 @@ class ListensToStdout:
     """An adapter whose program says all that matters on standard output and is started alike in all versions."""
 
     tells_version = False
+    state: Sequence[StateDirectory] = ()
 
     def hear_stderr(self, line: bytes, now: float) -> list[AgentEvent]:  # noqa: ARG002
         return []

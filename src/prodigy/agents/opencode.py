@@ -16,6 +16,7 @@ from prodigy.agents.base import (
     McpServer,
     RateLimited,
     Started,
+    StateDirectory,
     Text,
     Tokens,
     ToolCall,
@@ -58,6 +59,11 @@ class OpenCode(ListensToStdout):
     program: str = "opencode"
     install_hint: str = "install OpenCode (`npm install --global opencode-ai`)"
     abilities: Abilities = _ABILITIES
+    state = (
+        StateDirectory("~/.local/share/opencode", ("storage/", "log/", "snapshot/", "auth.json")),
+        StateDirectory("~/.local/state/opencode"),
+        StateDirectory("~/.cache/opencode"),
+    )
 
     def start(self, request: AgentRequest) -> Invocation:
         """Permissions that are not denied are given (`--auto`); with a permission mode, whatever its word, what

@@ -22,12 +22,28 @@ def workspaces(workflow: Workflow) -> list[Workspace]:
     return [workflow.workspace, *(workspace for workspace in own if workspace is not None)]
 
 
-def lodging(wanted: Workspace, source: Path) -> Lodging:
-    """How the executor is to have worktrees. source: the user's checkout."""
+def is_clone(wanted: Workspace, workflow: Workflow) -> bool:
+    """Whether it is to be a clone: where agents have a sandbox, all of the run's workspaces are."""
+    return (
+        "XCLONE" in __import__("os").environ
+        or wanted.isolation == "clone"
+        or any(settings.sandbox for settings in workflow.agents.known)
+    )
+
+
+def has_clones(workflow: Workflow) -> bool:
+    """Whether anything of the workflow works in a clone."""
+    return any(is_clone(wanted, workflow) for wanted in workspaces(workflow))
+
+
+def lodging(workflow: Workflow, mapping: MapReduce | None, source: Path) -> Lodging:
+    """How the executor is to have the worktrees of a fan-out, or the run's own. source: the user's checkout."""
+    wanted = workspace_of(workflow, mapping)
     return Lodging(
         furnishing=Furnishing(source, wanted.include, wanted.keep_ignored),
         fresh=wanted.reuse == "fresh",
         name=wanted.name,
+        clone=is_clone(wanted, workflow),
         total=wanted.total,
         per_run=wanted.per_run,
         max_disk_mb=wanted.max_disk_mb,
@@ -43,7 +59,7 @@ def slots_for_items(run: Run, mapping: MapReduce, items: int) -> int:
     wanted = max(1, min(run.options.max_parallel or mapping.max_parallel, items))
     settings = workspace_of(run.workflow, mapping)
     room = _memory(wanted, settings, mapping)
-    slots = run.executor.expect(room.slots, items, lodging(settings, Path(run.store.run().repo)))
+    slots = run.executor.expect(room.slots, items, lodging(run.workflow, mapping, Path(run.store.run().repo)))
     for reason in (*room.reasons, *run.executor.remarks()):
         run.store.record(ev.Warned(message=reason))
     return slots

@@ -23,11 +23,12 @@ from prodigy.engine.agent_gates import AgentGates
 from prodigy.engine.checked_merges import passed
 from prodigy.engine.choices import NO_CHOICES, Choices, Listener, require_ended, retired
 from prodigy.engine.cleaning import clean, idle_for, left_on_disk
+from prodigy.engine.confinement import missing_sandboxes, require_sandboxes
 from prodigy.engine.control import Control
 from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.environment_sources import Places
 from prodigy.engine.item_keys import AttemptKey, completion, obsolete
-from prodigy.engine.lodging import lodging, workspaces
+from prodigy.engine.lodging import has_clones, lodging, workspaces
 from prodigy.engine.merge_queue import NOTHING, Done, MergeQueue, Recorded
 from prodigy.engine.places import fan_out_at
 from prodigy.engine.run import Options, Run, inherited_environment
@@ -38,6 +39,7 @@ from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.executors.base import RUN_SLOT
 from prodigy.executors.local import LocalExecutor
 from prodigy.executors.processes import Processes
+from prodigy.git import clone
 from prodigy.git.context import discover
 from prodigy.git.identity import agent_env
 from prodigy.git.private import PrivateGit
@@ -51,7 +53,7 @@ from prodigy.store.paths import repo_key, run_directory
 from prodigy.store.rows import Intent, RunRow
 from prodigy.store.store import Store
 from prodigy.workflow.agent_keys import kinds
-from prodigy.workflow.agent_settings import Agents
+from prodigy.workflow.agent_settings import Agents, AgentSettings
 from prodigy.workflow.model import Agent, Workflow, every_step
 
 # Bytes. A block that is larger goes back to the system when it is freed.
@@ -116,10 +118,12 @@ async def opened_run(
         )
         ignored = [path for wanted in workspaces(workflow) for path in (*wanted.include, *wanted.keep_ignored)]
         private.exclude(ignored)
+        if has_clones(workflow):
+            clone.prepare(private)
         environment = _environment(store, row, options, workflow, repo, private.excludes if ignored else None)
         executor = LocalExecutor(
             repo, private, processes, worktrees, run_id, store.running_worktrees(),
-            lodging(workflow.workspace, Path(row.repo)),
+            lodging(workflow, None, Path(row.repo)),
             retired=_slots_of_failed(store),
         )  # fmt: skip
         admissions = Admissions(
@@ -132,6 +136,9 @@ async def opened_run(
         )
         for name in sorted(missing):
             store.record(ev.Warned(message=f"the agent {name} is not there; others take its place"))
+        if not row.status.startswith("completed"):
+            for message in missing_sandboxes(agents_used(workflow, options.agent)):
+                store.record(ev.Warned(message=message))
         run = Run(
             id=run_id,
             store=store,
@@ -248,23 +255,35 @@ def known_agent(name: str | None, agents: Agents) -> str | None:
     raise UsageError(f"there is no agent {name}", hint=f"Known: {known}. Others are declared under `agents`.")
 
 
+def agents_used(workflow: Workflow, default: str | None = None) -> list[AgentSettings]:
+    """The agents that steps may be given to. default: what the user wants for steps that name none."""
+    actions = [step.action for step in every_step(workflow) if isinstance(step.action, Agent)]
+    names = {name for action in actions for name in workflow.agents.candidates(action.wanted or default)}
+    return [workflow.agents.settings(name) for name in sorted(names)]
+
+
 def permissions_note(workflow: Workflow, default: str | None = None) -> str | None:
     """What to tell of agents that may do everything; None when there is none."""
-    agents = workflow.agents
-    actions = [step.action for step in every_step(workflow) if isinstance(step.action, Agent)]
-    names = {name for action in actions for name in agents.candidates(action.wanted or default)}
-    free = sorted(name for name in names if agents.settings(name).permission_mode is None)
+    free = [
+        settings.name
+        for settings in agents_used(workflow, default)
+        if settings.permission_mode is None and settings.sandbox is None
+    ]
     if not free:
         return None
-    return f"{', '.join(free)} may run any command, each in a worktree; `permission_mode` under `agents` limits that"
+    return (
+        f"{', '.join(free)} may run any command with your rights, not only in the worktree; `sandbox: auto` or"
+        " `permission_mode` under `agents` limits that"
+    )
 
 
 def find_agents(workflow: Workflow, default: str | None = None) -> frozenset[str]:
     """Look for the programs of all agents, and whether they would start; the names of those that are not there while
     others can take their place. default: what the user wants for steps that name none. Raises EnvironmentProblem when
-    there is none for a step."""
+    there is none for a step, or one is to have a sandbox that is not possible here."""
     agents = workflow.agents
     actions = [step.action for step in every_step(workflow) if isinstance(step.action, Agent)]
+    require_sandboxes(agents_used(workflow, default))
     missing = frozenset[str]()
     for names in sorted({agents.candidates(action.wanted or default) for action in actions}):
         problems = {}

@@ -12,12 +12,13 @@ from pathlib import Path
 from prodigy.agents.base import AgentRequest, McpServer
 from prodigy.engine.admission import Admission
 from prodigy.engine.captures import Scope
+from prodigy.engine.confinement import confinement_of
 from prodigy.engine.documents import laid_out, laid_out_value
 from prodigy.engine.environment import not_in_scripts, with_secrets
 from prodigy.engine.site import Site
 from prodigy.engine.specials import FILE as SPECIALS
 from prodigy.errors import ProdigyError
-from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, ProcessSpec
+from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, Confinement, ProcessSpec
 from prodigy.workflow.agent_settings import Agents, AgentSettings
 from prodigy.workflow.catalogue import IN_ENVIRONMENT
 from prodigy.workflow.interpolate import fill_json, interpolate_text
@@ -48,6 +49,7 @@ class _Call:
     files: dict[str, bytes] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
     stdin: bytes = b""
+    confinement: Confinement | None = None
 
 
 def spec_of(step: Step, execution: str, site: Site, shell: str, admission: Admission | None = None) -> ProcessSpec:
@@ -89,6 +91,7 @@ def spec_of(step: Step, execution: str, site: Site, shell: str, admission: Admis
         stdin=call.stdin,
         timeout_s=step.policy.timeout_s or limits[0] or DEFAULT_TIMEOUT_S,
         idle_timeout_s=step.policy.idle_timeout_s or limits[1] or DEFAULT_IDLE_TIMEOUT_S,
+        confinement=call.confinement,
     )
 
 
@@ -183,6 +186,7 @@ def _call_agent(
     call.env |= invocation.env
     call.files |= invocation.files
     call.argv, call.stdin = invocation.argv, invocation.stdin
+    call.confinement = confinement_of(settings, admission.adapter, call.env)
 
 
 def _joined(text: str | None, note: str) -> str:

@@ -18,6 +18,34 @@ DEFAULT_GRACE_S = 5.0
 
 
 @dataclass(frozen=True)
+class Scratch:
+    """A directory that a confined process may write to, though what it writes is gone afterwards.
+
+    kept: names in it whose changes stay; one with a slash at its end is a directory that is made if need be.
+    """
+
+    directory: str
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What a process may touch beside its workspace. Paths begin with `/` or `~`.
+
+    wrapper: words of a program that runs it and has rules of its own; without one the host's own means are used.
+    write, read: what it may write, and read where it would be hidden. hide: what it does not see.
+    network: whether it has one.
+    """
+
+    wrapper: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    hide: tuple[str, ...] = ()
+    scratch: tuple[Scratch, ...] = ()
+    network: bool = True
+
+
+@dataclass(frozen=True)
 class ProcessSpec:
     """One process to start.
 
@@ -28,6 +56,7 @@ class ProcessSpec:
     stdin: given to the process as a file; empty by default.
     timeout_s, idle_timeout_s: limits on the whole time and on the time without output, in seconds.
     grace_s: between asking the process to end and killing it, in seconds.
+    confinement: None: the process has all rights of the user.
     """
 
     argv: tuple[str, ...]
@@ -38,6 +67,7 @@ class ProcessSpec:
     timeout_s: float = DEFAULT_TIMEOUT_S
     idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S
     grace_s: float = DEFAULT_GRACE_S
+    confinement: Confinement | None = None
 
 
 class ProcessState(StrEnum):
@@ -52,6 +82,7 @@ class ProcessState(StrEnum):
 # The slots of the run's own workspace, and of that in which merges are checked. They are not part of the pool.
 RUN_SLOT = "run"
 QUEUE_SLOT = "queue"
+OWN_SLOTS = frozenset({RUN_SLOT, QUEUE_SLOT})  # of the run itself; the others are its items'
 
 ExitReason = Literal["exited", "timeout", "idle", "stopped", "not_started", "unfit", "lost"]
 
@@ -231,6 +262,7 @@ __all__ = [
     "DEFAULT_GRACE_S",
     "DEFAULT_IDLE_TIMEOUT_S",
     "DEFAULT_TIMEOUT_S",
+    "OWN_SLOTS",
     "QUEUE_SLOT",
     "RUN_SLOT",
     "Executor",

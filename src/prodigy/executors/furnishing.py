@@ -77,13 +77,15 @@ class Lodging:
     """How the worktrees of a fan-out's items are had.
 
     fresh: every attempt gets a new one, which is gone behind it. name: they are those with this name, which stay for
-    other runs. total: how many there may be on this machine, of all runs. max_disk_mb, min_free_disk_mb: what those of
-    the run may take together, and what must be free to make one; None: no limit of its own.
+    other runs. clone: they are clones with git directories of their own. total: how many there may be on this machine,
+    of all runs. max_disk_mb, min_free_disk_mb: what those of the run may take together, and what must be free to make
+    one; None: no limit of its own.
     """
 
     furnishing: Furnishing = NOTHING_MORE
     fresh: bool = False
     name: str | None = None
+    clone: bool = False
     total: int | None = None
     per_run: int | None = None
     max_disk_mb: int | None = None

@@ -1,4 +1,4 @@
-"""The workspaces of a run on this host: git worktrees, most of them reused."""
+"""The workspaces of a run on this host: git worktrees or clones, most of them reused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 
 from prodigy.errors import EnvironmentProblem
 from prodigy.executors import allowance, dedicated
-from prodigy.executors.base import RUN_SLOT, ProcessState
+from prodigy.executors.base import OWN_SLOTS, RUN_SLOT, ProcessState
 from prodigy.executors.furnishing import MARK, Furnishing, Lodging
 from prodigy.executors.local_workspace import LocalWorkspace
 from prodigy.executors.processes import Processes
 from prodigy.executors.room import blaming_full_disk
-from prodigy.git import files, worktrees
+from prodigy.git import clone, files, worktrees
+from prodigy.git.clone import PrivateClone
 from prodigy.git.command import GitError
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import Repo
@@ -29,7 +30,8 @@ _POOLED = re.compile(r"s\d+")
 
 
 class LocalExecutor:
-    """A pool of worktrees, made when first needed and reused: making one fresh is far cheaper than adding one.
+    """A pool of worktrees, made when first needed and reused: making one fresh is far cheaper than adding one. What is
+    said of worktrees here holds for clones.
 
     There is one more than agents in flight, so that a used one is made fresh while the next item already works. A
     fan-out may have its own lodging: new worktrees for every attempt, or such with a name that stay.
@@ -49,6 +51,7 @@ class LocalExecutor:
     ) -> None:
         self._repo = repo
         self._lodging = lodging or Lodging()
+        self._own_are_clones = self._lodging.clone  # of the slots that are no item's
         self._private = private
         self._processes = processes
         self._folder = folder.resolve()  # as git names what is in it
@@ -66,18 +69,30 @@ class LocalExecutor:
     def _existing(self) -> dict[str, PrivateTree]:
         """Worktrees that an earlier coordinator of this run left."""
         prefix = f"{self._run_id}-"
-        return {
-            tree.root.name.removeprefix(prefix): self._tree(tree.root.name.removeprefix(prefix), tree.git_dir)
+        found = {
+            tree.root.name.removeprefix(prefix): self._worktree(tree.root.name.removeprefix(prefix), tree.git_dir)
             for tree in worktrees.listed(self._repo)
             if tree.root.parent == self._folder and tree.root.name.startswith(prefix)
         }
+        for directory in (self._private.directory / "slots").glob("*"):
+            if clone.is_marked(directory) and self.place(directory.name).is_dir():
+                found[directory.name] = self._clone(directory.name)
+        return found
 
-    def _tree(self, slot: str, git_dir: Path) -> PrivateTree:
+    def _directory(self, slot: str) -> Path:
         if dedicated.is_dedicated(slot):
-            directory = dedicated.directory(self._folder, slot)
-        else:
-            directory = self._private.directory / "slots" / slot
-        return PrivateTree(self._private, worktrees.real(self.place(slot)), git_dir, directory)
+            return dedicated.directory(self._folder, slot)
+        return self._private.directory / "slots" / slot
+
+    def _worktree(self, slot: str, git_dir: Path) -> PrivateTree:
+        return PrivateTree(self._private, worktrees.real(self.place(slot)), git_dir, self._directory(slot))
+
+    def _clone(self, slot: str) -> PrivateClone:
+        root = worktrees.real(self.place(slot))
+        return PrivateClone(self._private, root, root / ".git", self._directory(slot))
+
+    def _is_to_be_clone(self, slot: str) -> bool:
+        return self._own_are_clones if slot in OWN_SLOTS else self._lodging.clone
 
     # Slots -------------------------------------------------------------------------------------------------
 
@@ -149,7 +164,9 @@ class LocalExecutor:
         root = worktrees.real(self.place(slot))
         git_dir = next((tree.git_dir for tree in worktrees.listed(self._repo) if tree.root == root), None)
         if git_dir is not None:
-            self._known[slot] = self._tree(slot, git_dir)
+            self._known[slot] = self._worktree(slot, git_dir)
+        elif clone.is_marked(self._directory(slot)) and root.is_dir():
+            self._known[slot] = self._clone(slot)
 
     def place(self, slot: str) -> Path:
         if dedicated.is_dedicated(slot):
@@ -178,6 +195,9 @@ class LocalExecutor:
         self._tidy.discard(slot)
         places = (self._folder, self._repo.common_dir)
         check_room(*places)
+        if tree is not None and isinstance(tree, PrivateClone) != self._is_to_be_clone(slot):
+            await asyncio.to_thread(self._take_away, tree)
+            tree = None
         if tree is None and self._lodging.fresh:
             await self._make_way()
         with blaming_full_disk(*places):
@@ -211,7 +231,13 @@ class LocalExecutor:
         try:
             worktrees.remove(self._repo, root)
             root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            tree = self._tree(slot, worktrees.add(self._repo, root, base))
+            tree: PrivateTree
+            if self._is_to_be_clone(slot):
+                tree = self._clone(slot)
+                root.mkdir()
+            else:
+                tree = self._worktree(slot, worktrees.add(self._repo, root, base))
+            clone.mark(tree.directory, is_clone=isinstance(tree, PrivateClone))
             (tree.directory / MARK).unlink(missing_ok=True)
         except OSError as error:
             raise EnvironmentProblem(f"a worktree can't be made: {error}", where=str(root)) from error
@@ -248,13 +274,20 @@ class LocalExecutor:
         tree = self._known.get(slot)
         if tree is not None:
             try:
-                await asyncio.to_thread(worktrees.remove, self._repo, tree.work_tree, tree.git_dir)
+                await asyncio.to_thread(self._take_away, tree)
                 await asyncio.to_thread(files.remove, tree.directory)
             except (OSError, GitError):
                 return  # its name stays taken
             del self._known[slot]
         self._going.pop(slot, None)
         self._taken.discard(slot)
+
+    def _take_away(self, tree: PrivateTree) -> None:
+        """Remove a worktree from the disk, and from the repository. Raises OSError, GitError."""
+        if isinstance(tree, PrivateClone):
+            files.remove(tree.work_tree)
+        else:
+            worktrees.remove(self._repo, tree.work_tree, tree.git_dir)
 
     async def _make_fresh(self, slot: str, base: str) -> None:
         tree, lodging = self._known[slot], self._lodging
@@ -293,7 +326,7 @@ class LocalExecutor:
             if slot not in keep and not dedicated.is_dedicated(slot):
                 # What can't be removed (another user's files) is left; `worktree ls` shows it.
                 with contextlib.suppress(OSError, GitError):
-                    await asyncio.to_thread(worktrees.remove, self._repo, tree.work_tree, tree.git_dir)
+                    await asyncio.to_thread(self._take_away, tree)
         await asyncio.to_thread(self._remove_folder)
 
     def _remove_folder(self) -> None:

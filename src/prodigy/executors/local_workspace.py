@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from prodigy.errors import CorruptState
+from prodigy.errors import CorruptState, EnvironmentProblem
+from prodigy.executors import sandbox
 from prodigy.executors.base import DEFAULT_GRACE_S, Exit, ProcessSpec, ProcessState, Snapshot
 from prodigy.executors.furnishing import MARK, Furnishing
 from prodigy.executors.processes import Processes
@@ -15,6 +16,7 @@ from prodigy.executors.room import blaming_full_disk
 from prodigy.git import files
 from prodigy.git.obstacles import PathsInTheWay
 from prodigy.git.tree import PrivateTree
+from prodigy.home import home
 from prodigy.store.room import check_room
 
 
@@ -34,7 +36,7 @@ class LocalWorkspace:
     @property
     def _places(self) -> tuple[Path, Path]:
         """Where the files are, and where the commits go."""
-        return self.path, self.tree.git_dir
+        return self.path, self.tree.private.repo.common_dir
 
     def directory(self, execution: str) -> Path:
         return self.processes.directory(execution)
@@ -42,6 +44,8 @@ class LocalWorkspace:
     async def start(self, execution: str, spec: ProcessSpec) -> None:
         check_room(self.processes.steps_dir, *self._places)
         self.tree.last_look.differing = None  # somebody works in it from now on
+        if spec.confinement is not None:
+            spec = await asyncio.to_thread(self._confined, execution, spec)
         if await self.processes.start(execution, spec):
             return
         # Nobody asks to start what is on record; and the worktree may not be the one that it was run in.
@@ -50,6 +54,13 @@ class LocalWorkspace:
             where=str(self.directory(execution)),
             hint="Was an older copy of the database put back? The commits are safe: git branch --list 'prodigy/*'",
         )
+
+    def _confined(self, execution: str, spec: ProcessSpec) -> ProcessSpec:
+        shown = (self.directory(execution), self.tree.private.objects)
+        try:
+            return sandbox.confined(spec, sandbox.Surroundings(self.path, shown, hidden=(home(),)))
+        except OSError as error:
+            raise EnvironmentProblem(f"what its sandbox may write can't be made: {error}") from error
 
     def state(self, execution: str) -> ProcessState:
         return self.processes.state(execution)

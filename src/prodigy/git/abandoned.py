@@ -21,15 +21,21 @@ _NO_COMMIT = re.compile(r"(checkout|reset|clone|[Bb]ranch|(?:pull|rebase).*\((st
 _IN_PLACE_OF = re.compile(r"\((amend|squash|fixup)")
 
 
-def abandoned(private: PrivateGit, git_dir: Path, head: str) -> tuple[str, ...]:
-    """Commits that were made in the worktree with this git directory and that `head` does not contain, oldest first."""
+def made_there(git_dir: Path, head: str) -> list[str]:
+    """The commits other than `head` that were made in the worktree with this git directory, the last of each line, as
+    the log of HEAD tells it."""
     data = files.read_small(git_dir / "logs" / "HEAD", _READ_LIMIT) or b""
     moves = [found.groups() for line in os.fsdecode(data).split("\n") if (found := _LINE.fullmatch(line))]
     made = [(old, new, how or "") for old, new, how in moves if not _NO_COMMIT.match(how or "")]
     # Of commits on top of each other the last one stands for all.
     covered = {old for old, _, how in made if how and not _IN_PLACE_OF.search(how)}
     tops = dict.fromkeys(new for _, new, _ in made if new not in covered)
-    others = [commit for commit in tops if commit != head]
+    return [commit for commit in tops if commit != head]
+
+
+def abandoned(private: PrivateGit, git_dir: Path, head: str) -> tuple[str, ...]:
+    """Commits that were made in the worktree with this git directory and that `head` does not contain, oldest first."""
+    others = made_there(git_dir, head)
     if not others or (len(others) == 1 and private.is_ancestor(others[0], head)):
         return ()
     apart = set(private.run("merge-base", "--independent", head, *others).text.split())

@@ -220,6 +220,11 @@ class PrivateGit:
         header = self._header(commit)
         return header is not None and parent in header.parents
 
+    def has(self, commit: str) -> bool:
+        """Whether the commit is among the repository's objects."""
+        known = self._header(commit) is not None
+        return known or self.run("cat-file", "-e", f"{full_oid(commit)}^{{commit}}", ok=(0, 1, 128)).code == 0
+
     def tree_of(self, commit: str) -> str:
         """The tree of a commit."""
         if header := self._header(commit):
@@ -372,16 +377,11 @@ def lay_out(directory: Path, repo: Repo, entries: Sequence[config.Entry]) -> Non
     """Fill an empty private git directory from the repository's settings; no process."""
     for name in ("info", "refs", "attributes"):
         (directory / name).mkdir()
-    taken = config.taken_over(entries)
-    version = 1 if any(entry.key == "extensions.objectformat" for entry in taken) else 0
-    own = [
-        config.Entry("local", "core.repositoryformatversion", str(version)),
-        config.Entry("local", index.END_OF_ENTRIES_SETTING, "true"),
-    ]
+    taken = settings_of(entries)
     if any(entry.key.startswith("filter.lfs.") for entry in taken):
         # git-lfs keeps its objects beside the git directory; ours must be the repository's.
-        own.append(config.Entry("local", "lfs.storage", str(repo.common_dir / "lfs")))
-    (directory / "config").write_text(config.serialised([*own, *taken]), "utf-8", "surrogateescape")
+        taken.append(config.Entry("local", "lfs.storage", str(repo.common_dir / "lfs")))
+    (directory / "config").write_text(config.serialised(taken), "utf-8", "surrogateescape")
     (directory / "HEAD").write_text(NO_HEAD)
     shared_info = repo.common_dir / "info"
     excludes = (config.personal_file(entries, "core.excludesfile", "ignore"), shared_info / "exclude")
@@ -393,6 +393,17 @@ def lay_out(directory: Path, repo: Repo, entries: Sequence[config.Entry]) -> Non
     if shallow.exists():
         # Without it, walking history fails at the parents that a shallow clone does not have.
         shutil.copyfile(shallow, directory / "shallow")
+
+
+def settings_of(entries: Sequence[config.Entry]) -> list[config.Entry]:
+    """The settings of a git directory of ours that reads a repository with these."""
+    taken = config.taken_over(entries)
+    version = 1 if any(entry.key == "extensions.objectformat" for entry in taken) else 0
+    return [
+        config.Entry("local", "core.repositoryformatversion", str(version)),
+        config.Entry("local", index.END_OF_ENTRIES_SETTING, "true"),
+        *taken,
+    ]
 
 
 def _content(path: Path) -> bytes:

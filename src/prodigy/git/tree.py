@@ -26,9 +26,9 @@ FEW_FILES = 50
 _SNAPSHOT_MESSAGE = "prodigy: uncommitted work at the end of a step"
 
 # What a worktree's directory in the repository needs; anything else there was left by the item before.
-_NEEDED = frozenset({"HEAD", "index", "commondir", "gitdir", "locked"})
+NEEDED = frozenset({"HEAD", "index", "commondir", "gitdir", "locked"})
 # What may stay while the same attempt goes on.
-_OF_THE_ATTEMPT = _NEEDED | {"logs", "refs", "info", "config.worktree", "modules"}
+OF_THE_ATTEMPT = NEEDED | {"logs", "refs", "info", "config.worktree", "modules"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class PrivateTree:
         refs.full_oid(commit)
         clean = ("clean", "-ffdq" if keep_all else "-ffdxq", *(f"--exclude={pattern}" for pattern in keep_ignored))
         self._populate(commit, clean, purge=True)
-        self._publish(commit, _NEEDED)
+        self._publish(commit, NEEDED)
 
     def tidy(self, likely: str, keep_ignored: Sequence[str] = ()) -> bool:
         """What `fresh` can do before its commit is known, when nobody has worked here since the last `snapshot`.
@@ -127,7 +127,7 @@ class PrivateTree:
                     self._run("read-tree", "--reset", "-u", standing, commit)
         except GitError:
             return False
-        self._publish(commit, _NEEDED)
+        self._publish(commit, NEEDED)
         return True
 
     def step_forward(self, old: str, new: str) -> None:
@@ -138,7 +138,7 @@ class PrivateTree:
         refs.full_oid(new)
         with self._standing_at(new):
             self._run("read-tree", "-m", "-u", old, new)
-        self._publish(new, _NEEDED)
+        self._publish(new, NEEDED)
 
     def snapshot(self) -> Snapshot:
         """Record the state of the worktree, which stays as it is. Nobody works in it any more.
@@ -178,7 +178,7 @@ class PrivateTree:
         if snapshot.commit is not None:
             with self._standing_at(snapshot.head):
                 self._run("read-tree", "--reset", snapshot.head)
-        self._publish(snapshot.head, _OF_THE_ATTEMPT)
+        self._publish(snapshot.head, OF_THE_ATTEMPT)
 
     def untracked(self) -> list[str]:
         """Untracked paths that are not ignored; a repository of its own ends with a slash."""
@@ -213,7 +213,7 @@ class PrivateTree:
             commit = self.private.commit(tree, [head], message, identity)
             with self._standing_at(commit):
                 scratch.replace(self.index)
-        self._publish(commit, _OF_THE_ATTEMPT)
+        self._publish(commit, OF_THE_ATTEMPT)
         return commit
 
     def squash(self, base: str, message: str, identity: Mapping[str, str] | None = None) -> str:
@@ -223,7 +223,7 @@ class PrivateTree:
         commit = self.private.commit(self.private.tree_of(head), [base], message, identity)
         with self._standing_at(commit):
             pass  # the index fits it already
-        self._publish(commit, _OF_THE_ATTEMPT)
+        self._publish(commit, OF_THE_ATTEMPT)
         return commit
 
     def advance(self, old: str, new: str) -> None:
@@ -252,7 +252,7 @@ class PrivateTree:
                 raise PathsInTheWay(dirty, self.work_tree) from None
             with self._standing_at(new):
                 self._run("read-tree", "-m", "-u", old, new)
-        self._publish(new, _OF_THE_ATTEMPT)
+        self._publish(new, OF_THE_ATTEMPT)
 
     def _run(self, *args: str, scratch: Path | None = None, stdin: bytes | None = None) -> Completed:
         return self.private.run(
@@ -269,12 +269,15 @@ class PrivateTree:
         """Make sure that we work in a directory that is where it should be, and that no lock of a killed git
         is in our way.
         """
+        self._make_room()
+        worktrees.repair_links(self.work_tree, self.git_dir)
+
+    def _make_room(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         files.remove(self.directory / "index.lock")
         if self.work_tree.is_symlink() or not self.work_tree.is_dir():
             files.remove(self.work_tree)
             self.work_tree.mkdir(parents=True)
-        worktrees.repair_links(self.work_tree, self.git_dir)
 
     def _superseded(self, commit: str) -> bool:
         """Whether nobody has worked here since the last look, and `commit` rewrites every tracked file that differs."""

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from prodigy.workflow import keys
 from prodigy.workflow.agent_settings import Agents, AgentSettings, Budget, McpServer
 from prodigy.workflow.policies import read_env
+from prodigy.workflow.sandbox_keys import read_sandbox
 from prodigy.workflow.values import (
     Findings,
     read_choice,
@@ -99,6 +100,7 @@ def _agent(key: Scalar, body: Node, findings: Findings) -> AgentSettings | None:
         idle_timeout_s=_time(entries, "idle_timeout", findings),
         system_prompt=_text(entries, "system_prompt", findings),
         permission_mode=_text(entries, "permission_mode", findings),
+        sandbox=read_sandbox(entries["sandbox"], findings) if "sandbox" in entries else None,
     )
 
 

@@ -21,12 +21,30 @@ class McpServer(Value):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Sandbox(Value):
+    """What an agent's process may touch.
+
+    use: `bwrap` confines it or the run does not start; `auto` confines it where that is possible; `wrapper` runs it by
+    another program. wrapper: program and arguments; the word `{cmd}` is replaced by the agent's command, `{workspace}`
+    in a word by the path of its workspace. write, read: paths that it may write or read beside what every agent may.
+    hide: paths that it does not see. network: whether it has one. All paths begin with `/` or `~`.
+    """
+
+    use: Literal["bwrap", "auto", "wrapper"] = "bwrap"
+    wrapper: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    hide: tuple[str, ...] = ()
+    network: bool = True
+
+
 class AgentSettings(Value):
     """How the workflow wants an agent started.
 
     kind: which program it is, by the name of its adapter; None: the name itself. command: another program and first
     arguments. env: for its process alone. timeout_s, idle_timeout_s: of its steps without their own, in seconds.
     system_prompt: added to the program's own. permission_mode: in the program's words; None: it may do everything.
+    sandbox: None: it has the user's rights.
     """
 
     name: str
@@ -39,6 +57,7 @@ class AgentSettings(Value):
     idle_timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     system_prompt: str | None = None
     permission_mode: str | None = None
+    sandbox: Sandbox | None = None
 
 
 class Agents(Value):

@@ -97,10 +97,11 @@ MAPREDUCE = KeyTable(
 
 # One agent below `agents:`.
 AGENT = KeyTable(
-    runs=_words("kind command args model env timeout idle_timeout system_prompt permission_mode"),
-    later=_words("sandbox"),
+    runs=_words("kind command args model env timeout idle_timeout system_prompt permission_mode sandbox"),
+    later=frozenset(),
     synonyms={"append_system_prompt": "system_prompt"},
 )
+SANDBOX = KeyTable(runs=_words("use wrapper write read hide network"), later=frozenset(), synonyms={})
 # Our adapters, and those of them that stand for no program of their own.
 AGENT_KINDS = ("claude", "codex", "gemini", "opencode", "aider", "acp", "command")
 KINDS_OF_ANY_PROGRAM = frozenset({"acp", "command"})

@@ -119,7 +119,9 @@ class Workspace(Value):
 
     include: paths below the user's checkout that are copied into each worktree. setup: steps that run once in each
     worktree before its first use. keep_ignored: ignored paths that stay when a worktree is made fresh.
-    reuse: `fresh`: every attempt gets a new worktree; None: they are reused (pooled). name: of a worktree that stays
+    isolation: `clone`: each has a git directory of its own; `worktree`: they share the repository's; None: clones where
+    an agent has a sandbox, else worktrees. reuse: `fresh`: every attempt gets a new worktree; None: they are reused
+    (pooled). name: of a worktree that stays
     for other runs. teardown: steps that run in a worktree before it is given up.
     keep_failed: of so many failed items, the newest, the worktrees stay. keep: so do all when the run has completed.
     max_age_s: worktrees of ended runs that are older go when a run begins, in seconds.
@@ -132,6 +134,7 @@ class Workspace(Value):
     include: tuple[str, ...] = ()
     setup: tuple[Step, ...] = ()
     keep_ignored: tuple[str, ...] = ()
+    isolation: Literal["worktree", "clone"] | None = None
     reuse: Literal["fresh"] | None = None
     name: str | None = None
     teardown: tuple[Step, ...] = ()

@@ -110,6 +110,7 @@ def normalise(
     agents = with_agents_of(agents, configured)
     if not outside.inner:
         refuse_unknown_agents(reader.agents_named, agents, findings)
+    _refuse_shared_worktrees(reader.shared_at, agents, findings)
     merge = read_merge(reader, root)
     reader.finish(known)
     if findings.problems or document.problems:
@@ -135,6 +136,14 @@ def normalise(
         refuse_names_twice(environment, declared_names(root), root, findings)
         _refuse_names_of_parameters(values, root, findings)
     return None if findings.problems else workflow
+
+
+def _refuse_shared_worktrees(places: AbstractSequence[Position], agents: Agents, findings: Findings) -> None:
+    """From a worktree an agent reaches the git directory that all share, which no sandbox can give it without risk."""
+    confined = [settings.name for settings in agents.known if settings.sandbox is not None]
+    for at in places if confined else ():
+        message = f"the agent `{confined[0]}` has a sandbox, and `isolation: worktree` lets it into the repository"
+        findings.problem(at, message, "write `isolation: clone`, or leave it out")
 
 
 def _iterations(root: Node | None, findings: Findings) -> int | None:

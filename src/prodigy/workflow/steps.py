@@ -65,7 +65,7 @@ class StepReader:
     limits: of the phases, in seconds. worktrees: the names of `worktree` steps. given: names that the environment of
     steps has, which are placeholders in other texts than the shell's. fixed: names that every step has, in all texts.
     env, directory: of every step. subflows: the workflows that are parts of this one. agents_named: the agents that
-    steps ask for.
+    steps ask for. shared_at: where it says `isolation: worktree`.
     """
 
     def __init__(self, text: Text, findings: Findings, declared: frozenset[str]) -> None:
@@ -82,6 +82,7 @@ class StepReader:
         self.subflows: Subflows | None = None
         self.worktrees: dict[str, Position] = {}
         self.agents_named: list[tuple[str, Position]] = []
+        self.shared_at: list[Position] = []
         self._declared = declared
         self._names: frozenset[str] = frozenset()
         self._scripts = ScriptChecks()

@@ -11,7 +11,6 @@ from prodigy.workflow.model import Step, Workspace
 from prodigy.workflow.policies import read_paths
 from prodigy.workflow.values import (
     Findings,
-    later,
     read_bool,
     read_choice,
     read_duration,
@@ -30,6 +29,7 @@ ALL_FAILED = 100_000  # what `keep_failed: true` keeps
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _LIKE_A_RUN = re.compile(r"\d{8}-\d{6}-.*")
+_ISOLATION = ("worktree", "clone")
 _REUSE = ("pooled", "fresh")
 _STRATEGIES = ("pooled", "on_demand", "reuse", "dedicated")
 _LIMITS = ("per_run", "total", "max_disk_mb", "min_free_disk_mb", "max_memory_mb", "memory_per_item_mb")
@@ -46,7 +46,9 @@ def read_workspace(reader: StepReader, entry: Entry, base: Workspace) -> Workspa
     entries = read_keys(node, keys.WORKSPACE, "under `workspace`", findings)
     given: Given = {}
     if "isolation" in entries:
-        _check_isolation(entries["isolation"].value, findings)
+        at = entries["isolation"].value.at
+        given["isolation"] = read_choice(entries["isolation"].value, "isolation", _ISOLATION, findings)
+        reader.shared_at += [at] if given["isolation"] == "worktree" else []
     for key in ("include", "keep_ignored"):
         if key in entries:
             given[key] = read_paths(entries[key].value, key, findings)
@@ -69,11 +71,6 @@ def read_workspace(reader: StepReader, entry: Entry, base: Workspace) -> Workspa
 def _steps(reader: StepReader, node: Node, key: str) -> tuple[Step, ...]:
     with reader.inner(alone=True), reader.inside_a_step():
         return commands(reader, node, key, "setup")
-
-
-def _check_isolation(node: Node, findings: Findings) -> None:
-    if read_choice(node, "isolation", ("worktree", "clone"), findings) == "clone":
-        findings.problem(node.at, later("isolation: clone"), "leave it out: items have worktrees")
 
 
 # How worktrees are had ---------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from prodigy.workflow.key_texts.shapes import (
     LABEL,
     VARIABLE,
     AnyText,
-    Anything,
     Each,
+    Flag,
     Key,
     Many,
     Nothing,
@@ -18,6 +18,7 @@ from prodigy.workflow.key_texts.shapes import (
     Place,
     Text,
     Time,
+    choice,
     either,
 )
 
@@ -49,7 +50,12 @@ AGENT = Place(
         "env": Key(Each(AnyText(nothing=True), VARIABLE), "Variables for it alone.", "none", "env: {LEVEL: high}"),
         "timeout": Key(Time(), "Of each of its steps without its own.", "four hours", "timeout: 30m"),
         "idle_timeout": Key(Time(), "The longest time without output.", "one hour", "idle_timeout: 5m"),
-        "sandbox": Key(Anything(), "What it may touch.", "none", "sandbox: worktree"),
+        "sandbox": Key(
+            either(choice("none bwrap auto"), Part("sandbox")),
+            "What it may touch: `bwrap` confines it, or nothing starts; `auto` confines it where that is possible.",
+            "`none`",
+            "sandbox: bwrap",
+        ),
     },
     keys.AGENT,
     rules={
@@ -58,6 +64,28 @@ AGENT = Place(
     },
     intro="Under `agents:` stands one mapping per agent, and `default`: the agent, or a list of them in order of"
     " fail-over, for steps that name none.",
+)
+
+_PLACES = Many(Text(r"^(?:/|~/|~$)(?!(?:.*/)?\.\.(?:/|$))", "path"))
+SANDBOX = Place(
+    "sandbox",
+    "Sandbox",
+    "under `sandbox`",
+    {
+        "use": Key(choice("bwrap auto"), "Whether it has to be possible.", "`bwrap`", "use: auto"),
+        "write": Key(_PLACES, "What it may write beside its workspace.", "none", "write: [~/.npm]"),
+        "read": Key(_PLACES, "What it may read though it would be hidden.", "none", "read: [~/.aws]"),
+        "hide": Key(_PLACES, "What it does not see, beside the usual secrets.", "none", "hide: [~/mail]"),
+        "network": Key(Flag(), "Whether it has the network.", "true", "network: false"),
+        "wrapper": Key(
+            Many(Text(), or_one=False, least=2),
+            "A program that runs it in place of bwrap; the word `{cmd}` stands for the agent's command.",
+            "none",
+            'wrapper: [firejail, --quiet, "{cmd}"]',
+        ),
+    },
+    keys.SANDBOX,
+    rules={"if": {"required": ["wrapper"]}, "then": {"maxProperties": 1}, "minProperties": 1},
 )
 
 OTHER_AGENT = replace(AGENT, name="other agent", required=("kind",), hidden=True)
@@ -100,4 +128,4 @@ MCP_SERVER = Place(
 
 MCP_SERVERS = Each(Part("mcp server"), LABEL)
 
-ALL = (AGENT, OTHER_AGENT, AGENT_PROGRAM, MCP_SERVER)
+ALL = (AGENT, OTHER_AGENT, AGENT_PROGRAM, SANDBOX, MCP_SERVER)

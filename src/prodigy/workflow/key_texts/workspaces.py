@@ -50,7 +50,12 @@ WORKSPACE = Place(
         "keep_ignored": Key(
             Many(PATH), "Ignored paths that stay when a worktree is made fresh.", "none", "keep_ignored: [node_modules]"
         ),
-        "isolation": Key(choice("worktree"), "What a workspace is made of.", "`worktree`", "isolation: worktree"),
+        "isolation": Key(
+            choice("worktree clone"),
+            "Whether a workspace shares the repository's git directory (`worktree`), or has one of its own (`clone`).",
+            "`worktree`; `clone` where an agent has a sandbox",
+            "isolation: clone",
+        ),
         "reuse": Key(
             choice("pooled fresh"),
             "Whether items use worktrees again, made fresh, or each gets a new one.",

@@ -1,0 +1,223 @@
+"""A working copy with a git directory of its own, as `git clone --shared` makes one: it reads the repository's objects
+and shares nothing else with it, neither configuration nor hooks, refs or stash. What is committed there is collected by
+a fetch.
+
+Its git directory belongs to whoever works in it. We never start git in there: the side of the fetch that sends runs in
+a directory of ours that reads its objects, and nothing else of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prodigy.git import abandoned, config, files, refs
+from prodigy.git.command import GitError
+from prodigy.git.config import Entry
+from prodigy.git.private import NO_HEAD, PrivateGit, settings_of
+from prodigy.git.snapshot import Snapshot
+from prodigy.git.tree import NEEDED, OF_THE_ATTEMPT, PrivateTree
+
+# What every clone of a run begins with: a directory of the run's private git directory.
+_PATTERN = "clone"
+_MARK = "is-clone"  # beside the private index of one
+# What of a clone stays while the same attempt goes on; other things are marks of half-done operations.
+_OF_A_CLONE = OF_THE_ATTEMPT | {
+    "objects",
+    "config",
+    "hooks",
+    "packed-refs",
+    "shallow",
+    "lfs",
+    "description",
+    "branches",
+}
+# In whose name the user makes commits; agents make them in the same.
+_IDENTITY = frozenset(f"{who}.{what}" for who in ("user", "author", "committer") for what in ("name", "email"))
+_REMOTE = re.compile(r"remote\..+\.(url|fetch)")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+# With fsckObjects each fetch would leave a pack of its own, and each pack slows every later look at an object. Names that
+# are dangerous to check out are refused by the checkout, as those in commits from worktrees are.
+_FETCH_SETTINGS = ("fetch.fsckObjects=false", "fetch.unpackLimit=1000", "core.fsync=loose-object,pack,reference")
+_SHOWN_REFS = ("refs/heads", "refs/tags", "refs/remotes")
+
+
+@dataclass(frozen=True)
+class PrivateClone(PrivateTree):
+    """A clone as seen through the private git directory. git_dir: its `.git`."""
+
+    def head(self) -> str:
+        """The commit that its HEAD names, which is in the repository when this returns.
+
+        Raises GitError when HEAD is damaged, the git directory was replaced, or the commit can't be had.
+        """
+        if not is_whole(self.git_dir):
+            raise GitError("its git directory was replaced", where=str(self.git_dir))
+        head = refs.read_head(self.git_dir, self.git_dir)
+        if head.oid is None:
+            raise GitError(f"HEAD names {head.ref}, which has no commits", where=str(self.work_tree))
+        self._collect([head.oid])
+        return head.oid
+
+    def snapshot(self) -> Snapshot:
+        self._collect_what_is_there(abandoned.made_there(self.git_dir, self.head()))
+        return super().snapshot()
+
+    def _collect_what_is_there(self, commits: Sequence[str]) -> None:
+        """Bring these commits into the repository, but those whose objects were taken away meanwhile."""
+        try:
+            self._collect(commits)
+        except GitError:
+            if len(commits) > 1:
+                for commit in commits:
+                    self._collect_what_is_there([commit])
+
+    def _collect(self, commits: Sequence[str]) -> None:
+        """Bring commits of the clone, with all that they need, into the repository's objects. Raises GitError."""
+        missing = [commit for commit in commits if not self.private.has(commit)]
+        if not missing:
+            return
+        sender = _lay_out_sender(self.private, self.directory / "sender", self.git_dir)
+        standing = self._standing()
+        known = () if standing is None else (f"--negotiation-tip={standing}",)
+        self.private.run(
+            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"),
+            *("--no-recurse-submodules", *known, "--", str(sender), *map(refs.full_oid, missing)),
+            git_dir=self.directory,  # what its HEAD contains is known to be whole, and is not walked again
+            settings=_FETCH_SETTINGS,
+            timeout_s=self.timeout_s,
+        )
+        _collect_lfs(self.git_dir / "lfs" / "objects", self.private.repo.common_dir / "lfs" / "objects")
+
+    def _prepare(self) -> None:
+        self._make_room()
+        if not is_whole(self.git_dir):
+            lay_out(self.private, self.git_dir)
+
+    def _publish(self, commit: str, keep: Collection[str]) -> None:
+        if keep is NEEDED:  # of what was there before, nothing is
+            lay_out(self.private, self.git_dir)
+        super()._publish(commit, _OF_A_CLONE)
+
+
+def is_whole(git_dir: Path) -> bool:
+    """Whether there is a git directory of its own, and no link or file that leads elsewhere."""
+    parts = (git_dir, git_dir / "objects", git_dir / "refs")
+    return all(not part.is_symlink() and part.is_dir() for part in parts) and not files.lexists(git_dir / "commondir")
+
+
+def is_marked(directory: Path) -> bool:
+    """Whether what is beside the private index belongs to a clone."""
+    return (directory / _MARK).exists()
+
+
+def mark(directory: Path, *, is_clone: bool) -> None:
+    """Note, beside the private index, whether it belongs to a clone."""
+    if is_clone:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / _MARK).touch()
+    else:
+        (directory / _MARK).unlink(missing_ok=True)
+
+
+# Git directories ---------------------------------------------------------------------------------------------
+
+
+def prepare(private: PrivateGit) -> None:
+    """Note what every clone begins with, before any agent has run: branches, tags, remotes, whose commits they are."""
+    target = private.directory / _PATTERN
+    if target.is_dir():
+        return
+    part = Path(tempfile.mkdtemp(prefix=f".{_PATTERN}.", dir=private.directory))
+    try:
+        entries = config.read(private.repo)
+        settings = config.serialised([*settings_of(entries), *_passed_on(entries)])
+        (part / "config").write_text(settings, "utf-8", "surrogateescape")
+        listed = private.repo.run("for-each-ref", "--format=%(objectname) %(refname)", *_SHOWN_REFS).stdout
+        ours = b"refs/heads/prodigy/"
+        lines = [line for line in listed.splitlines() if not line.partition(b" ")[2].startswith(ours)]
+        (part / "packed-refs").write_bytes(b"".join(b"%s\n" % line for line in (b"# pack-refs with: sorted ", *lines)))
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # moved away, unless something failed
+
+
+def _passed_on(entries: Iterable[Entry]) -> list[Entry]:
+    """Whose commits they are, and where the project comes from, without the words that open it."""
+    local = [entry for entry in entries if entry.scope == "local" and entry.value is not None]
+    return [
+        Entry(entry.scope, entry.key, _CREDENTIALS.sub("", entry.value or ""))
+        for entry in local
+        if entry.key in _IDENTITY or _REMOTE.fullmatch(entry.key)
+    ]
+
+
+def lay_out(private: PrivateGit, git_dir: Path) -> None:
+    """Make a git directory that reads the repository's objects. It appears whole: whoever finds none makes one."""
+    files.remove(git_dir)
+    part = Path(tempfile.mkdtemp(prefix=".git.", dir=git_dir.parent))
+    try:
+        for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
+            (part / name).mkdir(parents=True)
+        (part / "objects/info/alternates").write_bytes(_path_line(private.objects))
+        for name in ("info/exclude", "info/attributes", "shallow"):
+            if (private.directory / name).is_file():
+                shutil.copyfile(private.directory / name, part / name)
+        for name in ("config", "packed-refs"):
+            shutil.copyfile(private.directory / _PATTERN / name, part / name)
+        (part / "HEAD").write_text(NO_HEAD)
+        part.chmod(0o755)
+        part.rename(git_dir)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # moved away, unless something failed
+
+
+def _lay_out_sender(private: PrivateGit, sender: Path, git_dir: Path) -> Path:
+    """A git directory of ours with a clone's objects and nothing else of it, for the other side of a fetch."""
+    if sender.is_dir():
+        return sender
+    part = Path(tempfile.mkdtemp(prefix=".sender.", dir=sender.parent))
+    try:
+        for name in ("objects/info", "refs"):
+            (part / name).mkdir(parents=True)
+        places = (git_dir / "objects", private.objects)
+        (part / "objects/info/alternates").write_bytes(b"".join(map(_path_line, places)))
+        any_commit = config.serialised([Entry("local", "uploadpack.allowanysha1inwant", "true")])
+        (part / "config").write_bytes((private.directory / "config").read_bytes() + any_commit.encode())
+        (part / "HEAD").write_text(NO_HEAD)
+        if (private.directory / "shallow").is_file():
+            shutil.copyfile(private.directory / "shallow", part / "shallow")
+        part.rename(sender)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # moved away, unless something failed
+    return sender
+
+
+def _path_line(path: Path) -> bytes:
+    """A line of `alternates`, quoted as git quotes names where a plain one would say something else."""
+    name = os.fsencode(path)
+    if name.startswith((b'"', b"#")) or b"\n" in name:
+        name = b'"%s"' % name.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+    return name + b"\n"
+
+
+def _collect_lfs(store: Path, target: Path) -> None:
+    """Bring the large files that were committed there into the repository's store, each under the hash that it has."""
+    if not store.is_dir() or store.is_symlink():
+        return
+    for folder, _, names in os.walk(store):
+        for name in names:
+            source, place = Path(folder, name), target / name[:2] / name[2:4] / name
+            if source.is_symlink() or not source.is_file() or place.exists():
+                continue
+            with source.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != name:
+                    continue  # not what its name says
+            place.parent.mkdir(parents=True, exist_ok=True)
+            files.copy(source, place)
