@@ -7,7 +7,7 @@ output in a file and folds that file line by line, while the agent works or at a
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -237,6 +237,13 @@ class Agent(Protocol):
     @property
     def tells_version(self) -> bool:
         """Whether how it is started depends on the program's version, which `--version` prints."""
+        ...
+
+    def variables(self, environment: Mapping[str, str]) -> Sequence[str]:
+        """Which of the user's variables the program reads: names, or the beginnings of names, `PREFIX_*`.
+
+        environment: the user's, where one variable decides whether others are read.
+        """
         ...
 
     def start(self, request: AgentRequest) -> Invocation:

@@ -65,11 +65,12 @@ class StepProcesses:
         if is_used_up(self.store, site.limit):
             return Exit(None, "not_started", 0.0, 0.0, "no time is left for it")
         try:
-            outer, site = site.env, await self.environment.at_step(step, site)
+            outer = site.env
+            site, env = await self.environment.at_step(step, site, admission)
             site = replace(site, scope=site.scope.with_names({"env": {**outer, **site.env}}))
             if site.scope.specials is not None:
                 await site.scope.specials.run_commands(step, site.env, self.shell)
-            spec = spec_of(step, execution, site, self.shell, admission)
+            spec = spec_of(step, execution, site, env, self.shell, admission)
             spec = within(self.store, site.limit, step, execution, spec)
         except ProdigyError as error:  # values that do not fit their places
             hint = f" ({error.hint})" if error.hint else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from collections.abc import Mapping as AbstractMapping
 from difflib import get_close_matches
@@ -25,6 +26,7 @@ from prodigy.workflow.values import (
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
 
 DEFAULT = "default"
+_PASSED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?|\*")
 PLUGINS = "prodigy.agents"  # the group of entry points by which other packages add kinds
 
 
@@ -95,11 +97,24 @@ def _agent(key: Scalar, body: Node, findings: Findings) -> AgentSettings | None:
         model=_text(entries, "model", findings),
         args=_of(entries, "args", findings),
         env=_texts(entries["env"].value, findings) if "env" in entries else (),
+        pass_env=_passed(entries["pass_env"].value, findings) if "pass_env" in entries else (),
         timeout_s=_time(entries, "timeout", findings),
         idle_timeout_s=_time(entries, "idle_timeout", findings),
         system_prompt=_text(entries, "system_prompt", findings),
         permission_mode=_text(entries, "permission_mode", findings),
     )
+
+
+def _passed(node: Node, findings: Findings) -> tuple[str, ...]:
+    found = []
+    for item in node.items if isinstance(node, Sequence) else (node,):
+        name = read_text(item, "pass_env", findings)
+        if name is not None and not _PASSED.fullmatch(name):
+            hint = "write a name, `PREFIX_*` for all that begin so, or `*`; values stand under `env`"
+            findings.problem(item.at, f"`pass_env`: {name} is no name of a variable", hint)
+        elif name is not None:
+            found.append(name)
+    return tuple(found)
 
 
 def _servers(node: Node, findings: Findings) -> tuple[McpServer, ...]:

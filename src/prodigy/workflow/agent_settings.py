@@ -25,7 +25,8 @@ class AgentSettings(Value):
     """How the workflow wants an agent started.
 
     kind: which program it is, by the name of its adapter; None: the name itself. command: another program and first
-    arguments. env: for its process alone. timeout_s, idle_timeout_s: of its steps without their own, in seconds.
+    arguments. env: for its process alone. pass_env: names of more of the user's variables that it gets, `PREFIX_*` for
+    all that begin so. timeout_s, idle_timeout_s: of its steps without their own, in seconds.
     system_prompt: added to the program's own. permission_mode: in the program's words; None: it may do everything.
     """
 
@@ -35,6 +36,7 @@ class AgentSettings(Value):
     model: str | None = None
     args: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+    pass_env: tuple[str, ...] = ()
     timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     idle_timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     system_prompt: str | None = None

@@ -57,7 +57,7 @@ WORKFLOW = KeyTable(
     | _words(
         """
         name mode description setup map reduce steps settings parallel_worktrees retry_defaults workspace
-        on_uncommitted shell_options agents env secrets env_files profiles merge config version max_iterations
+        on_uncommitted shell_options agents env inherit secrets env_files profiles merge config version max_iterations
         imports extends template templates parameters defaults workflows budget mcp_servers
         """
     ),
@@ -97,7 +97,7 @@ MAPREDUCE = KeyTable(
 
 # One agent below `agents:`.
 AGENT = KeyTable(
-    runs=_words("kind command args model env timeout idle_timeout system_prompt permission_mode"),
+    runs=_words("kind command args model env pass_env timeout idle_timeout system_prompt permission_mode"),
     later=_words("sandbox"),
     synonyms={"append_system_prompt": "system_prompt"},
 )
@@ -159,7 +159,7 @@ STEP = KeyTable(
         validate on_incomplete max_iterations step_validate
         skip_validation validation_timeout ignore_validation_failure
         capture capture_output capture_format capture_streams output_file outputs
-        auto_commit commit_config clear_env temporary do parallel max_items merge
+        auto_commit commit_config inherit clear_env temporary do parallel max_items merge
         args options metadata analysis context use with budget fresh
         """
     ),

@@ -115,6 +115,12 @@ WORKFLOW = Place(
             "settings: {parallel_worktrees: 4}",
         ),
         "env": Key(VARIABLES, "Environment variables of all steps.", "none", "env: {TARGET: main}"),
+        "inherit": Key(
+            Flag(),
+            "Whether shell steps get all of your environment, or what it takes to run.",
+            "true",
+            "inherit: false",
+        ),
         "env_files": Key(
             Many(Text(words="path")),
             "`.env` files, by their paths from the workflow file; later ones win.",
