@@ -17,6 +17,7 @@ from prodigy.engine.verdict import agent_verdict, output_tail, written_at
 from prodigy.executors.base import Exit
 from prodigy.executors.warden import COMMAND
 from prodigy.workflow.agent_settings import Agents
+from prodigy.workflow.keys import PUSH_CREDENTIALS
 from prodigy.workflow.model import Agent
 
 # Why a step runs again although its agent has ended: it is not to blame, and neither is the item.
@@ -92,7 +93,8 @@ def lacks(told: Verdict, directory: Path, name: str, users: Iterable[str]) -> Ve
     if not (missed := sorted(said & set(users) - set(command.get("env_names", ())))):
         return told
     names = ", ".join(missed)
-    cure = f"agents get only some of your variables: `agents: {{{name}: {{pass_env: [{names}]}}}}` gives it {names} too"
+    way = "push_credentials: true" if PUSH_CREDENTIALS & set(missed) else f"pass_env: [{names}]"
+    cure = f"agents get only some of your variables: `agents: {{{name}: {{{way}}}}}` gives it {names} too"
     return replace(told, message=f"{told.message} ({cure})" if told.message else cure)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from prodigy.engine.admission import Admission
 from prodigy.engine.captures import Scope
 from prodigy.engine.environment_sources import Places, command_output, read_files, read_secret, too_large
-from prodigy.engine.scoped import kept, passed
+from prodigy.engine.scoped import for_agent, kept
 from prodigy.engine.site import Site
 from prodigy.errors import ProdigyError
 from prodigy.secrets import MASKS, SHORTEST, is_secret_name
@@ -49,14 +49,15 @@ class RunEnvironment:
     """Gives each step its environment.
 
     directory: the run's. base: what every step gets, without what the workflow says. own: names in it that git of steps
-    needs. facts: what values of variables may name beside variables.
-    parameters: of the workflow. warn: takes what the user should know.
+    needs. no_push: what keeps the git of agents from pushing as the user. facts: what values of variables may name
+    beside variables. parameters: of the workflow. warn: takes what the user should know.
     """
 
     directory: Path
     places: Places
     base: Mapping[str, str]
     own: frozenset[str]
+    no_push: Mapping[str, str]
     facts: Mapping[str, object]
     shell: str
     warn: Callable[[str], None]
@@ -101,8 +102,9 @@ class RunEnvironment:
         there = replace(site, env=env, scope=site.scope.with_names(new) if new else site.scope)
         if admission is None:
             return there, env
-        more = passed(site.workflow.agents, admission.name, {**self.base, **added})
-        return there, {**kept(self.base, more), **added}
+        agents = site.workflow.agents
+        own = for_agent(agents, admission.name, self.base, added)
+        return there, own if agents.may_push(admission.name) else {**own, **self.no_push}
 
     # Before any step ---------------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ from prodigy.executors.base import RUN_SLOT
 from prodigy.executors.local import LocalExecutor
 from prodigy.executors.processes import Processes
 from prodigy.git.context import discover
-from prodigy.git.identity import agent_env
+from prodigy.git.identity import agent_env, no_push_env
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import RefChange, Repo
 from prodigy.home import home
@@ -294,6 +294,7 @@ def _environment(
         places=Places(Path(row.file).parent if row.file else None, Path(options.started_in), Path(row.repo)),
         base={**inherited, **own, "PRODIGY_AUTOMATION": "true", "PRODIGY_RUN_ID": row.id},
         own=frozenset(own),
+        no_push=no_push_env(repo, {**inherited, **own}),
         facts={"workflow": {"name": workflow.name, "id": row.id}, "run": {"id": row.id}},
         shell=find_shell(),
         warn=lambda message: store.record(ev.Warned(message=message)),

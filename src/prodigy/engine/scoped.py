@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from prodigy.agents import agent
 from prodigy.agents.variables import read_by
 from prodigy.workflow.agent_settings import Agents
+from prodigy.workflow.keys import PUSH_CREDENTIALS
 
 # What it takes to run programs and to find them: who and where one is, how to reach the network, where the managers of
 # versions keep what they installed. No key to anything is among them, but what may stand in the address of a proxy.
@@ -42,13 +43,19 @@ def kept(environment: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, 
     return {name: value for name, value in environment.items() if name in wanted or name.startswith(beginnings)}
 
 
-def passed(agents: Agents, name: str, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Names and beginnings of what the agent `name` gets of the user's environment beside what every program needs."""
-    settings = agents.settings(name)
-    there = {**environment, **dict(settings.env)}
-    return (*read_by(agent(agents.kind(name)), there), *settings.pass_env)
+def for_agent(
+    agents: Agents, name: str, environment: Mapping[str, str], added: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What the agent `name` gets of the user's environment. added: what the workflow says, which it gets too but for
+    what pushes; that takes more than a variable of all steps."""
+    settings, there = agents.settings(name), {**environment, **(added or {})}
+    more = (*read_by(agent(agents.kind(name)), {**there, **dict(settings.env)}), *settings.pass_env)
+    if agents.may_push(name):
+        return {**kept(environment, (*more, *PUSH_CREDENTIALS)), **(added or {})}
+    found = {**kept(environment, more), **(added or {})}
+    return {each: value for each, value in found.items() if each not in PUSH_CREDENTIALS}
 
 
 def withheld(agents: Agents, name: str, environment: Mapping[str, str]) -> list[str]:
     """The user's variables that the agent `name` does not get."""
-    return sorted(environment.keys() - kept(environment, passed(agents, name, environment)).keys())
+    return sorted(environment.keys() - for_agent(agents, name, environment).keys())

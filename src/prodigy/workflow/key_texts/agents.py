@@ -12,6 +12,7 @@ from prodigy.workflow.key_texts.shapes import (
     AnyText,
     Anything,
     Each,
+    Flag,
     Key,
     Many,
     Nothing,
@@ -46,6 +47,9 @@ AGENT = Place(
         "system_prompt": Key(Text(), "Added to the program's own system prompt.", "none", "system_prompt: Be brief."),
         "permission_mode": Key(
             Text(), "What the program may do, in its own words.", "everything", "permission_mode: acceptEdits"
+        ),
+        "push_credentials": Key(
+            Flag(), "Whether it gets what you push with.", "the workflow's", "push_credentials: true"
         ),
         "env": Key(Each(AnyText(nothing=True), VARIABLE), "Variables for it alone.", "none", "env: {LEVEL: high}"),
         "pass_env": Key(

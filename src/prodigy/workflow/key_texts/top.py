@@ -92,6 +92,12 @@ WORKFLOW = Place(
             MCP_SERVERS, "Servers of tools for agents.", "none", "mcp_servers: {docs: {command: docs-mcp}}"
         ),
         "agents": Key(AGENTS, "How agent programs are started.", "none", "agents: {claude: {model: opus}}"),
+        "push_credentials": Key(
+            Flag(),
+            "Whether agents get what you push with: keys, tokens, credential helpers. Shell steps always do.",
+            "false",
+            "push_credentials: true",
+        ),
         "workspace": Key(
             Part("workspace"), "What worktrees need beside their commit.", "none", "workspace: {include: [.env]}"
         ),
