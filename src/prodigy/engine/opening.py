@@ -48,6 +48,7 @@ from prodigy.state.step_path import parse_attempt, parse_check
 from prodigy.store.lock import RunLock, take_helpers_lock
 from prodigy.store.merges import check_numbered
 from prodigy.store.paths import repo_key, run_directory
+from prodigy.store.ports import free_blocks
 from prodigy.store.rows import Intent, RunRow
 from prodigy.store.store import Store
 from prodigy.workflow.agent_keys import kinds
@@ -167,6 +168,8 @@ async def opened_run(
         finally:
             await executor.close(keep=_kept_slots(store, workflow))
             await processes.close()
+            if store.run().status.startswith("completed"):
+                free_blocks(run_id)
 
 
 def _kept_slots(store: Store, workflow: Workflow) -> set[str] | None:
