@@ -102,8 +102,8 @@ async def _run(folder: Path, items: int, slots: int, watch: _Watch) -> None:
     workflow = Workflow.model_validate_json(workflow_json)
     control = Control()
     environment = RunEnvironment(
-        directory=store.directory, places=Places(None, folder, folder), base={}, own=frozenset(), facts={},
-        shell="/bin/bash", warn=lambda message: store.record(ev.Warned(message=message)),
+        directory=store.directory, places=Places(None, folder, folder), base={}, own=frozenset(), no_push={},
+        facts={}, shell="/bin/bash", warn=lambda message: store.record(ev.Warned(message=message)),
     )  # fmt: skip
     run = Run(
         id=row.id, store=store, workflow=workflow, workflow_version=version, options=Options.from_json(row.options),

@@ -78,6 +78,7 @@ ROWS = {
         "try try try",
     ),
     "env": Row('- {env: {GREETING: "hi ${workflow.name}"}, shell: \'echo "$GREETING" >> "$OUT/@"\'}', "hi keys"),
+    "inherit": Row('- {inherit: false, env: {TO: "${env.OUT}"}, shell: \'echo "<$SHARED>" >> "$TO/@"\'}', "<>"),
     "clear_env": Row('- {clear_env: true, env: {TO: "${env.OUT}"}, shell: \'echo "<$SHARED>" >> "$TO/@"\'}', "<>"),
     "temporary": Row("- {temporary: true, env: {A: b}, shell: 'echo $A >> \"$OUT/@\"'}", "b"),
     "working_dir": Row(

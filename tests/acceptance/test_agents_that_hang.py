@@ -13,6 +13,7 @@ from agent_support import script, stand_in_path
 from support import Project, processes_of
 
 COMMIT = {"sh": "echo hi > made.txt && git add -A && git commit -qm made"}
+SHARED = "agents: {claude: {pass_env: [SHARED]}}\n"
 NEVER = {"sleep_until_file": "/nowhere"}
 
 
@@ -109,7 +110,7 @@ def test_an_account_that_is_at_its_limit_before_the_agent_begins_is_waited_for(a
     ]
     agents.env["SHARED"] = str(agents.folder.parent)
     steps: list[dict[str, Any]] = [told, *fail, COMMIT, {"text": "done"}]
-    text = f"map:\n  input: printf 'a\\n'\n  agent_template:\n    - claude: '{script(*steps)}'\n"
+    text = f"{SHARED}map:\n  input: printf 'a\\n'\n  agent_template:\n    - claude: '{script(*steps)}'\n"
     process = agents.start("run", agents.workflow(text), "--json")
     while '"gates": []' in agents.prodigy("status", "latest", "--json").out or not (agents.folder / "calls").exists():
         assert process.poll() is None
@@ -125,7 +126,7 @@ def test_a_second_attempt_begins_a_session_of_its_own(agents: Project) -> None:
     fails: dict[str, Any] = {"result": {"is_error": True, "result": "no"}, "unless_file": "$SHARED/once"}
     agents.env["SHARED"] = str(agents.folder.parent)
     steps: list[dict[str, Any]] = [{"sh": "true"}, fails, COMMIT]
-    top = "on_item_failure: retry\nretry_config: {max_attempts: 2, initial_delay: 0s}"
+    top = f"{SHARED}on_item_failure: retry\nretry_config: {{max_attempts: 2, initial_delay: 0s}}"
     run(agents, *steps, top=top)
     argv = [json.loads(line)["argv"] for line in (agents.folder / "calls").read_text().splitlines()]
     assert len(argv) == 2

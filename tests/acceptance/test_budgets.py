@@ -11,6 +11,7 @@ import pytest
 from agent_support import script, stand_in_path
 from support import Project, processes_of
 
+MEET = "agents: {claude: {pass_env: [MEET]}}\n"
 COMMIT = {"sh": "echo $PRODIGY_ITEM_ID > $PRODIGY_ITEM_ID && git add -A && git commit -qm $PRODIGY_ITEM_ID"}
 
 
@@ -75,7 +76,7 @@ def test_a_run_pauses_at_its_budget_and_goes_on_with_a_larger_one(paid: Project,
 
 def test_what_is_passed_is_what_agents_exceed_their_reservations_by(paid: Project) -> None:
     meet = "touch $MEET/in-$PRODIGY_ITEM_ID; until [ $(ls $MEET | grep -c ^in-) -ge 4 ]; do sleep 0.05; done"
-    text = workflow(10, 4, {"text": "begun"}, {"sh": meet}, costs(1.5), top="budget: {max_cost_usd: 4}")
+    text = workflow(10, 4, {"text": "begun"}, {"sh": meet}, costs(1.5), top=f"{MEET}budget: {{max_cost_usd: 4}}")
     paid.env["MEET"] = str(paid.folder.parent / "meet")  # without spaces
     (paid.folder.parent / "meet").mkdir()
     done = paid.prodigy("run", paid.workflow(text), "--json")
@@ -111,7 +112,7 @@ def test_running_agents_are_ended_where_the_workflow_says_so_and_no_try_is_count
     waits = [{"text": "begun"}, {"sh": "touch $MEET/begun; sleep 600"}]
     paid.env["MEET"] = str(paid.folder.parent)
     text = f"""
-budget: {{max_cost_usd: 2, on_exceeded: kill}}
+{MEET}budget: {{max_cost_usd: 2, on_exceeded: kill}}
 map:
   input: printf 'waits\\nspends\\nasks\\n'
   max_parallel: 3

@@ -23,6 +23,7 @@ def workflow(project: Project, *items: dict[str, Any], steps: str = "") -> str:
     """A map whose items carry what the stand-in is to do."""
     (project.folder / "items.json").write_text(json.dumps(list(items)))
     return f"""
+agents: {{claude: {{pass_env: [SHARED]}}}}
 map:
   input: cat "$SHARED/items.json"
   max_parallel: 2
@@ -166,6 +167,7 @@ def test_a_failure_is_decided_the_same_after_a_crash(project: Project) -> None:
     lazy = {"text": "please try again", "unless_file": str(project.folder / "tried")}
     touch = {"sh": '[ -e "$SHARED/tried" ] && echo x > x.txt && git add . && git commit -qm x; touch "$SHARED/tried"'}
     text = f"""
+agents: {{claude: {{pass_env: [SHARED]}}}}
 map:
   input: echo '{{"id":"a"}}'
   agent_template:

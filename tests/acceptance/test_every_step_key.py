@@ -15,6 +15,7 @@ from agent_support import stand_in_path
 from prodigy.workflow import keys
 from support import make_project
 
+HEAD = "name: keys\nagents: {claude: {pass_env: OUT}}\n"
 PLACES = ("steps", "map", "reduce")
 # `max_iterations` stands in the row of `validate`; the others need more than steps: see the composed workflows.
 ELSEWHERE = {"max_iterations", "use", "with", "workflow"}
@@ -68,9 +69,9 @@ def _workflow(place: str) -> str:
     rows = [_steps(key, place) for key, row in ROWS.items() if place in row.places]
     steps = "\n".join(rows)
     if place == "steps":
-        return f"name: keys\nsteps:\n{textwrap.indent(steps, '  ')}\n"
+        return f"{HEAD}steps:\n{textwrap.indent(steps, '  ')}\n"
     item, reduce = (steps, "- shell: 'true'") if place == "map" else ("- shell: 'true'", steps)
-    head = "name: keys\nmap:\n  input: echo only\n  agent_template:\n"
+    head = f"{HEAD}map:\n  input: echo only\n  agent_template:\n"
     return f"{head}{textwrap.indent(item, '    ')}\nreduce:\n{textwrap.indent(reduce, '  ')}\n"
 
 

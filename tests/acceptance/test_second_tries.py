@@ -90,7 +90,9 @@ def test_what_conflicts_is_resolved_and_merged_with_both_sides(agents: Project, 
     stand_in = agents.folder / "resolver"
     stand_in.write_text(f'#!/bin/sh\ncat > "$SHARED/asked"\n{MERGED}\n')
     stand_in.chmod(0o755)
-    flow = f"agents: {{default: r, r: {{kind: command, command: '{stand_in}'}}}}\n" + CONFLICT.format(who=who)
+    flow = f"agents: {{default: r, r: {{kind: command, command: '{stand_in}', pass_env: SHARED}}}}\n" + CONFLICT.format(
+        who=who
+    )
     done = agents.prodigy("run", agents.workflow(flow), "--yes", "--json")
     assert done.code == 0, done.err
     assert agents.files("main")["shared.txt"] == "one\ntwo a and b\nthree"

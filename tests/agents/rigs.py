@@ -112,7 +112,8 @@ enabled = false
 """)
     env = {"CODEX_HOME": str(home), "MOCK_KEY": "x"}
     with serving(server):
-        yield Rig("codex", {"command": program, "model": "gpt-5-codex"}, _scripted, env, server=server)
+        agents = {"command": program, "model": "gpt-5-codex", "pass_env": ["MOCK_KEY"]}
+        yield Rig("codex", agents, _scripted, env, server=server)
 
 
 def _opencode(folder: Path, server: mock_anthropic.MockServer) -> dict[str, str]:
@@ -143,7 +144,7 @@ def acp(folder: Path) -> Iterator[Rig]:
     """OpenCode again, by the Agent Client Protocol."""
     program, server = _program("opencode", SLOW_MODULES), mock_anthropic.MockServer()
     env = _opencode(folder, server)
-    agents = {"kind": "acp", "command": [program, "acp"]}
+    agents = {"kind": "acp", "command": [program, "acp"], "pass_env": "OPENCODE_*"}
     say = _with_tool("bash", description="x")
     with serving(server):
         yield Rig("by-acp", agents, say, env, slow_s=60.0, server=server)
@@ -205,7 +206,8 @@ def command(folder: Path) -> Iterator[Rig]:
     shutil.copy(HERE / "player.py", program)
     program.chmod(0o755)
     env = {"PLAYER_TRIES": str(folder / "player-tries")}
-    words = {"kind": "command", "command": [shutil.which("python3") or "python3", str(program)]}
+    words = {"kind": "command", "command": [shutil.which("python3") or "python3", str(program)],
+             "pass_env": ["PLAYER_TRIES"]}  # fmt: skip
     yield Rig("player", words, _scripted, env, costs=False)
 
 

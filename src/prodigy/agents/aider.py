@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from prodigy.agents import fields, texts
@@ -20,6 +21,7 @@ from prodigy.agents.base import (
 )
 from prodigy.agents.invoking import ListensToStdout, prompt_bytes
 from prodigy.agents.reset_time import reset_time
+from prodigy.agents.variables import PROVIDERS
 
 _ABILITIES = Abilities(cost="reported", tokens=True, reset_time=True, live=True)
 _MESSAGE = "message.txt"
@@ -57,6 +59,9 @@ class Aider(ListensToStdout):
     install_hint: str = "install Aider (`pip install aider-chat`)"
     abilities: Abilities = _ABILITIES
     state = (StateDirectory("~/.aider"),)
+
+    def variables(self, environment: Mapping[str, str]) -> Sequence[str]:  # noqa: ARG002
+        return ("AIDER_*", "LITELLM_*", *PROVIDERS)
 
     def start(self, request: AgentRequest) -> Invocation:
         """Files to edit are named by the request's arguments, or found by Aider in the prompt."""

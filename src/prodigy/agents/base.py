@@ -259,6 +259,13 @@ class Agent(Protocol):
         """What it writes outside of the directory it works in."""
         ...
 
+    def variables(self, environment: Mapping[str, str]) -> Sequence[str]:
+        """Which of the user's variables the program reads: names, or the beginnings of names, `PREFIX_*`.
+
+        environment: the user's, where one variable decides whether others are read.
+        """
+        ...
+
     def start(self, request: AgentRequest) -> Invocation:
         """Raises UsageError for a request that can't work."""
         ...

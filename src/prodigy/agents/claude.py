@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from prodigy.agents.counting import added
 from prodigy.agents.invoking import ListensToStdout, mcp_json, prompt_bytes, unfit_for_argument
 from prodigy.agents.reset_time import reset_time
 from prodigy.agents.texts import limit_told
+from prodigy.agents.variables import is_on
 from prodigy.errors import EnvironmentProblem
 
 _MCP_FILE = "mcp.json"
@@ -40,6 +42,18 @@ _REMEMBERED_MESSAGES = 16
 _JUNK_LINES = 3
 # Not its settings, commands, plugins and hooks.
 _KEPT = ("projects/", "todos/", "session-env/", "shell-snapshots/", "file-history/", "statsig/", ".credentials.json")
+_VARIABLES = (
+    "ANTHROPIC_*", "CLAUDE_*", "IS_SANDBOX", "API_TIMEOUT_MS", "BASH_DEFAULT_TIMEOUT_MS", "BASH_MAX_OUTPUT_LENGTH",
+    "BASH_MAX_TIMEOUT_MS", "DISABLE_*", "ENABLE_TOOL_SEARCH", "MAX_MCP_OUTPUT_TOKENS", "MAX_THINKING_TOKENS",
+    "MCP_TIMEOUT", "MCP_TOOL_TIMEOUT", "USE_BUILTIN_RIPGREP",
+)  # fmt: skip
+# What is read besides, by what switches it on.
+SWITCHES = {
+    "CLAUDE_CODE_USE_BEDROCK": ("AWS_*",),
+    "CLAUDE_CODE_USE_VERTEX": ("CLOUDSDK_*", "CLOUD_ML_*", "GCLOUD_PROJECT", "GOOGLE_*", "VERTEX_*"),
+    "CLAUDE_CODE_USE_FOUNDRY": ("AZURE_*",),
+    "CLAUDE_CODE_ENABLE_TELEMETRY": ("OTEL_*",),
+}
 # Which part of a tool's input tells most, best first.
 _TELLING = ("command", "file_path", "notebook_path", "pattern", "url", "query", "skill", "description", "prompt")
 
@@ -54,6 +68,11 @@ class Claude(ListensToStdout):
     abilities: Abilities = _ABILITIES
     state = (StateDirectory("~/.claude", _KEPT, "CLAUDE_CONFIG_DIR"),)
     tells_version = True
+
+    def variables(self, environment: Mapping[str, str]) -> Sequence[str]:
+        """The credentials of a cloud only where its models are used."""
+        clouds = [names for switch, names in SWITCHES.items() if is_on(environment, switch)]
+        return (*_VARIABLES, *(name for names in clouds for name in names))
 
     def start(self, request: AgentRequest) -> Invocation:
         """The prompt is one argument, or standard input when it is large or could be taken for an option.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +58,9 @@ class Codex(ListensToStdout):
     install_hint: str = "install Codex (`npm install --global @openai/codex`)"
     abilities: Abilities = _ABILITIES
     state = (StateDirectory("~/.codex", ("sessions/", "log/", "auth.json"), "CODEX_HOME"),)
+
+    def variables(self, environment: Mapping[str, str]) -> Sequence[str]:  # noqa: ARG002
+        return ("OPENAI_*", "CODEX_*", "AZURE_OPENAI_API_KEY")
 
     def start(self, request: AgentRequest) -> Invocation:
         """A permission mode is one of its sandboxes (`read-only`, `workspace-write`); in those it can't commit, because

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +61,9 @@ class Gemini(ListensToStdout):
     install_hint: str = "install Gemini CLI (`npm install --global @google/gemini-cli`)"
     abilities: Abilities = _ABILITIES
     state = (StateDirectory("~/.gemini", ("tmp/", "oauth_creds.json", "google_accounts.json")),)
+
+    def variables(self, environment: Mapping[str, str]) -> Sequence[str]:  # noqa: ARG002
+        return ("GEMINI_*", "GOOGLE_*")
 
     def start(self, request: AgentRequest) -> Invocation:
         """A permission mode is one of its approval modes; without one it approves all (`yolo`). Servers of tools stand

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prodigy.agents.base import AgentEvent, McpServer, StateDirectory
 from prodigy.errors import UsageError
@@ -39,10 +39,14 @@ def mcp_entry(server: McpServer) -> dict[str, object]:
 
 
 class ListensToStdout:
-    """An adapter whose program says all that matters on standard output and is started alike in all versions."""
+    """An adapter whose program says all that matters on standard output, is started alike in all versions and reads no
+    variables that are known."""
 
     tells_version = False
     state: Sequence[StateDirectory] = ()
+
+    def variables(self, environment: Mapping[str, str]) -> Sequence[str]:  # noqa: ARG002
+        return ()
 
     def hear_stderr(self, line: bytes, now: float) -> list[AgentEvent]:  # noqa: ARG002
         return []

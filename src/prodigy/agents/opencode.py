@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +28,7 @@ from prodigy.agents.base import (
 from prodigy.agents.counting import added
 from prodigy.agents.invoking import ListensToStdout, prompt_bytes
 from prodigy.agents.reset_time import reset_time
+from prodigy.agents.variables import PROVIDERS
 
 _ABILITIES = Abilities(
     cost="reported", tokens=True, reset_time=True, resume=True, mcp=True, system_prompt=True, live=True,
@@ -64,6 +66,9 @@ class OpenCode(ListensToStdout):
         StateDirectory("~/.local/state/opencode"),
         StateDirectory("~/.cache/opencode"),
     )
+
+    def variables(self, environment: Mapping[str, str]) -> Sequence[str]:  # noqa: ARG002
+        return ("OPENCODE_*", *PROVIDERS)
 
     def start(self, request: AgentRequest) -> Invocation:
         """Permissions that are not denied are given (`--auto`); with a permission mode, whatever its word, what

@@ -18,11 +18,14 @@ from prodigy.cli import common
 from prodigy.cli import doctor_checks as checks
 from prodigy.cli.doctor_checks import Finding
 from prodigy.cli.words import printable
+from prodigy.engine.run import inherited_environment
+from prodigy.engine.scoped import withheld
 from prodigy.errors import EnvironmentProblem, ProdigyError
 from prodigy.executors import capacity
 from prodigy.git.command import GitError, run_git
 from prodigy.git.context import MINIMUM_VERSION, common_dir_around, discover
 from prodigy.home import home
+from prodigy.workflow.agent_settings import CLAUDE, NO_AGENTS
 from prodigy.workflow.shell.syntax import find_shfmt
 
 AGENTS = ("claude", "codex", "gemini", "opencode", "aider")
@@ -69,6 +72,7 @@ def _findings(where: Path) -> Iterator[Finding]:
         ("signing", lambda: _signing(where)),
         ("installation", lambda: _installation(root)),
         ("agents", lambda: checks.agents(_agent_versions())),
+        ("variables", _agent_variables),
         ("home", _home),
         ("file system", lambda: checks.file_system(_mounts(), _existing(home()))),
         ("disk", lambda: _space("disk (home)", home())),
@@ -112,6 +116,11 @@ def _agent_versions() -> dict[str, str]:
             lines = (_printed_by([path, "--version"]) or "").strip().splitlines()
             found[name] = lines[0][:60] if lines else "(does not tell its version)"
     return found
+
+
+def _agent_variables() -> Finding:
+    mine = inherited_environment()
+    return checks.agent_variables(len(mine), len(withheld(NO_AGENTS, CLAUDE, mine)))
 
 
 def _printed_by(argv: list[str]) -> str | None:

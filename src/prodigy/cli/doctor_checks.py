@@ -76,6 +76,12 @@ def agents(versions: Mapping[str, str]) -> Finding:
     return Finding("agents", "ok", ", ".join(f"{name} {version}".rstrip() for name, version in versions.items()))
 
 
+def agent_variables(count: int, withheld: int) -> Finding:
+    """count: of the user's variables. withheld: how many of them Claude Code would not get."""
+    cure = "`agents: {claude: {pass_env: [NAME]}}` in a workflow gives it more"
+    return Finding("variables", "ok", f"Claude Code gets {count - withheld} of your {count} variables; {cure}")
+
+
 # The repository --------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,8 @@ import click
 from prodigy.cli.estimate import Width, count_of, workflow_s
 from prodigy.cli.words import counted, printable
 from prodigy.engine.lodging import workspace_of
-from prodigy.engine.run import Options
+from prodigy.engine.run import Options, inherited_environment
+from prodigy.engine.scoped import withheld
 from prodigy.engine.start import Checked, check_run
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.executors.capacity import AGENT_STEP_MB, SHELL_STEP_MB, Capacity, capacity
@@ -25,6 +26,7 @@ from prodigy.workflow.load import Loaded
 from prodigy.workflow.model import Agent, Foreach, Group, MapReduce, Step, Workflow, every_step
 
 SHOWN_ITEMS = 10
+SHOWN_NAMES = 12
 INPUT_TIMEOUT_S = 600.0
 
 
@@ -165,12 +167,24 @@ def _text(workflow: Workflow, checked: Checked, options: Options, forecast: Fore
     yield from _phases(workflow, checked, forecast)
     agents = ", ".join(f"{name} ({counted(steps, 'step')})" for name, steps in sorted(forecast.agents.items()))
     yield f"agents: {agents or 'none'}"
+    for name, missing in _withheld(workflow, options).items():
+        more = f" and {len(missing) - SHOWN_NAMES} more" if len(missing) > SHOWN_NAMES else ""
+        yield f"{name} does not get of your environment: {', '.join(missing[:SHOWN_NAMES])}{more} (see `pass_env`)"
     yield f"time: {_time_words(forecast)}"
     yield f"cost: {_cost_words(forecast)}"
     size = forecast.worktrees * forecast.checkout
     worktrees = counted(forecast.worktrees, "worktree")
     yield f"disk: about {_bytes(size)}, for {worktrees} of {_bytes(forecast.checkout)}, and what steps write"
     yield "nothing was run"
+
+
+def _withheld(workflow: Workflow, options: Options) -> dict[str, list[str]]:
+    """The user's variables that each agent does not get, by its name; agents that get all are left out."""
+    mine = inherited_environment()
+    wanted = [step.action.wanted for step in every_step(workflow) if isinstance(step.action, Agent)]
+    agents = {name for one in wanted for name in workflow.agents.candidates(one or options.agent)}
+    found = {name: withheld(workflow.agents, name, mine) for name in sorted(agents)}
+    return {name: names for name, names in found.items() if names}
 
 
 def _phases(workflow: Workflow, checked: Checked, forecast: Forecast) -> Iterator[str]:
@@ -294,6 +308,7 @@ def _as_json(loaded: Loaded, checked: Checked, options: Options, forecast: Forec
             for one in forecast.fan_outs
         ],
         "agents": dict(sorted(forecast.agents.items())),
+        "withheld_variables": _withheld(workflow, options),
         "worst_case_s": forecast.worst_s,
         "worst_case_cost_usd": None,
         "uses_agents": bool(forecast.agents),

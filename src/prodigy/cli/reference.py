@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from prodigy.cli import main
-from prodigy.cli.agents_table import agents_table
+from prodigy.cli.agents_table import agent_variables_table, agents_table
 from prodigy.cli.group import command_group
 from prodigy.workflow.catalogue_page import variables_page
 from prodigy.workflow.reference import given_up_keys, other_names, refused_keys, workflow_page
@@ -87,6 +87,7 @@ PARTS = {
     "refused keys": refused_keys,
     "given up keys": given_up_keys,
     "agents": agents_table,
+    "agent variables": agent_variables_table,
 }
 _PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

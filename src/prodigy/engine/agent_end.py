@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from prodigy.agents.base import AgentEvent, Verdict
 from prodigy.engine.admission import Admission, Admissions
 from prodigy.engine.following import Following
-from prodigy.engine.verdict import agent_verdict, written_at
+from prodigy.engine.verdict import agent_verdict, output_tail, written_at
 from prodigy.executors.base import Exit
 from prodigy.executors.warden import COMMAND
 from prodigy.workflow.agent_settings import Agents
+from prodigy.workflow.keys import PUSH_CREDENTIALS
 from prodigy.workflow.model import Agent
 
 # Why a step runs again although its agent has ended: it is not to blame, and neither is the item.
 RATE_LIMITED, AGENT_DOWN, BUDGET_EXCEEDED = "rate_limited", "agent_down", "budget_exceeded"
+
+# Kinds of failures that a variable which is not there may have.
+_MAY_LACK = ("command_failed", "permission", "unknown")
+_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b")
 
 
 async def until_over(directory: Path, admission: Admission, admissions: Admissions) -> str:
@@ -69,8 +77,30 @@ def can_go_on(admission: Admission, told: Verdict) -> bool:
 
 def worked_in(directory: Path) -> str | None:
     """The directory in which the process of an execution began; None when that is not known any more."""
+    command = _command(directory)
+    return None if command is None else str(command.get("cwd"))
+
+
+def lacks(told: Verdict, directory: Path, name: str, users: Iterable[str]) -> Verdict:
+    """The verdict of an agent that failed, with the cure where it names a variable of the user's that it did not get.
+
+    users: the names of all of them.
+    """
+    command = _command(directory)
+    if told.kind not in _MAY_LACK or command is None:
+        return told
+    said = set(_VARIABLE.findall(f"{told.message}\n{output_tail(directory, stdout=False)}"))
+    if not (missed := sorted(said & set(users) - set(command.get("env_names", ())))):
+        return told
+    names = ", ".join(missed)
+    way = "push_credentials: true" if PUSH_CREDENTIALS & set(missed) else f"pass_env: [{names}]"
+    cure = f"agents get only some of your variables: `agents: {{{name}: {{{way}}}}}` gives it {names} too"
+    return replace(told, message=f"{told.message} ({cure})" if told.message else cure)
+
+
+def _command(directory: Path) -> dict[str, Any] | None:
     try:
-        command = json.loads((directory / COMMAND).read_text())
+        found: dict[str, Any] = json.loads((directory / COMMAND).read_text())
     except (OSError, ValueError):
         return None
-    return str(command.get("cwd"))
+    return found

@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from prodigy.engine.admission import Admission
 from prodigy.engine.captures import Scope
 from prodigy.engine.environment_sources import Places, command_output, read_files, read_secret, too_large
+from prodigy.engine.scoped import for_agent, kept
 from prodigy.engine.site import Site
 from prodigy.errors import ProdigyError
 from prodigy.secrets import MASKS, SHORTEST, is_secret_name
@@ -29,9 +31,8 @@ from prodigy.workflow.shell_words import compile_script
 
 CACHE = "environment.json"
 
-# What a step with `clear_env` keeps: what programs take for granted, who commits and how, and what is ours.
-KEPT = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "TERM", "TMPDIR", "TZ"})
-_KEPT_BEGINNINGS = ("LC_", "GIT_", "PRODIGY_")
+# What the call and the place of a step give it, which may have the value that it has in the user's environment.
+_OF_THE_CALL = frozenset({"ARG", "ARGUMENT", "FILE", "FILE_PATH", "WORKTREE", "PROJECT_ROOT"})
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,15 @@ class RunEnvironment:
     """Gives each step its environment.
 
     directory: the run's. base: what every step gets, without what the workflow says. own: names in it that git of steps
-    needs. facts: what values of variables may name beside variables.
-    parameters: of the workflow. warn: takes what the user should know.
+    needs. no_push: what keeps the git of agents from pushing as the user. facts: what values of variables may name
+    beside variables. parameters: of the workflow. warn: takes what the user should know.
     """
 
     directory: Path
     places: Places
     base: Mapping[str, str]
     own: frozenset[str]
+    no_push: Mapping[str, str]
     facts: Mapping[str, object]
     shell: str
     warn: Callable[[str], None]
@@ -77,24 +79,32 @@ class RunEnvironment:
         visible = names(environment)
         self.names = {name: value for name, value in resolved.values.items() if name in visible}
 
-    async def at_step(self, step: Step, site: Site) -> Site:
-        """The site with the environment of one execution of the step, and with the values of variables that change.
+    async def at_step(self, step: Step, site: Site, admission: Admission | None) -> tuple[Site, Mapping[str, str]]:
+        """The site with the environment of one execution of the step, for its texts, and with the values of variables
+        that change; and the environment of its process, which is less of it when the step is an agent's.
 
-        Raises ProdigyError when one of them has none.
+        Raises ProdigyError when one of the variables has no value.
         """
         environment = site.workflow.environment
-        if environment == NOTHING and not step.policy.clear_env:
-            return site
+        clear = bool(step.policy.clear_env)
+        inherit = step.policy.inherit if step.policy.inherit is not None else environment.inherit is not False
+        if environment == NOTHING and inherit and not clear and admission is None:
+            return site, site.env
         resolved = await self._resolved(environment)
         given = {name: value for name, value in site.env.items() if self.base.get(name) != value}
         values = await self._at_step(environment, resolved, given, site.workspace.path)
-        env = {**self.base, **self._allowed(values), **given, **resolved.secrets}
-        if step.policy.clear_env:
-            kept = given.keys() | resolved.secrets.keys()
-            env = {n: v for n, v in env.items() if n in KEPT or n in kept or n.startswith(_KEPT_BEGINNINGS)}
+        said = self._allowed(values)
+        of_the_call = {name: site.env[name] for name in _OF_THE_CALL | self.parameters.keys() if name in site.env}
+        added = {**of_the_call, **(kept(said) if clear else said), **given, **resolved.secrets}
+        env = {**(self.base if inherit and not clear else kept(self.base)), **added}
         visible = names(environment) - site.scope.keys()
         new = {name: value for name, value in values.items() if name in visible}
-        return replace(site, env=env, scope=site.scope.with_names(new) if new else site.scope)
+        there = replace(site, env=env, scope=site.scope.with_names(new) if new else site.scope)
+        if admission is None:
+            return there, env
+        agents = site.workflow.agents
+        own = for_agent(agents, admission.name, self.base, added)
+        return there, own if agents.may_push(admission.name) else {**own, **self.no_push}
 
     # Before any step ---------------------------------------------------------------------------------------
 
@@ -165,16 +175,16 @@ class RunEnvironment:
         cached: bool,
     ) -> str:
         key = short_hash(canonical_json([command, dict(self.parameters)]), 16)
-        kept = _read_cache(self.directory) if cached and not variable.secret else {}
-        if kept.get(variable.name, ("", ""))[0] == key:
-            return kept[variable.name][1]
+        stored = _read_cache(self.directory) if cached and not variable.secret else {}
+        if stored.get(variable.name, ("", ""))[0] == key:
+            return stored[variable.name][1]
         bound = compile_script(command, frozenset(self.parameters)).bind(dict(scope), str(self.directory))
         text = bound.script.decode("utf-8", "surrogateescape")
         plain = {name: render(value) for name, value in self.parameters.items() if name.isidentifier()}
         plain = {name: value for name, value in plain.items() if not takes_no_data(name)}
         value = await command_output(text, {**plain, **known, **bound.env}, where, self.shell)
         if cached and not variable.secret:
-            _write_cache(self.directory, {**kept, variable.name: (key, value)})
+            _write_cache(self.directory, {**stored, variable.name: (key, value)})
         return value
 
     def _keep_secret(self, values: Mapping[str, str], named: frozenset[str] = frozenset()) -> None:

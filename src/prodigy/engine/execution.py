@@ -18,6 +18,7 @@ from prodigy.engine.agent_end import (
     RATE_LIMITED,
     blameless,
     can_go_on,
+    lacks,
     last_word,
 )
 from prodigy.engine.captures import output_of
@@ -140,6 +141,7 @@ class Executions:
                 if reason == BUDGET_EXCEEDED:
                     self.admissions.out_of_budget(f"an agent has used what was left of the budget: {told.message}")
                 return await self.run(step, path, number, site, since, before)
+            told = lacks(told, directory, admission.name, self.environment.base)
         return await self._finish(step, execution, site, since, before, exit_, overran, admission, told)
 
     def _started(self, step: Step, execution: str, before: Snapshot, admission: Admission | None) -> ev.StepStarted:

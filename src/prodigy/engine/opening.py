@@ -41,7 +41,7 @@ from prodigy.executors.local import LocalExecutor
 from prodigy.executors.processes import Processes
 from prodigy.git import clone
 from prodigy.git.context import discover
-from prodigy.git.identity import agent_env
+from prodigy.git.identity import agent_env, no_push_env
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import RefChange, Repo
 from prodigy.home import home
@@ -50,6 +50,7 @@ from prodigy.state.step_path import parse_attempt, parse_check
 from prodigy.store.lock import RunLock, take_helpers_lock
 from prodigy.store.merges import check_numbered
 from prodigy.store.paths import repo_key, run_directory
+from prodigy.store.ports import free_blocks
 from prodigy.store.rows import Intent, RunRow
 from prodigy.store.store import Store
 from prodigy.workflow.agent_keys import kinds
@@ -174,6 +175,8 @@ async def opened_run(
         finally:
             await executor.close(keep=_kept_slots(store, workflow))
             await processes.close()
+            if store.run().status.startswith("completed"):
+                free_blocks(run_id)
 
 
 def _kept_slots(store: Store, workflow: Workflow) -> set[str] | None:
@@ -313,6 +316,7 @@ def _environment(
         places=Places(Path(row.file).parent if row.file else None, Path(options.started_in), Path(row.repo)),
         base={**inherited, **own, "PRODIGY_AUTOMATION": "true", "PRODIGY_RUN_ID": row.id},
         own=frozenset(own),
+        no_push=no_push_env(repo, {**inherited, **own}),
         facts={"workflow": {"name": workflow.name, "id": row.id}, "run": {"id": row.id}},
         shell=find_shell(),
         warn=lambda message: store.record(ev.Warned(message=message)),

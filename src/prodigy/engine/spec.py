@@ -52,11 +52,13 @@ class _Call:
     confinement: Confinement | None = None
 
 
-def spec_of(step: Step, execution: str, site: Site, shell: str, admission: Admission | None = None) -> ProcessSpec:
-    """The process to start. shell: the path of bash. admission: the agent that is to do it. Raises ProdigyError when a
-    value does not fit its place."""
+def spec_of(
+    step: Step, execution: str, site: Site, env: Mapping[str, str], shell: str, admission: Admission | None = None
+) -> ProcessSpec:
+    """The process to start. env: what it gets beside the step's own variables. shell: the path of bash. admission: the
+    agent that is to do it. Raises ProdigyError when a value does not fit its place."""
     directory = site.workspace.directory(execution)
-    call = _Call(dict(site.env))
+    call = _Call(dict(env))
     if site.item is not None:
         call.files["item.json"] = json.dumps(site.item, ensure_ascii=False).encode("utf-8", "surrogatepass")
         call.env["PRODIGY_ITEM_FILE"] = str(directory / "item.json")

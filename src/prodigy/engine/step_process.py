@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prodigy.engine.admission import Admission, Admissions
@@ -23,6 +23,7 @@ from prodigy.executors.base import Exit, ExitReason, ProcessState, Snapshot
 from prodigy.git.command import GitError
 from prodigy.secrets import mask
 from prodigy.state import events as ev
+from prodigy.store.ports import Block, block_of
 from prodigy.store.rows import StepRow
 from prodigy.store.store import Store
 from prodigy.workflow.interpolate import Unresolved
@@ -40,6 +41,7 @@ class StepProcesses:
     environment: RunEnvironment
     counters: Counters
     admissions: Admissions
+    _blocks: dict[str, Block] = field(default_factory=dict)
 
     async def resumed(
         self, step: Step, last: StepRow, site: Site, before: Snapshot, admission: Admission | None
@@ -64,12 +66,14 @@ class StepProcesses:
     ) -> Exit:
         if is_used_up(self.store, site.limit):
             return Exit(None, "not_started", 0.0, 0.0, "no time is left for it")
+        site = replace(site, env={**site.env, **await self._of_the_slot(site.workspace.slot)})
         try:
-            outer, site = site.env, await self.environment.at_step(step, site)
+            outer = site.env
+            site, env = await self.environment.at_step(step, site, admission)
             site = replace(site, scope=site.scope.with_names({"env": {**outer, **site.env}}))
             if site.scope.specials is not None:
                 await site.scope.specials.run_commands(step, site.env, self.shell)
-            spec = spec_of(step, execution, site, self.shell, admission)
+            spec = spec_of(step, execution, site, env, self.shell, admission)
             spec = within(self.store, site.limit, step, execution, spec)
         except ProdigyError as error:  # values that do not fit their places
             hint = f" ({error.hint})" if error.hint else ""
@@ -82,6 +86,13 @@ class StepProcesses:
             await site.workspace.kill_leftovers(execution)
             return Exit(None, "lost", 0.0, 0.0)
         return exit_
+
+    async def _of_the_slot(self, slot: str) -> dict[str, str]:
+        """What the environment of a step says of its slot. Raises EnvironmentProblem when no ports are left for it."""
+        if slot not in self._blocks:
+            self._blocks[slot] = await asyncio.to_thread(block_of, self.store.directory.name, slot)
+        block = self._blocks[slot]
+        return {"PRODIGY_SLOT": str(block.number), "PRODIGY_PORT_BASE": str(block.base)}
 
     async def _wait(self, execution: str, site: Site, before: Snapshot, admission: Admission | None) -> Exit | None:
         """Wait for the step's end; when the user wants it ended, end it and take it back. An agent that is done, or

@@ -42,8 +42,8 @@ _OF_A_CLONE = OF_THE_ATTEMPT | {
 _IDENTITY = frozenset(f"{who}.{what}" for who in ("user", "author", "committer") for what in ("name", "email"))
 _REMOTE = re.compile(r"remote\..+\.(url|fetch)")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
-# With fsckObjects each fetch would leave a pack of its own, and each pack slows every later look at an object. Names that
-# are dangerous to check out are refused by the checkout, as those in commits from worktrees are.
+# With fsckObjects each fetch would leave a pack of its own, and each pack slows every later look at an object. Names
+# that are dangerous to check out are refused by the checkout, as those in commits from worktrees are.
 _FETCH_SETTINGS = ("fetch.fsckObjects=false", "fetch.unpackLimit=1000", "core.fsync=loose-object,pack,reference")
 _SHOWN_REFS = ("refs/heads", "refs/tags", "refs/remotes")
 

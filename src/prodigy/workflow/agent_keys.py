@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from collections.abc import Mapping as AbstractMapping
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from prodigy.workflow.policies import read_env
 from prodigy.workflow.sandbox_keys import read_sandbox
 from prodigy.workflow.values import (
     Findings,
+    read_bool,
     read_choice,
     read_duration,
     read_keys,
@@ -26,6 +28,7 @@ from prodigy.workflow.values import (
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
 
 DEFAULT = "default"
+_PASSED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?|\*")
 PLUGINS = "prodigy.agents"  # the group of entry points by which other packages add kinds
 
 
@@ -39,16 +42,17 @@ def read_agents(root: Node | None, findings: Findings) -> Agents:
     """`agents: {default: NAME | [NAMES], NAME: {kind, command, ...}}` and `mcp_servers: {NAME: {command | url}}`."""
     entries = root.entries if isinstance(root, Mapping) else {}
     mcp = _servers(entries["mcp_servers"].value, findings) if "mcp_servers" in entries else ()
+    push = _flag(entries, "push_credentials", findings)
     if "agents" not in entries:
-        return Agents(mcp=mcp)
+        return Agents(mcp=mcp, push_credentials=push)
     node = entries["agents"].value
     if not isinstance(node, Mapping):
         findings.problem(node.at, f"`agents` must be a mapping of names, got {shown(node)}")
-        return Agents(mcp=mcp)
-    found = [_agent(key, body, findings) for name, (key, body) in node.entries.items() if name != DEFAULT]
+        return Agents(mcp=mcp, push_credentials=push)
+    found = [_agent(key, body, findings, push) for name, (key, body) in node.entries.items() if name != DEFAULT]
     known = tuple(settings for settings in found if settings is not None)
     default = _default(node.entries[DEFAULT].value, findings) if DEFAULT in node.entries else ()
-    agents = Agents(known=known, default=tuple(name for name, _ in default), mcp=mcp)
+    agents = Agents(known=known, default=tuple(name for name, _ in default), mcp=mcp, push_credentials=push)
     refuse_unknown_agents(default, agents, findings)
     return agents
 
@@ -72,7 +76,8 @@ def _default(node: Node, findings: Findings) -> tuple[tuple[str, Position], ...]
     return tuple((name, at) for name, at in names if name is not None)
 
 
-def _agent(key: Scalar, body: Node, findings: Findings) -> AgentSettings | None:
+def _agent(key: Scalar, body: Node, findings: Findings, push: bool | None) -> AgentSettings | None:
+    """push: what the workflow says of push_credentials."""
     name = read_label(key, "agents", findings)
     if name is None:
         return None
@@ -89,6 +94,8 @@ def _agent(key: Scalar, body: Node, findings: Findings) -> AgentSettings | None:
     if (kind or name) in keys.KINDS_OF_ANY_PROGRAM and "command" not in entries:
         what = "speaks the Agent Client Protocol" if (kind or name) == "acp" else "takes the prompt"
         findings.problem(key.at, f"the agent `{name}` has no `command`", f"name the program that {what}")
+    own_push = _flag(entries, "push_credentials", findings)
+    may_push = push if own_push is None else own_push
     return AgentSettings(
         name=name,
         kind=kind if kind != name else None,
@@ -96,12 +103,29 @@ def _agent(key: Scalar, body: Node, findings: Findings) -> AgentSettings | None:
         model=_text(entries, "model", findings),
         args=_of(entries, "args", findings),
         env=_texts(entries["env"].value, findings) if "env" in entries else (),
+        pass_env=_passed(entries["pass_env"].value, findings, bool(may_push)) if "pass_env" in entries else (),
         timeout_s=_time(entries, "timeout", findings),
         idle_timeout_s=_time(entries, "idle_timeout", findings),
         system_prompt=_text(entries, "system_prompt", findings),
         permission_mode=_text(entries, "permission_mode", findings),
         sandbox=read_sandbox(entries["sandbox"], findings) if "sandbox" in entries else None,
+        push_credentials=own_push,
     )
+
+
+def _passed(node: Node, findings: Findings, may_push: bool) -> tuple[str, ...]:
+    found = []
+    for item in node.items if isinstance(node, Sequence) else (node,):
+        name = read_text(item, "pass_env", findings)
+        if name is not None and not _PASSED.fullmatch(name):
+            hint = "write a name, `PREFIX_*` for all that begin so, or `*`; values stand under `env`"
+            findings.problem(item.at, f"`pass_env`: {name} is no name of a variable", hint)
+        elif name is not None:
+            if name in keys.PUSH_CREDENTIALS and not may_push:
+                message = f"`pass_env`: {name} is there to push with, and is withheld all the same"
+                findings.warn(item.at, message, "say `push_credentials: true`")
+            found.append(name)
+    return tuple(found)
 
 
 def _servers(node: Node, findings: Findings) -> tuple[McpServer, ...]:
@@ -180,6 +204,10 @@ def _of(entries: AbstractMapping[str, Entry], key: str, findings: Findings) -> t
 
 def _text(entries: AbstractMapping[str, Entry], key: str, findings: Findings) -> str | None:
     return read_text(entries[key].value, key, findings) if key in entries else None
+
+
+def _flag(entries: AbstractMapping[str, Entry], key: str, findings: Findings) -> bool | None:
+    return read_bool(entries[key].value, key, findings) if key in entries else None
 
 
 def _time(entries: AbstractMapping[str, Entry], key: str, findings: Findings) -> float | None:

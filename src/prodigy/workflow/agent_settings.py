@@ -42,9 +42,11 @@ class AgentSettings(Value):
     """How the workflow wants an agent started.
 
     kind: which program it is, by the name of its adapter; None: the name itself. command: another program and first
-    arguments. env: for its process alone. timeout_s, idle_timeout_s: of its steps without their own, in seconds.
+    arguments. env: for its process alone. pass_env: names of more of the user's variables that it gets, `PREFIX_*` for
+    all that begin so. timeout_s, idle_timeout_s: of its steps without their own, in seconds.
     system_prompt: added to the program's own. permission_mode: in the program's words; None: it may do everything.
     sandbox: None: it has the user's rights.
+    push_credentials: whether it gets what the user pushes with; None: as the workflow says.
     """
 
     name: str
@@ -53,20 +55,24 @@ class AgentSettings(Value):
     model: str | None = None
     args: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+    pass_env: tuple[str, ...] = ()
     timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     idle_timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     system_prompt: str | None = None
     permission_mode: str | None = None
     sandbox: Sandbox | None = None
+    push_credentials: bool | None = None
 
 
 class Agents(Value):
     """All agents of a workflow. default: what runs the steps that name no agent; of several, the first that is able to.
-    mcp: servers of tools for each of them."""
+    mcp: servers of tools for each of them. push_credentials: whether those that do not say it themselves get what the
+    user pushes with."""
 
     known: tuple[AgentSettings, ...] = ()
     default: tuple[str, ...] = ()
     mcp: tuple[McpServer, ...] = ()
+    push_credentials: bool | None = None
 
     def settings(self, name: str) -> AgentSettings:
         return next((settings for settings in self.known if settings.name == name), AgentSettings(name=name))
@@ -74,6 +80,11 @@ class Agents(Value):
     def kind(self, name: str) -> str:
         """The adapter of the agent with this name."""
         return self.settings(name).kind or name
+
+    def may_push(self, name: str) -> bool:
+        """Whether the agent with this name gets what the user pushes with."""
+        own = self.settings(name).push_credentials
+        return bool(self.push_credentials if own is None else own)
 
     def candidates(self, use: str | None) -> tuple[str, ...]:
         """The agents that may run a step which names `use`, None for no agent; the first one that can is to do it."""
@@ -93,6 +104,7 @@ def with_agents_of(agents: Agents, below: Agents) -> Agents:
         known=(*agents.known, *(settings for settings in below.known if settings.name not in names)),
         default=agents.default or below.default,
         mcp=(*agents.mcp, *(server for server in below.mcp if server.name not in servers)),
+        push_credentials=agents.push_credentials,
     )
 
 

@@ -23,6 +23,21 @@ A plain line is a string item: `${item}`, `${item.item}`, `${item.value}` and `$
 base name. Lists of names from git have spaces between them, and every other list is JSON, unless a modifier says
 otherwise.
 """
+# What the environment of processes has beside the user's variables and the workflow's own.
+ENVIRONMENT = (
+    ("PRODIGY_AUTOMATION", "`true`", "everywhere"),
+    ("PRODIGY_RUN_ID", "the run's id", "everywhere"),
+    ("PRODIGY_WORKTREE", "the worktree in which the step runs", "everywhere"),
+    (
+        "PRODIGY_SLOT",
+        "the number of that worktree among those that items use, from 1; 0 for the run's own",
+        "everywhere",
+    ),
+    ("PRODIGY_PORT_BASE", "the first of 20 ports that no other worktree of this home has", "everywhere"),
+    ("PRODIGY_ITEM_ID", "the item's id", "in a map"),
+    ("PRODIGY_ITEM_FILE", "a file with the item as JSON", "in a map"),
+    ("PRODIGY_RESULTS_FILE", "a file with the results as JSON", "behind a map"),
+)
 _HEADINGS = {
     "setup": "In setup",
     "steps": "In a list of steps",
@@ -51,7 +66,21 @@ def variables_page() -> str:
         own = [entry for entry in ENTRIES if place in entry.where and entry.where != _EVERYWHERE]
         if own:
             sections += [f"## {_HEADINGS[place]}\n", _line(PLACE_NAMES[place]), _table(own)]
-    return "\n".join(sections)
+    return "\n".join([*sections, _environment()])
+
+
+def _environment() -> str:
+    lines = [
+        "## In the environment",
+        "",
+        "Every process of a step has these, an agent's and those of `workspace.setup` and `teardown` too.",
+        "",
+        "| variable | what | where |",
+        "| --- | --- | --- |",
+        *(f"| `{name}` | {text} | {where} |" for name, text, where in ENVIRONMENT),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _line(place: str) -> str:

@@ -51,8 +51,9 @@ class Profile(Value):
 
 
 class Environment(Value):
-    """Later wins: the user's own environment (unless `inherit` is False), files, variables, the profile, secrets.
+    """Later wins: the user's own environment, files, variables, the profile, secrets.
 
+    inherit: False: of the user's environment, steps get only what it takes to run unless they say otherwise.
     profile: the one that is chosen. files: `.env` files, by their paths from the workflow file.
     """
 

@@ -1,4 +1,4 @@
-"""The keys `env`, `env_files`, `profiles` and `secrets` of a workflow."""
+"""The keys `env`, `inherit`, `env_files`, `profiles` and `secrets` of a workflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
 if TYPE_CHECKING:
     from prodigy.workflow.steps import StepReader
 
-KEYS = ("env", "env_files", "profiles", "secrets")
+KEYS = ("env", "inherit", "env_files", "profiles", "secrets")
 
 _COMMAND = keys.KeyTable(
     runs=frozenset({"command", "cache", "secret"}), later=frozenset(), synonyms={"cached": "cache"}
@@ -66,7 +66,9 @@ class _Reader:
         for name in sorted(taken):
             at = entries["secrets"].key.at
             self._findings.warn(at, f"{name} stands under `env` and under `secrets`; the secret counts")
+        inherit = read_bool(entries["inherit"].value, "inherit", self._findings) if "inherit" in entries else None
         return Environment(
+            inherit=False if inherit is False else None,
             files=self._files(entries["env_files"].value) if "env_files" in entries else (),
             variables=variables,
             profiles=self._profiles(entries["profiles"].value) if "profiles" in entries else (),

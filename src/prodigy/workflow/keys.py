@@ -57,8 +57,8 @@ WORKFLOW = KeyTable(
     | _words(
         """
         name mode description setup map reduce steps settings parallel_worktrees retry_defaults workspace
-        on_uncommitted shell_options agents env secrets env_files profiles merge config version max_iterations
-        imports extends template templates parameters defaults workflows budget mcp_servers
+        on_uncommitted shell_options agents env inherit secrets env_files profiles merge config version max_iterations
+        imports extends template templates parameters defaults workflows budget mcp_servers push_credentials
         """
     ),
     later=ERROR_POLICY.later,
@@ -97,11 +97,27 @@ MAPREDUCE = KeyTable(
 
 # One agent below `agents:`.
 AGENT = KeyTable(
-    runs=_words("kind command args model env timeout idle_timeout system_prompt permission_mode sandbox"),
+    runs=_words(
+        "kind command args model env pass_env timeout idle_timeout"
+        " system_prompt permission_mode push_credentials sandbox"
+    ),
     later=frozenset(),
     synonyms={"append_system_prompt": "system_prompt"},
 )
 SANDBOX = KeyTable(runs=_words("use wrapper write read hide network"), later=frozenset(), synonyms={})
+# Variables of the user's by which programs push, or ask somebody who can.
+PUSH_CREDENTIALS = _words(
+    """
+        SSH_AUTH_SOCK SSH_AGENT_PID SSH_ASKPASS SSH_ASKPASS_REQUIRE GIT_ASKPASS GIT_SSH GIT_SSH_COMMAND GIT_SSH_VARIANT
+        GIT_CONFIG_PARAMETERS VSCODE_GIT_ASKPASS_NODE VSCODE_GIT_ASKPASS_MAIN VSCODE_GIT_ASKPASS_EXTRA_ARGS
+        VSCODE_GIT_IPC_HANDLE
+        GH_TOKEN GITHUB_TOKEN GH_ENTERPRISE_TOKEN GITHUB_ENTERPRISE_TOKEN GITHUB_PAT GITHUB_PERSONAL_ACCESS_TOKEN
+        HOMEBREW_GITHUB_API_TOKEN ACTIONS_RUNTIME_TOKEN ACTIONS_ID_TOKEN_REQUEST_TOKEN
+        GITLAB_TOKEN GITLAB_ACCESS_TOKEN GITLAB_PRIVATE_TOKEN GL_TOKEN CI_JOB_TOKEN CI_REGISTRY_PASSWORD
+        BITBUCKET_TOKEN BITBUCKET_ACCESS_TOKEN BITBUCKET_APP_PASSWORD GITEA_TOKEN FORGEJO_TOKEN CODEBERG_TOKEN
+        AZURE_DEVOPS_EXT_PAT SYSTEM_ACCESSTOKEN
+        """
+)
 # Our adapters, and those of them that stand for no program of their own.
 AGENT_KINDS = ("claude", "codex", "gemini", "opencode", "aider", "acp", "command")
 KINDS_OF_ANY_PROGRAM = frozenset({"acp", "command"})
@@ -160,7 +176,7 @@ STEP = KeyTable(
         validate on_incomplete max_iterations step_validate
         skip_validation validation_timeout ignore_validation_failure
         capture capture_output capture_format capture_streams output_file outputs
-        auto_commit commit_config clear_env temporary do parallel max_items merge
+        auto_commit commit_config inherit clear_env temporary do parallel max_items merge
         args options metadata analysis context use with budget fresh
         """
     ),

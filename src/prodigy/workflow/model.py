@@ -236,8 +236,9 @@ class Policy(Value):
     """How the action runs.
 
     timeout_s, idle_timeout_s: limits on the whole time and on the time without output, in seconds; None: the built-in
-    limit. env: names and values, which may hold placeholders. clear_env: the step gets nothing else of the user's
-    environment but what it takes to run. working_dir: below the worktree.
+    limit. env: names and values, which may hold placeholders. inherit: whether the step gets all of the user's
+    environment; None: as the workflow says. clear_env: it gets neither that nor the workflow's variables, but what it
+    takes to run. working_dir: below the worktree.
     """
 
     not_what_it_does = frozenset({"timeout_s", "idle_timeout_s", "retry", "budget"})
@@ -246,6 +247,7 @@ class Policy(Value):
     idle_timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     retry: Retry | None = None
     env: tuple[tuple[str, str], ...] = ()
+    inherit: bool | None = None
     clear_env: bool | None = None
     working_dir: str | None = None
     commit: Commit | None = None

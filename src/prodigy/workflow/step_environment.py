@@ -1,4 +1,4 @@
-"""`env`, `clear_env` and `temporary` of a step."""
+"""`env`, `inherit`, `clear_env` and `temporary` of a step."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ def read_clear_env(reader: StepReader, entries: dict[str, Entry]) -> bool | None
     if "clear_env" not in entries:
         return None
     return read_bool(entries["clear_env"].value, "clear_env", reader.findings) or None
+
+
+def read_inherit(reader: StepReader, entries: dict[str, Entry]) -> bool | None:
+    """Whether the step gets all of the user's environment; None: as the workflow says."""
+    if "inherit" not in entries:
+        return None
+    inherit = read_bool(entries["inherit"].value, "inherit", reader.findings)
+    if inherit and not entries.keys().isdisjoint(("claude", "agent")):
+        message = "an agent never gets all of your environment by `inherit`"
+        hint = "name what it needs: `agents: {claude: {pass_env: [NAME, PREFIX_*]}}`"
+        reader.findings.problem(entries["inherit"].key.at, message, hint)
+    return inherit
 
 
 def _without_secrets(reader: StepReader, node: Node) -> Node:

@@ -30,7 +30,7 @@ from prodigy.workflow.model import (
 from prodigy.workflow.named_worktrees import add_named, is_named
 from prodigy.workflow.policies import outside, read_retry
 from prodigy.workflow.scripts import KnownScripts, Names, ScriptChecks
-from prodigy.workflow.step_environment import read_clear_env, read_step_env
+from prodigy.workflow.step_environment import read_clear_env, read_inherit, read_step_env
 from prodigy.workflow.texts import check_condition, check_plain_text
 from prodigy.workflow.values import Findings, read_duration, read_keys, read_label, read_text, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence, Text
@@ -352,6 +352,7 @@ class StepReader:
         policy = Policy(
             **limits,
             env=(*((name, text) for name, text in self.env if name not in names), *own_env),
+            inherit=read_inherit(self, entries),
             clear_env=read_clear_env(self, entries),
             working_dir=working_dir,
             retry=retry,

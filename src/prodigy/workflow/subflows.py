@@ -43,7 +43,7 @@ WORKTREES = "worktrees"
 _WORKTREE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _PATH = re.compile(r"\$\{([^{}]+)\}|([^${}]+)")
 # What a part of a workflow says of the whole run, which the whole alone can say.
-_OF_THE_WHOLE = ("merge", "workspace", "secrets", "env_files", "profiles", "budget")
+_OF_THE_WHOLE = ("merge", "workspace", "inherit", "push_credentials", "secrets", "env_files", "profiles", "budget")
 
 
 @dataclass(frozen=True)

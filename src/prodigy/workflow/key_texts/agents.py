@@ -7,6 +7,7 @@ from dataclasses import replace
 from prodigy.workflow import keys
 from prodigy.workflow.key_texts.shapes import (
     LABEL,
+    PASSED,
     VARIABLE,
     AnyText,
     Each,
@@ -47,7 +48,16 @@ AGENT = Place(
         "permission_mode": Key(
             Text(), "What the program may do, in its own words.", "everything", "permission_mode: acceptEdits"
         ),
+        "push_credentials": Key(
+            Flag(), "Whether it gets what you push with.", "the workflow's", "push_credentials: true"
+        ),
         "env": Key(Each(AnyText(nothing=True), VARIABLE), "Variables for it alone.", "none", "env: {LEVEL: high}"),
+        "pass_env": Key(
+            Many(Text(PASSED, "name")),
+            "More of your own variables that it gets: names, `PREFIX_*`, or `*` for all.",
+            "those that its program reads",
+            "pass_env: [DATABASE_URL, ACME_*]",
+        ),
         "timeout": Key(Time(), "Of each of its steps without its own.", "four hours", "timeout: 30m"),
         "idle_timeout": Key(Time(), "The longest time without output.", "one hour", "idle_timeout: 5m"),
         "sandbox": Key(

@@ -11,6 +11,7 @@ from prodigy.workflow.keys import KeyTable
 
 # Patterns are searched for, as JSON Schema does, and use what ECMA 262 and Python's `re` have in common.
 VARIABLE = r"^(?!PRODIGY_)[A-Za-z_][A-Za-z0-9_]*$"
+PASSED = r"^(?:[A-Za-z_][A-Za-z0-9_]*\*?|\*)$"  # a name, or its beginning
 INSIDE = r"^(?![/~])(?!(?:.*/)?\.\.(?:/|$))(?!(?:.*/)?\.[gG][iI][tT](?:/|$))"
 RESULT = rf"^(?!(?:{'|'.join(sorted(RESERVED))})$)[A-Za-z_][A-Za-z0-9_-]*$"
 LABEL = r"^[^\u0000-\u001f\u007f]+$"

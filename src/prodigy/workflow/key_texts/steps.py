@@ -86,7 +86,18 @@ _POLICY = {
     "env": Key(
         STEP_ENV, "Environment variables; not with names in `PRODIGY_`.", "none", 'env: {TITLE: "${item.title}"}'
     ),
-    "clear_env": Key(Flag(), "Nothing of your environment but what it takes to run.", "false", "clear_env: true"),
+    "inherit": Key(
+        Flag(),
+        "Whether it gets all of your environment, or what it takes to run. Agents get no more than that in any case.",
+        "the workflow's",
+        "inherit: false",
+    ),
+    "clear_env": Key(
+        Flag(),
+        "As `inherit: false`, and without the workflow's `env` and `env_files`.",
+        "false",
+        "clear_env: true",
+    ),
     "temporary": Key(Flag(), "Accepted; the `env` of a step is for that step alone.", "true", "temporary: true"),
     "working_dir": Key(PATH, "Where it runs, below the worktree.", "the worktree", "working_dir: packages/core"),
     "shell_options": Key(OPTIONS, "Of bash, for a `shell` step.", "the workflow's", "shell_options: [-e, -u]"),

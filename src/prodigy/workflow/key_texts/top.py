@@ -92,6 +92,12 @@ WORKFLOW = Place(
             MCP_SERVERS, "Servers of tools for agents.", "none", "mcp_servers: {docs: {command: docs-mcp}}"
         ),
         "agents": Key(AGENTS, "How agent programs are started.", "none", "agents: {claude: {model: opus}}"),
+        "push_credentials": Key(
+            Flag(),
+            "Whether agents get what you push with: keys, tokens, credential helpers. Shell steps always do.",
+            "false",
+            "push_credentials: true",
+        ),
         "workspace": Key(
             Part("workspace"), "What worktrees need beside their commit.", "none", "workspace: {include: [.env]}"
         ),
@@ -115,6 +121,12 @@ WORKFLOW = Place(
             "settings: {parallel_worktrees: 4}",
         ),
         "env": Key(VARIABLES, "Environment variables of all steps.", "none", "env: {TARGET: main}"),
+        "inherit": Key(
+            Flag(),
+            "Whether shell steps get all of your environment, or what it takes to run.",
+            "true",
+            "inherit: false",
+        ),
         "env_files": Key(
             Many(Text(words="path")),
             "`.env` files, by their paths from the workflow file; later ones win.",
