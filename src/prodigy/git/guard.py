@@ -114,15 +114,18 @@ def differences(before: Fingerprint, after: Fingerprint, ledger: Mapping[str, st
 
 
 def keep(repo: Repo, seen: Fingerprint) -> dict[str, Kept]:
-    """The guarded files of a fingerprint with their contents: path -> what is there."""
+    """The guarded files of a fingerprint with their contents: path -> what is there. Links on the way to them too."""
     names = [name for name in (*seen.guarded, *seen.settings) if not name.startswith("refs/")]
-    return {name: look(repo.common_dir / name) for name in names}
+    kept = {name: look(repo.common_dir / name) for name in names}
+    parents = {str(part) for name in names for part in Path(name).parents}
+    return kept | {name: look(repo.common_dir / name) for name in parents if (repo.common_dir / name).is_symlink()}
 
 
 def fingerprint(kept: Mapping[str, Kept], settings: Iterable[str], movable: Mapping[str, str]) -> Fingerprint:
     """The fingerprint of files as they were kept. settings: which of them are configuration."""
-    configured = {name: _settings_of(kept[name]) for name in settings}
-    guarded = {name: digest_of(name, one) for name, one in kept.items() if name not in configured}
+    files = set(settings)
+    configured = {name: _settings_of(kept[name]) for name in files if kept[name].kind != "link"}
+    guarded = {name: digest_of(name, one) for name, one in kept.items() if name not in files}
     return Fingerprint(guarded, configured, movable)
 
 

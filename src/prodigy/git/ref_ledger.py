@@ -42,6 +42,7 @@ class RefLedger:
         self._prefixes = prefixes
         self._apart = apart
         self._held: dict[str, str] = {}
+        self._has_seen = False
 
     @contextlib.contextmanager
     def writing(self, changes: Mapping[str, str | None]) -> Iterator[None]:
@@ -55,13 +56,16 @@ class RefLedger:
             self._held |= {name: oid for name, oid in own.items() if oid is not None}
 
     def see(self, common_dir: Path) -> None:
-        """Take all of our refs as they are, but those that are known. No process."""
+        """Take all of our refs as they are, but those that are known; once. No process."""
+        if self._has_seen:
+            return
+        self._has_seen = True
         with self.turn:
             for prefix in self._prefixes:
                 packed = refs.packed_refs(common_dir).items()
-                for name, oid in (*packed, *_loose(common_dir, prefix.rstrip("/"))):
+                for name, oid in (*_loose(common_dir, prefix.rstrip("/")), *packed):
                     if name.startswith(prefix) and self._is_ours(name) and refs.is_oid(oid):
-                        self._held[name] = oid
+                        self._held.setdefault(name, oid)
 
     def expect(self, name: str, commit: str) -> None:
         """Know of a ref from elsewhere that we had set it to this commit."""
