@@ -28,7 +28,7 @@ _TEXT_SHOWN = 2000  # characters of a file that the record has itself
 
 @dataclass
 class Evidence:
-    """The directory of one find. earlier: what was found in it by a coordinator that was killed, in words."""
+    """The directory of one find. earlier: what is on record in it, in words, also by a coordinator that was killed."""
 
     directory: Path
     earlier: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Evidence:
 
     def record(self, found: Sequence[str], not_put_back: Sequence[str] = ()) -> tuple[str, ...]:
         """Write what was found, in words, with what an earlier coordinator had found; all of it is returned."""
-        words = tuple(dict.fromkeys((*self.earlier, *found)))
+        words = self.earlier = tuple(dict.fromkeys((*self.earlier, *found)))
         record = {"format": 1, "at": now(), "found": words, "files": self._entries, "not_put_back": list(not_put_back)}
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.directory / _RECORD

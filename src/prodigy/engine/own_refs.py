@@ -107,6 +107,7 @@ class OwnRefs:
         what = f"while agents worked, somebody {'moved' if where else 'deleted'} {name}{where}"
         back = RefChange(one.name, one.commit, one.ours)
         kept = refs.kept_ref(run.id, one.commit) if one.commit else ""
+        changes = [back, *([RefChange(kept, ANY, one.commit)] if kept else [])]
         try:
             with self._ledger.turn:
                 if not self._ledger.moved(run.repo.common_dir, [one.name]):
@@ -114,9 +115,7 @@ class OwnRefs:
                 if one.found is not None and one.commit is None:
                     (run.repo.common_dir / one.name).unlink(missing_ok=True)  # damaged, or a name for another ref
                 # A process of its own: one that has long been running remembers objects that are gone.
-                replace(run.repo, ref_writer=None).update_refs(
-                    [back, *([RefChange(kept, ANY, one.commit)] if kept else [])]
-                )
+                replace(run.repo, ref_writer=None).update_refs(changes)
         except RefMoved:
             return None  # whoever moved it again is found out the next time
         except (GitError, OSError) as error:

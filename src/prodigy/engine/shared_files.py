@@ -147,10 +147,11 @@ class SharedFiles:
         return guard.differences(before, self._before).tampered
 
     def _broken(self, links: Collection[Link]) -> dict[str, Kept]:
-        """Files of worktrees in use that are not as they must be, and how they must be."""
+        """Files of worktrees in use that are not as they must be, and how they must be. Whoever removes a worktree
+        whole harms itself."""
         common = self._repo.common_dir
         found = {}
-        for link in links:
+        for link in (link for link in links if link.git_dir.is_dir() and not link.git_dir.is_symlink()):
             for name, must in link.expected(common).items():
                 now = guarded.look(common / name)
                 if (now.kind, now.data) != (must.kind, must.data):

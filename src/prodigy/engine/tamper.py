@@ -7,6 +7,7 @@ import datetime as dt
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from prodigy.engine import refs
@@ -191,7 +192,8 @@ def _is_taken(run: Run, commit: str, target: str | None) -> bool:
 async def _restore(run: Run, branch: str, commit: str, item_id: str) -> None:
     name = branch.removeprefix("refs/heads/")
     try:
-        await asyncio.to_thread(run.repo.update_refs, [RefChange(branch, ANY, commit)])
+        # A process of its own: one that has long been running remembers objects that are gone.
+        await asyncio.to_thread(replace(run.repo, ref_writer=None).update_refs, [RefChange(branch, ANY, commit)])
     except GitError as error:
         note = f"somebody deleted {name}, the work of the item {item_id}, and it can't be brought back: {error.what}"
     else:

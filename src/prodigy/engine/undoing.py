@@ -44,8 +44,9 @@ class Undoing:
                 self.left[name] = str(problem)
 
     def _collect(self, name: str) -> None:
-        path = self._common / name
-        found, was = look(path), self._before(name)
+        path, was = self._common / name, self._before(name)
+        # What is behind a link that stands where its directory should be is none of ours.
+        found = look(path) if self._has_real_parents(name) else NOTHING
         try:
             _require_ours(was, found)
             self._evidence.keep(name, was, found, path)
@@ -55,8 +56,11 @@ class Undoing:
             self._found[name] = look(path) if found.kind == "directory" else found
 
     def _require_real_parents(self, name: str) -> None:
-        if any(not self._is_directory(part) for part in Path(name).parents if str(part) != "."):
+        if not self._has_real_parents(name):
             raise CannotPutBack("a link stands where its directory should be")
+
+    def _has_real_parents(self, name: str) -> bool:
+        return all(self._is_directory(part) for part in Path(name).parents if str(part) != ".")
 
     def _before(self, name: str) -> Kept:
         return self._was.get(name, NOTHING)

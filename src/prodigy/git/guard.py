@@ -161,7 +161,7 @@ def _said(name: str, before: str, after: str) -> str:
         return f"{name} was created"
     if after == ABSENT:
         return f"{name} was removed"
-    if name.startswith("refs/") or name == "HEAD":
+    if name.startswith("refs/") or (name == "HEAD" and before != _ANY_HEAD):
         return f"{name} moved from {_short(before)} to {_short(after)}"
     return f"{name} was changed"
 

@@ -84,7 +84,8 @@ def put_back(common: Path, name: str, was: Kept, found: Kept) -> None:
     if not was.is_whole:
         raise CannotPutBack("what was there before is not known whole")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if was.kind != "absent":
+            path.parent.mkdir(parents=True, exist_ok=True)
         with _room(common, path) as temporary:
             if look(path).digest != found.digest:
                 raise CannotPutBack("it changes again and again")
@@ -124,7 +125,7 @@ def _room(common: Path, path: Path) -> Iterator[Path]:
     """Where the new file is written before it gets its name: git's own lock where it has one, so that it waits."""
     own = common / f".prodigy-{os.getpid()}"
     lock = path.with_name(f"{path.name}.lock")
-    temporary = lock if path.name in _LOCKED and _take(lock) else own
+    temporary = lock if path.name in _LOCKED and path.parent.is_dir() and _take(lock) else own
     try:
         yield temporary
     finally:
