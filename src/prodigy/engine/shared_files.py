@@ -112,7 +112,8 @@ class SharedFiles:
         undoing.undo()
         left = tuple(f"{name} ({why})" for name, why in sorted(undoing.left.items()))
         evidence.record((), left)
-        put_back_log.note(common, {name: guarded.look(common / name).digest for name in names})
+        back = [name for name in names if name not in undoing.left]
+        put_back_log.note(common, {name: guarded.look(common / name).digest for name in back})
         if undoing.left:
             self._accept(undoing.left)
         point("tampering:put_back")
