@@ -68,6 +68,12 @@ class Attempt:
             attempt = self._begin(key, previous[-1] if previous else None)
         self._workflow, self._mapping = self._version(attempt)
         workspace, boundary = await self._prepare(key, attempt)
+        async with self._tamper.watching(key, workspace.path):
+            return await self._execute(key, attempt, workspace, boundary)
+
+    async def _execute(
+        self, key: AttemptKey, attempt: AttemptRow, workspace: Workspace, boundary: Snapshot
+    ) -> Again | None:
         again = None
         try:
             failure = await furnish(self._run, self._settings, workspace, key.path, boundary)
@@ -251,8 +257,8 @@ class Attempt:
     ) -> Again | None:
         failure = outcome.failure
         boundary = outcome.boundary
-        if failure is None and (changes := await self._tamper.check()):
-            failure = Failure("changed what an agent must not touch: " + "; ".join(changes), kind="tampered")
+        if (tampering := await self._tamper.check(key)) is not None:
+            failure = _besides(failure, tampering)
         if failure is None and boundary.unfinished:
             what = f"the steps left {boundary.unfinished} half done, which is not merged"
             failure = Failure(what, kind="worktree_error")
@@ -321,6 +327,13 @@ class Attempt:
             return await asyncio.to_thread(conflict_failure, run.private, run.merges.tip(), conflict)
         site = self._site(key, attempt, workspace)
         return await resolve(run, key, self._newest.on_conflict, site, request, deliver)
+
+
+def _besides(failure: Failure | None, tampering: str) -> Failure:
+    """An attempt that tampered with what all share failed by that, however else it failed."""
+    if failure is None:
+        return Failure(tampering, kind="tampered")
+    return replace(failure, message=f"{tampering}; besides, {failure.message}", kind="tampered")
 
 
 async def end_step(workspace: Workspace, execution: str) -> None:

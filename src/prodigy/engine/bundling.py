@@ -21,14 +21,9 @@ _TIMEOUT_S = 3600.0  # all commits of a long run, on a slow disk
 _OID = re.compile(r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
 
 
-def namespaces(run_id: str) -> tuple[str, str]:
-    """Where the refs of a run are, and nothing else is."""
-    return f"refs/heads/{names.BRANCH_PREFIX}/{run_id}/", f"refs/prodigy/{run_id}/"
-
-
 def belongs(name: str, run_id: str) -> bool:
     """Whether `name` is a ref that only this run may have."""
-    return is_ref_name(name) and name.startswith(namespaces(run_id))
+    return is_ref_name(name) and name.startswith(names.own_prefixes(run_id))
 
 
 # Out -------------------------------------------------------------------------------------------------------
@@ -37,7 +32,7 @@ def belongs(name: str, run_id: str) -> bool:
 def refs_of(repo: Repo, run_id: str) -> dict[str, str]:
     """Every ref of the run that holds a commit: full name -> commit."""
     wanted = "--format=%(objecttype) %(objectname) %(refname)"
-    lines = repo.run("for-each-ref", wanted, *namespaces(run_id)).text.splitlines()
+    lines = repo.run("for-each-ref", wanted, *names.own_prefixes(run_id)).text.splitlines()
     found = (line.split(" ", 2) for line in lines)
     stashed = names.stashed_ref(run_id, "")
     return {name: oid for kind, oid, name in found if kind == "commit" and not name.startswith(stashed)}
@@ -114,7 +109,8 @@ def look_through(repo: Repo, manifest: Manifest, refs: Mapping[str, str], bundle
             f"the repository has {taken[0]} already, at another commit",
             where=str(repo.root),
             hint=f"The run, or an older state of it, was here before. To replace it, delete its refs first:"
-            f" git for-each-ref --format='delete %(refname)' {' '.join(namespaces(run_id))} | git update-ref --stdin",
+            f" git for-each-ref --format='delete %(refname)' {' '.join(names.own_prefixes(run_id))}"
+            " | git update-ref --stdin",
         )
     if bundle is None:
         looked = Looked(repo, None, refs)

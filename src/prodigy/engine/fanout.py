@@ -114,7 +114,7 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
     checked = CheckedMerges(run, here, queue.put) if mapping.merge.check or checked_already else None
     if checked is not None:
         queue.more_may_come = lambda: checked.busy
-    tamper = TamperCheck(run)
+    tamper = TamperCheck(run, path)
     await tamper.start()
     await end_abandoned(run, path)
     slots = slots_for_items(run, mapping, len(rows))
@@ -130,6 +130,7 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
                     checked.close()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the first worker's error stopped the others
+    await tamper.finish()
     gate.tell(ended=True)
     counts = run.store.counts(path)
     if any(counts[state] for state in (ItemState.PENDING, ItemState.RUNNING, ItemState.FAILED)):

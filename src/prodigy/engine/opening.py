@@ -31,9 +31,11 @@ from prodigy.engine.item_keys import AttemptKey, completion, obsolete
 from prodigy.engine.lodging import has_clones, lodging, workspaces
 from prodigy.engine.merge_queue import NOTHING, Done, MergeQueue, Recorded
 from prodigy.engine.places import fan_out_at
+from prodigy.engine.refs import own_prefixes
 from prodigy.engine.run import Options, Run, inherited_environment
 from prodigy.engine.spec import request_of
 from prodigy.engine.steps import StepRunner
+from prodigy.engine.tamper import remember
 from prodigy.engine.versions import adopt
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.executors.base import RUN_SLOT
@@ -43,6 +45,7 @@ from prodigy.git import clone
 from prodigy.git.context import discover
 from prodigy.git.identity import agent_env, no_push_env
 from prodigy.git.private import PrivateGit
+from prodigy.git.ref_ledger import RefLedger
 from prodigy.git.repo import RefChange, Repo
 from prodigy.home import home
 from prodigy.state import events as ev
@@ -96,7 +99,8 @@ async def opened_run(
             what = f"the lock of process {lock.broken.pid} on {lock.broken.host} was broken by --force"
             store.record(ev.Warned(message=f"{what}: if that process lives, steps may run twice"))
         row = store.run()
-        repo = _repository(row, helpers).with_ref_writer()
+        ledger = RefLedger(own_prefixes(run_id), row.branch)
+        repo = replace(_repository(row, helpers), ledger=ledger).with_ref_writer()
         private = _private(directory, row, repo).with_reader()
         for conversation in (repo.ref_writer, private.reader):
             assert conversation is not None
@@ -230,6 +234,7 @@ def _private(directory: Path, row: RunRow, repo: Repo) -> PrivateGit:
 
 def _begin(run: Run, row: RunRow) -> None:
     """Make the run branch. A coordinator killed here finds the branch or makes it again."""
+    remember(run)
     if run.repo.read_ref(row.branch) is None:
         run.repo.update_refs([RefChange(row.branch, None, row.base)])
     run.store.record(ev.JobStarted(workflow=row.workflow, base=row.base, branch=row.branch, target=row.target))

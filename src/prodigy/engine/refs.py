@@ -49,6 +49,11 @@ def stashed_ref(run_id: str, commit: str) -> str:
     return f"refs/prodigy/{run_id}/stashed/{commit}"
 
 
+def own_prefixes(run_id: str) -> tuple[str, str]:
+    """Where the refs of a run are, and nothing else is."""
+    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/", f"refs/prodigy/{run_id}/"
+
+
 def slug(text: str, limit: int = 40) -> str:
     """`text` as one lower-case ref component; never empty."""
     return re.sub(r"[^a-z0-9]+", "-", text.casefold())[:limit].strip("-") or "item"

@@ -7,8 +7,11 @@ can hide in a corner of the format where git and we read different things.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 _SECTION = re.compile(r'\[([A-Za-z0-9.-]+)(?:[ \t]+"((?:[^"\\\n]|\\["\\])*)")?\][ \t]*(?:[#;].*)?')
+# Quotes come in pairs and escapes are known, or git refuses the whole file; behind # or ; anything goes.
+_VALUE = re.compile(r'(?:[^"\\#;]|\\["\\ntb]|"(?:[^"\\]|\\["\\ntb])*")*(?:[#;].*)?')
 _SETTING = re.compile(r"([A-Za-z][A-Za-z0-9-]*)[ \t]*(?:=[ \t]*(.*))?")
 
 
@@ -29,9 +32,25 @@ def parse(text: str) -> dict[str, list[str]] | None:
             continue
         setting = _SETTING.fullmatch(line)
         # A backslash at the end continues the value on the next line.
-        if setting is None or section is None or line.endswith("\\"):
+        if setting is None or section is None or line.endswith("\\") or not _VALUE.fullmatch(setting[2] or ""):
             return None
         found.setdefault(f"{section}.{setting[1].lower()}", []).append(setting[2] if setting[2] is not None else "")
+    return found
+
+
+def with_sections(text: str, other: str, sections: Collection[str]) -> str:
+    """`text`, with the sections of these names as `other` has them. Both are plain, as `parse` wants it."""
+    lines = [*_lines(text, sections, inside=False), *_lines(other, sections, inside=True)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _lines(text: str, sections: Collection[str], *, inside: bool) -> list[str]:
+    found, here = [], False
+    for line in text.removesuffix("\n").split("\n"):
+        if header := _SECTION.fullmatch(line.strip(" \t\r")):
+            here = header[1].lower().split(".")[0] in sections
+        if here == inside:
+            found.append(line)
     return found
 
 

@@ -7,25 +7,26 @@ many items a run has.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prodigy.git import files, refs
 from prodigy.git.command import GitError
-from prodigy.git.config_text import parse
+from prodigy.git.config_text import parse, with_sections
+from prodigy.git.guarded import ABSENT, LIMIT, Kept, look
 from prodigy.git.repo import Repo
 
-_READ_LIMIT = 1 << 20  # bytes; of a larger file, these and its size count
 _OWN_REFS = "refs/prodigy"
 # An agent may well name itself or track a branch; nothing of this runs a program.
 _HARMLESS = ("branch.", "user.")
+_HARMLESS_SECTIONS = frozenset({"branch", "user"})
 _WALKED = ("info", "hooks")
-_ABSENT = "absent"
 _UNREADABLE = ""
+_HEAD = re.compile(rb"ref: refs/[^\x00-\x20~^:?*\[\\\x7f]+\n?|[0-9a-f]{40}(?:[0-9a-f]{24})?\n?")
+_ANY_HEAD = "a head"
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ class Fingerprint:
 class Differences:
     """What changed between two fingerprints, in words.
 
-    tampered: nobody may change this; moved: the user may have done it.
+    tampered: nobody may change this; moved: the user may have done it. files: the paths that were tampered with, from
+    the shared git directory on.
     """
 
     tampered: tuple[str, ...]
     moved: tuple[str, ...]
+    files: tuple[str, ...] = field(default=(), compare=False)
 
 
 def observe(
@@ -67,14 +70,16 @@ def observe(
     for directory in _WALKED:
         guarded |= _directory(common, directory)
     for name in ("objects/info/alternates", "shallow"):
-        guarded[name] = _digest(common / name)
+        guarded[name] = look(common / name).digest
+    head = os.path.relpath(repo.git_dir / "HEAD", common)
+    guarded[head] = digest_of(head, look(common / head))
     settings = {"config": _settings(common / "config")}
     for git_dir in {common, repo.git_dir, *worktree_git_dirs}:
         name = os.path.relpath(git_dir / "config.worktree", common)
         settings[name] = _settings(git_dir / "config.worktree")
         if git_dir != common:
             for link in ("gitdir", "commondir"):
-                guarded[os.path.relpath(git_dir / link, common)] = _digest(git_dir / link)
+                guarded[os.path.relpath(git_dir / link, common)] = look(git_dir / link).digest
     for name in ledger:
         guarded[name] = _ref(repo, name)
     return Fingerprint(guarded, settings, _movable(repo, branch_prefix))
@@ -88,25 +93,61 @@ def differences(before: Fingerprint, after: Fingerprint, ledger: Mapping[str, st
     ledger: what our own refs must hold in `after`; by default what they held in `before`.
     """
     expected = {**before.guarded, **(ledger or {})}
-    tampered = [
-        _said(name, expected.get(name, _ABSENT), after.guarded.get(name, _ABSENT))
+    names = [
+        name
         for name in sorted(expected.keys() | after.guarded.keys())
         if _is_walked(name) or (name in expected and name in after.guarded)
-        if expected.get(name, _ABSENT) != after.guarded.get(name, _ABSENT)
+        if expected.get(name, ABSENT) != after.guarded.get(name, ABSENT)
     ]
+    tampered = [_said(name, expected.get(name, ABSENT), after.guarded.get(name, ABSENT)) for name in names]
+    names = [name for name in names if not name.startswith("refs/")]
     for file in sorted(before.settings.keys() & after.settings.keys()):
-        tampered += _changed_settings(file, before.settings[file], after.settings[file])
+        if changed := list(_changed_settings(file, before.settings[file], after.settings[file])):
+            tampered += changed
+            names.append(file)
     moved = [
-        _said(name, before.movable.get(name, _ABSENT), after.movable.get(name, _ABSENT))
+        _said(name, before.movable.get(name, ABSENT), after.movable.get(name, ABSENT))
         for name in sorted(before.movable.keys() | after.movable.keys())
-        if before.movable.get(name, _ABSENT) != after.movable.get(name, _ABSENT)
+        if before.movable.get(name, ABSENT) != after.movable.get(name, ABSENT)
     ]
-    return Differences(tuple(tampered), tuple(moved))
+    return Differences(tuple(tampered), tuple(moved), tuple(names))
+
+
+def keep(repo: Repo, seen: Fingerprint) -> dict[str, Kept]:
+    """The guarded files of a fingerprint with their contents: path -> what is there. Links on the way to them too."""
+    names = [name for name in (*seen.guarded, *seen.settings) if not name.startswith("refs/")]
+    kept = {name: look(repo.common_dir / name) for name in names}
+    parents = {str(part) for name in names for part in Path(name).parents}
+    return kept | {name: look(repo.common_dir / name) for name in parents if (repo.common_dir / name).is_symlink()}
+
+
+def fingerprint(kept: Mapping[str, Kept], settings: Iterable[str], movable: Mapping[str, str]) -> Fingerprint:
+    """The fingerprint of files as they were kept. settings: which of them are configuration."""
+    files = set(settings)
+    configured = {name: _settings_of(kept[name]) for name in files if kept[name].kind != "link"}
+    guarded = {name: digest_of(name, one) for name, one in kept.items() if name not in files}
+    return Fingerprint(guarded, configured, movable)
+
+
+def as_it_was(was: Kept, found: Kept) -> Kept:
+    """A configuration file to put back: as it was, with the harmless settings that it has now."""
+    if was.kind != "file" or found.kind != "file" or not (was.is_whole and found.is_whole):
+        return was
+    before, now = os.fsdecode(was.data), os.fsdecode(found.data)
+    known, new = parse(before), parse(now)
+    if known is None or new is None or _harmless(known) == _harmless(new):
+        return was
+    data = os.fsencode(with_sections(before, now, _HARMLESS_SECTIONS))
+    return Kept("file", was.mode, len(data), data, "")
+
+
+def _harmless(settings: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return {key: values for key, values in settings.items() if key.startswith(_HARMLESS)}
 
 
 def stashes(repo: Repo) -> frozenset[str]:
     """The commits of all entries of the stash, which all worktrees share. No process."""
-    log = files.read_small(repo.common_dir / "logs" / "refs" / "stash", _READ_LIMIT) or b""
+    log = files.read_small(repo.common_dir / "logs" / "refs" / "stash", LIMIT) or b""
     words = (line.split(" ", 2) for line in os.fsdecode(log).splitlines())
     return frozenset(entry[1] for entry in words if len(entry) == 3 and refs.is_oid(entry[1]))
 
@@ -116,11 +157,11 @@ def _is_walked(name: str) -> bool:
 
 
 def _said(name: str, before: str, after: str) -> str:
-    if before == _ABSENT:
+    if before == ABSENT:
         return f"{name} was created"
-    if after == _ABSENT:
+    if after == ABSENT:
         return f"{name} was removed"
-    if name.startswith("refs/") or name == "HEAD":
+    if name.startswith("refs/") or (name == "HEAD" and before != _ANY_HEAD):
         return f"{name} moved from {_short(before)} to {_short(after)}"
     return f"{name} was changed"
 
@@ -142,14 +183,26 @@ def _changed_settings(
 
 
 def _settings(path: Path) -> Mapping[str, tuple[str, ...]]:
+    found = look(path)
+    if found.kind == "link" and (data := files.read_small(path, LIMIT)) is not None:
+        return _parsed(data, found.digest)  # a user may keep the file elsewhere
+    return _settings_of(found)
+
+
+def _settings_of(found: Kept) -> Mapping[str, tuple[str, ...]]:
     """The settings that matter.
 
     Of a file that we cannot tell apart, though git perhaps can, any change at all counts.
     """
-    data = files.read_small(path, _READ_LIMIT)
-    parsed = {} if data is None else parse(os.fsdecode(data))
-    if parsed is None or (data is None and files.lexists(path)) or len(data or b"") == _READ_LIMIT:
-        return {_UNREADABLE: (_digest(path),)}
+    if found.kind == "absent":
+        return {}
+    return {_UNREADABLE: (found.digest,)} if found.kind != "file" else _parsed(found.data, found.digest)
+
+
+def _parsed(data: bytes, digest: str) -> Mapping[str, tuple[str, ...]]:
+    parsed = parse(os.fsdecode(data))
+    if parsed is None or len(data) == LIMIT:
+        return {_UNREADABLE: (digest,)}
     return {key: tuple(values) for key, values in parsed.items() if not key.startswith(_HARMLESS)}
 
 
@@ -157,7 +210,7 @@ def _directory(common: Path, name: str) -> dict[str, str]:
     """Digests of everything below a directory; a link is not followed."""
     root = common / name
     if root.is_symlink():
-        return {name: _digest(root)}
+        return {name: look(root).digest}
     found = {}
     for directory, names, leaves in os.walk(root):
         links = [entry for entry in names if Path(directory, entry).is_symlink()]
@@ -166,26 +219,20 @@ def _directory(common: Path, name: str) -> dict[str, str]:
             relative = str(path.relative_to(common))
             # git runs no samples, and writes info/refs itself when it repacks
             if not entry.endswith(".sample") and relative != "info/refs":
-                found[relative] = _digest(path)
+                found[relative] = look(path).digest
     return found
 
 
-def _digest(path: Path) -> str:
-    """Content and mode of a file, target of a link."""
-    try:
-        status = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return _ABSENT
-    if stat.S_ISLNK(status.st_mode):
-        content = os.fsencode(path.readlink())
-    else:
-        content = files.read_small(path, _READ_LIMIT) or b""
-    return f"{status.st_mode:o} {status.st_size} {hashlib.sha256(content).hexdigest()}"
+def digest_of(name: str, found: Kept) -> str:
+    """What of a guarded file is compared: of HEAD, which the user may move, only that it is one."""
+    if name.rpartition("/")[2] == "HEAD" and found.kind == "file" and _HEAD.fullmatch(found.data):
+        return _ANY_HEAD
+    return found.digest
 
 
 def _ref(repo: Repo, name: str) -> str:
     try:
-        return repo.read_ref(name) or _ABSENT
+        return repo.read_ref(name) or ABSENT
     except GitError:
         return "damaged"
 
@@ -198,8 +245,8 @@ def _movable(repo: Repo, branch_prefix: str) -> dict[str, str]:
         if data is not None or files.lexists(path):  # not deleted since we listed it
             found[name] = "damaged" if data is None else os.fsdecode(data).strip()
     head = files.read_small(repo.git_dir / "HEAD")
-    found["HEAD"] = _ABSENT if head is None else os.fsdecode(head).strip().removeprefix("ref: ")
-    found["the log of refs/stash"] = _digest(repo.common_dir / "logs" / "refs" / "stash")
+    found["HEAD"] = ABSENT if head is None else os.fsdecode(head).strip().removeprefix("ref: ")
+    found["the log of refs/stash"] = look(repo.common_dir / "logs" / "refs" / "stash").digest
     return found
 
 

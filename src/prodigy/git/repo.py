@@ -16,6 +16,7 @@ from typing import Final, Literal
 from prodigy.git import refs
 from prodigy.git.command import DEFAULT_TIMEOUT_S, Completed, GitError, run_git, start_git
 from prodigy.git.long_running import LongRunning, NoAnswer
+from prodigy.git.ref_ledger import RefLedger
 
 _LOCK_TIMEOUT_S = 120.0
 _LOCK_POLL_S = 0.01
@@ -80,7 +81,7 @@ class Repo:
 
     root: toplevel of the checkout. git_dir: of that checkout. common_dir: shared by all worktrees.
     helpers_fd: a locked descriptor that every git process inherits, so that a later process can see that they
-    still run.
+    still run. ledger: is told of every ref that we write.
     """
 
     root: Path
@@ -88,6 +89,7 @@ class Repo:
     common_dir: Path
     helpers_fd: int | None = None
     ref_writer: LongRunning | None = field(default=None, compare=False)
+    ledger: RefLedger | None = field(default=None, compare=False)
 
     def with_ref_writer(self) -> Repo:
         """The same repository, whose refs are written by one process; `ref_writer.close()` ends it."""
@@ -158,6 +160,15 @@ class Repo:
             return
         for change in changes:
             _check(change)
+        with self._noting(changes):
+            self._update_refs(changes, message, identity)
+
+    def _noting(self, changes: Sequence[RefChange]) -> contextlib.AbstractContextManager[None]:
+        if self.ledger is None:
+            return contextlib.nullcontext()
+        return self.ledger.writing({change.name: change.new for change in changes})
+
+    def _update_refs(self, changes: Sequence[RefChange], message: str, identity: Mapping[str, str] | None) -> None:
         instructions = [_instruction(change) for change in changes]
         if self.ref_writer is not None and message == _REFLOG_MESSAGE and identity is None:
             with contextlib.suppress(NoAnswer):  # then the call below says why
