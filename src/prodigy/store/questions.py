@@ -324,6 +324,17 @@ class Questions:
         """What is known of the items of a fan-out, in their order, in pages; see `results`."""
         return results.item_facts(self._all, fanout)
 
+    def last_active(self) -> str:
+        """When something happened to the run last, RFC 3339 in UTC. That it was tidied up does not count."""
+        row = self._one("SELECT max(at) AS at FROM event WHERE type NOT IN ('run_cleaned', 'dlq_item_removed')")
+        return str(row["at"]) if row and row["at"] else self.run().created_at
+
+    def merged_heads(self) -> list[str]:
+        """The commits of attempts whose work was merged, in whatever form."""
+        return [
+            str(row["head"]) for row in self._all("SELECT head FROM attempt WHERE merged IS NOT NULL AND head NOT NULL")
+        ]
+
     def has_dead_letter(self, fanout: str, ordinal: int) -> bool:
         return self._one("SELECT 1 FROM dead_letter WHERE fanout = ? AND ordinal = ?", fanout, ordinal) is not None
 
