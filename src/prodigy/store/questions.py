@@ -329,11 +329,13 @@ class Questions:
         row = self._one("SELECT max(at) AS at FROM event WHERE type NOT IN ('run_cleaned', 'dlq_item_removed')")
         return str(row["at"]) if row and row["at"] else self.run().created_at
 
-    def merged_heads(self) -> list[str]:
-        """The commits of attempts whose work was merged, in whatever form."""
-        return [
-            str(row["head"]) for row in self._all("SELECT head FROM attempt WHERE merged IS NOT NULL AND head NOT NULL")
-        ]
+    def merged_commits(self) -> list[str]:
+        """The last commit of every attempt whose work was merged, in whatever form, as the attempt made it."""
+        rows = self._all(
+            "SELECT json_extract(data, '$.commits[#-1]') AS oid FROM event WHERE type = 'agent_completed'"
+            " AND json_extract(data, '$.merged') IS NOT NULL"
+        )
+        return [str(row["oid"]) for row in rows if row["oid"]]
 
     def has_dead_letter(self, fanout: str, ordinal: int) -> bool:
         return self._one("SELECT 1 FROM dead_letter WHERE fanout = ? AND ordinal = ?", fanout, ordinal) is not None
