@@ -24,7 +24,7 @@ from prodigy.git.command import GitError
 from prodigy.git.repo import RefChange, Repo
 from prodigy.state import events as ev
 from prodigy.state.items import ItemState
-from prodigy.store.letters import Record
+from prodigy.store.letters import Record, bundle_path
 from prodigy.store.lock import RunLock, take_helpers_lock
 from prodigy.store.paths import run_directory
 from prodigy.store.rows import RunRow
@@ -116,6 +116,9 @@ def purge_in(store: Store, planned: Plan) -> Purged:
     chosen = [one for one in planned.doomed if one in still]
     if chosen:
         store.record(*map(_removed, chosen))
+    for one in chosen:
+        if one.branch is not None:
+            bundle_path(store.directory, one.branch).unlink(missing_ok=True)
     gone = _drop_refs(_Scene(store))
     changed = tuple(Kept(one.item_id, "it has changed meanwhile") for one in planned.doomed if one not in still)
     return Purged(planned.run_id, tuple(one.item_id for one in chosen), planned.kept + changed, gone)

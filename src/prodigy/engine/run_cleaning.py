@@ -19,7 +19,7 @@ from prodigy.engine.run_parts import OpenRun
 from prodigy.errors import EnvironmentProblem, ProdigyError, RunLocked
 from prodigy.executors.allowance import disk_usage
 from prodigy.home import home
-from prodigy.store import index
+from prodigy.store import index, trail
 from prodigy.store.lock import RunLock, is_held, take_helpers_lock
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
@@ -69,7 +69,7 @@ def _runs(common_dir: Path | None) -> tuple[list[_Run], list[Finding]]:
             continue
         try:
             with closing(Store.open(run_directory(run_id))) as store:
-                row, last = store.run(), dt.datetime.fromisoformat(store.last_active())
+                row, last = store.run(), dt.datetime.fromisoformat(trail.last_active(store))
         except ProdigyError as error:
             unreadable.append(Finding(RUNS, run_id, "the run", kept=f"{error.what}; it is left as it is"))
             continue

@@ -130,7 +130,7 @@ class OpenRun:
     def _only_its_own(self, repo: Repo) -> list[str]:
         """The newest commits that would be lost with the run's refs."""
         tips = {oid for kind, oid in self._refs(repo).values() if kind == "commit"}
-        superseded = bundling.existing(repo, self._store.merged_commits())
+        superseded = bundling.existing(repo, trail.merged_commits(self._store))
         return holding.newest(holding.unheld(repo, tips, holding.is_of_the_user, superseded))
 
     def _unheld(self, repo: Repo, lost: list[str]) -> str:

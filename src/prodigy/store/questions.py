@@ -324,19 +324,6 @@ class Questions:
         """What is known of the items of a fan-out, in their order, in pages; see `results`."""
         return results.item_facts(self._all, fanout)
 
-    def last_active(self) -> str:
-        """When something happened to the run last, RFC 3339 in UTC. That it was tidied up does not count."""
-        row = self._one("SELECT max(at) AS at FROM event WHERE type NOT IN ('run_cleaned', 'dlq_item_removed')")
-        return str(row["at"]) if row and row["at"] else self.run().created_at
-
-    def merged_commits(self) -> list[str]:
-        """The last commit of every attempt whose work was merged, in whatever form, as the attempt made it."""
-        rows = self._all(
-            "SELECT json_extract(data, '$.commits[#-1]') AS oid FROM event WHERE type = 'agent_completed'"
-            " AND json_extract(data, '$.merged') IS NOT NULL"
-        )
-        return [str(row["oid"]) for row in rows if row["oid"]]
-
     def has_dead_letter(self, fanout: str, ordinal: int) -> bool:
         return self._one("SELECT 1 FROM dead_letter WHERE fanout = ? AND ordinal = ?", fanout, ordinal) is not None
 

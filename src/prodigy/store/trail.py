@@ -1,4 +1,5 @@
-"""The events of a run as an audit trail: what may go when the run is over, since the tables say all that counts."""
+"""The events of a run as an audit trail: what they say of its life, and which of them may go when it is over, since the
+tables say all that counts."""
 
 from __future__ import annotations
 
@@ -22,3 +23,18 @@ def spare(store: Questions) -> tuple[int, int]:
         f" FROM event WHERE {SPARE}"
     )
     return int(row["n"]), int(row["size"])
+
+
+def last_active(store: Questions) -> str:
+    """When something happened to the run last, RFC 3339 in UTC. That it was tidied up does not count."""
+    (row,) = store.ask("SELECT max(at) AS at FROM event WHERE type NOT IN ('run_cleaned', 'dlq_item_removed')")
+    return str(row["at"] or store.run().created_at)
+
+
+def merged_commits(store: Questions) -> list[str]:
+    """The last commit of every attempt whose work was merged, in whatever form, as the attempt made it."""
+    rows = store.ask(
+        "SELECT json_extract(data, '$.commits[#-1]') AS oid FROM event WHERE type = 'agent_completed'"
+        " AND json_extract(data, '$.merged') IS NOT NULL"
+    )
+    return [str(row["oid"]) for row in rows if row["oid"]]
