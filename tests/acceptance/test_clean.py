@@ -227,6 +227,8 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(project: Project) -> N
     put(project, "hold-a", "hold-b")
     wait_for_lines(project, "a 2", "b 2")
     interrupt(running)
+    for row in project.prodigy("worktree", "ls", "--json").json:
+        Path(row["path"], "half.txt").write_text("half a thought\n")
     merged(project)
     with_dead_letter(project)
     before = state(project)
