@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recovery_support import events, kill_when, letters, warnings
+from recovery_support import events, kill_when, letters, wait_for_lines, warnings
 from support import Project, git
 
 COMPLETED_WITH_FAILURES = 3
@@ -151,6 +151,81 @@ def test_the_worktrees_of_the_newest_failed_items_stay_to_be_looked_at(project: 
     refs = git(project.repo, "for-each-ref", "--format=%(refname)", f"refs/prodigy/{run_id}/kept").splitlines()
     assert [text for ref in refs if (text := project.files(ref).get("tried.txt"))] == ["by hand"]
     assert letters(project)["b"]["worktree_artifacts"]["worktree_path"] is None
+    project.assert_nothing_left()
+
+
+def test_of_a_failed_worktree_that_has_to_make_room_a_bundle_stays(project: Project) -> None:
+    base = git(project.repo, "rev-parse", "HEAD")
+    text = FAILS.replace(
+        "echo half > half.txt", "echo half > half.txt; git add -A; git commit -q -m c; echo late > late"
+    )
+    run_id = run_of(project, text.replace("mkdir built", "echo built > .gitignore; mkdir built"))
+    found = {item: letter["worktree_artifacts"] for item, letter in letters(project).items()}
+    assert {item for item, work in found.items() if work["bundle"]} == {"a"}
+    bundle = Path(found["a"]["bundle"])
+    assert bundle.name == "0001-a.bundle"
+    assert bundle.parent == project.home / "runs" / run_id / "bundles"
+    assert bundle.stat().st_mode & 0o077 == 0
+    shown = project.prodigy("dlq", "inspect", "a").out
+    assert str(bundle) in shown
+    assert found["a"]["base"][:12] in shown
+    # Also where nothing but the commit is known at which the item began.
+    other = project.folder / "other"
+    git(project.folder, "clone", "-q", "--no-local", "--single-branch", str(project.repo), str(other))
+    assert git(other, "rev-parse", f"{base}^{{commit}}") == base
+    git(other, "fetch", "-q", str(bundle), found["a"]["branch_name"])
+    names = git(other, "ls-tree", "-r", "--name-only", "FETCH_HEAD").splitlines()
+    assert {"half.txt", "late"} <= set(names)
+    assert "built/log" not in names  # ignored
+    assert git(project.repo, "rev-parse", found["a"]["branch_name"]) == git(other, "rev-parse", "FETCH_HEAD")
+    # Purged is purged.
+    assert project.prodigy("dlq", "clear", run_id, "--yes").code == 0
+    assert not bundle.exists()
+
+
+def test_what_a_person_did_in_a_failed_worktree_is_in_its_bundle(project: Project) -> None:
+    text = """
+workspace: {keep_failed: 1}
+map:
+  input: printf '{"id":"b"}\\n{"id":"waits"}\\n'
+  max_parallel: 1
+  agent_template:
+    - shell: |
+        echo half > half.txt; echo "$PRODIGY_ITEM_ID" >> "$TALLY"
+        if [ "$PRODIGY_ITEM_ID" = waits ]; then until [ -e "$SHARED/go" ]; do sleep 0.02; done; fi
+        false
+"""
+    running = project.start("run", project.workflow(text), "--no-merge")
+    wait_for_lines(project, "waits")
+    (kept,) = (row for row in worktrees(project) if row["item_id"] == "b")
+    (Path(kept["path"]) / "tried.txt").write_text("by hand\n")
+    (project.folder / "go").touch()
+    running.communicate()
+    assert running.returncode == COMPLETED_WITH_FAILURES
+    bundle = letters(project)["b"]["worktree_artifacts"]["bundle"]
+    heads = [line.split(" ")[0] for line in git(project.repo, "bundle", "list-heads", bundle).splitlines()]
+    assert [files["tried.txt"] for head in heads if "tried.txt" in (files := project.files(head))] == ["by hand"]
+
+
+def test_no_item_starts_below_the_floor_of_free_space(project: Project) -> None:
+    text = """
+map:
+  input: printf 'a\\nb\\n'
+  LIMITS
+  agent_template: [{shell: 'echo ran >> "$TALLY"; echo x > ${item}.txt'}]
+"""
+    floor = project.workflow(text.replace("LIMITS", "workspace: {limits: {min_free_disk_mb: 900000000}}"))
+    done = project.prodigy("run", floor, "--yes", "--json")
+    assert done.code == 6, done.err
+    assert (done.json["status"], done.json["items"]["pending"], done.json["dead_letters"]) == ("paused", 2, 0)
+    assert "min_free_disk_mb, 900,000,000" in done.json["error"]
+    assert done.err.count("nothing more starts: ") == 1
+    assert str(project.home) in done.err
+    assert not project.tally_file.exists()
+    mended = project.workflow(text.replace("LIMITS", ""))
+    done = project.prodigy("resume", done.json["run_id"], "--workflow", mended, "--yes")
+    assert done.code == 0, done.err
+    assert {"a.txt", "b.txt"} <= project.files("main").keys()
     project.assert_nothing_left()
 
 

@@ -30,6 +30,7 @@ from support import Done, Project, git, make_project, processes_of, wait_until
 
 ENVIRONMENT = 5
 WITH_FAILURES = 3
+PAUSED = 6
 DISK_MB = 64
 INODES = 4000
 NO_MOUNT = "needs the right to mount a file system"
@@ -396,6 +397,35 @@ def test_no_agent_is_started_without_room_for_its_commits(project: Project, on_d
     assert project.tally() == Counter()
     disk.empty()
     assert project.prodigy("resume", "latest", "--yes").code == WITH_FAILURES
+
+
+@pytest.mark.parametrize("what", ["home", ".git"])
+def test_a_run_pauses_between_items_when_less_is_free_than_it_wants(
+    project: Project, on_disk: Mounted, what: str
+) -> None:
+    disk = on_disk(project, what)
+    workflow = project.workflow(f"""
+map:
+  input: printf 'a\\nb\\nc\\n'
+  max_parallel: 1
+  workspace: {{limits: {{min_free_disk_mb: 40}}}}
+  agent_template:
+    - shell: |
+        echo ${{item}} >> "$TALLY"; echo x > ${{item}}.txt
+        if [ ${{item}} = b ]; then head -c 30M /dev/zero > '{disk.filler}'; fi
+""")
+    done = project.prodigy("run", workflow, "--yes")
+    assert done.code == PAUSED, done.err
+    assert "nothing more starts: " in done.err
+    assert "min_free_disk_mb, 40" in done.err
+    assert ("/home/" if what == "home" else "/.git: ") in done.err
+    (summary,) = project.prodigy("status", "--json").json
+    assert (summary["items"]["successful"], summary["items"]["pending"], summary["dead_letters"]) == (2, 1, 0)
+    assert project.prodigy("resume", "latest", "--yes").code == PAUSED
+    disk.empty()
+    assert project.prodigy("resume", "latest", "--yes").code == 0
+    assert project.tally() == {"a": 1, "b": 1, "c": 1}
+    assert {"a.txt", "b.txt", "c.txt"} <= project.files("main").keys()
 
 
 def test_a_run_that_cannot_be_stored_leaves_nothing(tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ def _show_work(repo: Repo | None, work: Record) -> None:
         click.echo(f"    git diff {work['head'][:_SHORT]} {work['snapshot'][:_SHORT]}")
     if work["worktree_path"]:
         click.echo(f"  worktree {printable(work['worktree_path'])}")
+    if work["bundle"]:
+        click.echo(f"  bundle {printable(work['bundle'])} (git fetch from it where {work['base'][:12]} is)")
 
 
 # The failures ----------------------------------------------------------------------------------------------

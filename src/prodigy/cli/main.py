@@ -24,6 +24,7 @@ _COMMANDS = {
     "events": ("prodigy.cli.events", "events_group", "What happened in a run."),
     "logs": ("prodigy.cli.logs", "logs_command", "What the steps of RUN printed."),
     "worktree": ("prodigy.cli.worktree", "worktree_group", "The worktrees that runs use."),
+    "clean": ("prodigy.cli.clean", "clean_group", "Take away what runs left, and runs that are over."),
     "export": ("prodigy.cli.transfer", "export_command", "Write RUN, whole, to FILE, to go on elsewhere."),
     "import": ("prodigy.cli.transfer", "import_command", "Bring the run in FILE into the repository you stand in."),
     "validate": ("prodigy.cli.validate", "validate_command", "List every problem of WORKFLOW at its place."),

@@ -34,3 +34,12 @@ def quoted(text: str) -> str:
 def printable(text: str) -> str:
     """Text for a terminal: what could move the cursor or forge a line is shown escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def size(size_bytes: float) -> str:
+    """A number of bytes, for people."""
+    units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size_bytes >= 1024 and len(units) > 1:
+        size_bytes /= 1024
+        units.pop(0)
+    return f"{size_bytes:.1f} {units[0]}" if units[0] != "B" else f"{size_bytes:.0f} B"

@@ -13,6 +13,7 @@ from prodigy.cli import common
 from prodigy.cli.driving import drive
 from prodigy.cli.events import add_synonym, duration
 from prodigy.cli.words import printable
+from prodigy.cli.words import size as human_size
 from prodigy.engine import cleaning
 from prodigy.engine.choices import Choices
 from prodigy.engine.cleaning import Left, Verdict
@@ -54,7 +55,7 @@ def worktree_ls_command(*, detailed: bool, as_json: bool) -> None:
             click.echo(f"    kept for the failed item {printable(left.item_id)}")
         if detailed:
             at = left.last_active.isoformat(timespec="seconds") if left.last_active else "?"
-            size = _human(disk_usage(left.path))
+            size = human_size(disk_usage(left.path))
             click.echo(f"    {printable(left.workflow or '?')}, last active {at}, {size}")
     if not lefts:
         click.echo("no worktrees of Prodigy here")
@@ -81,15 +82,6 @@ def _row(left: Left, *, detailed: bool) -> dict[str, object]:
 def _state(left: Left) -> str:
     state = left.status.replace("_", " ")
     return f"{state}, unmerged" if left.status.startswith("completed") and not left.merged else state
-
-
-def _human(size: float) -> str:
-    """A size in bytes, for people."""
-    units = ["B", "KiB", "MiB", "GiB", "TiB"]
-    while size >= 1024 and len(units) > 1:
-        size /= 1024
-        units.pop(0)
-    return f"{size:.1f} {units[0]}" if units[0] != "B" else f"{size:.0f} B"
 
 
 # Merging ---------------------------------------------------------------------------------------------------
@@ -212,7 +204,7 @@ def worktree_clean_command(
     if reference is not None and not force:  # a worktree with a name is the next run's as well
         lefts = [left for left in lefts if left.status != cleaning.NAMED]
     chosen = [left for left in lefts if (left.merged or not merged_only) and cleaning.idle_for(left, older_than)]
-    verdicts = cleaning.clean(common_dir, chosen, force=force, dry_run=dry_run)
+    verdicts = cleaning.clean(common_dir, chosen, cleaning.How(force=force, dry_run=dry_run))
     _report(verdicts, dry_run=dry_run, as_json=as_json)
     if reference is not None and any(verdict.kept for verdict in verdicts):
         sys.exit(1)
@@ -232,7 +224,9 @@ def clean_orphaned_command(run_reference: str | None, *, dry_run: bool, force: b
         left for left in lefts
         if left.status == cleaning.ORPHANED and run_reference in (None, left.run_id)
     ]  # fmt: skip
-    _report(cleaning.clean(common_dir, chosen, force=force, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+    _report(
+        cleaning.clean(common_dir, chosen, cleaning.How(force=force, dry_run=dry_run)), dry_run=dry_run, as_json=as_json
+    )
 
 
 def _of_repository() -> tuple[Path, list[Left]]:
@@ -256,7 +250,7 @@ def _report(verdicts: list[Verdict], *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         rows = [
             {**_row(verdict.left, detailed=False), "removed": verdict.kept is None and not dry_run,
-             "would_remove": verdict.kept is None, "reason": verdict.kept}
+             "would_remove": verdict.kept is None, "reason": verdict.kept, "refs": list(verdict.refs)}
             for verdict in verdicts
         ]  # fmt: skip
         click.echo(json.dumps(rows, indent=2))
@@ -267,6 +261,8 @@ def _report(verdicts: list[Verdict], *, dry_run: bool, as_json: bool) -> None:
             click.echo(f"kept {left.path}: {printable(verdict.kept)}")
         else:
             click.echo(f"{'would remove' if dry_run else 'removed'} {left.path} ({_state(left)})")
+            for name in verdict.refs:
+                click.echo(f"    work that was only there {'would be' if dry_run else 'is'} kept: {name}")
     if not verdicts:
         click.echo("no worktrees to remove")
     resumable = sorted({v.left.run_id for v in verdicts if v.kept is None and v.left.status in _RESUMABLE})

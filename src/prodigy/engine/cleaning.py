@@ -1,6 +1,7 @@
 """Worktrees that runs left on disk: whose they are, which may go, and taking them away.
 
-Only directories go. Refs and branches stay, and a commit that nothing but a worktree's HEAD holds gets a ref first.
+Only directories go. Refs and branches stay, and work that nothing but a worktree holds gets a ref first: a commit at
+which it stands, changes that are not committed.
 """
 
 from __future__ import annotations
@@ -8,22 +9,21 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from prodigy.engine import refs
+from prodigy.engine import holding, refs
+from prodigy.engine.worktree_work import OnlyHere, only_here
 from prodigy.errors import CorruptState, EnvironmentProblem, RunLocked, UsageError
 from prodigy.executors import dedicated
 from prodigy.executors.base import ProcessState
 from prodigy.executors.processes import Processes
 from prodigy.git import files, worktrees
 from prodigy.git.command import GitError
-from prodigy.git.private import PrivateGit
 from prodigy.git.repo import ANY, RefChange, Repo
-from prodigy.git.tree import PrivateTree
 from prodigy.home import home
 from prodigy.store.lock import RunLock, is_held, take_helpers_lock
 from prodigy.store.paths import repo_key, run_directory
@@ -63,10 +63,25 @@ class Left:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a worktree. kept: why it is still there, None when it was (or, in a dry run, would be) removed."""
+    """What became of a worktree. kept: why it is still there, None when it was (or, in a dry run, would be) removed.
+    refs: what keeps the work that only it had, in a dry run as far as that has a name yet. failed: it could not be
+    removed."""
 
     left: Left
     kept: str | None
+    refs: tuple[str, ...] = ()
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class How:
+    """force: also worktrees of runs that have not ended, and those with a name. dry_run: only say what would go.
+    careful: without force leave those with work that only they have; with it, keep that where it stays when the run
+    goes."""
+
+    force: bool
+    dry_run: bool
+    careful: bool = False
 
 
 def repository(common_dir: Path) -> Repo:
@@ -108,45 +123,45 @@ def idle_for(left: Left, seconds: float | None) -> bool:
     return (dt.datetime.now(dt.UTC) - left.last_active).total_seconds() >= seconds
 
 
-def clean(common_dir: Path, chosen: Iterable[Left], *, force: bool, dry_run: bool) -> list[Verdict]:
+def clean(common_dir: Path, chosen: Iterable[Left], how: How) -> list[Verdict]:
     """Remove the chosen worktrees, but those of runs that somebody works on.
 
-    force: also those of runs that have not ended. Raises nothing for a worktree that can't be removed: its verdict
-    says why.
+    Raises nothing for a worktree that can't be removed: its verdict says why.
     """
     repo = repository(common_dir)
     verdicts: list[Verdict] = []
     by_run = sorted(chosen, key=lambda left: (left.run_id, left.slot))
     of_runs = [left for left in by_run if left.status != NAMED]
     for run_id, group in groupby(of_runs, lambda left: left.run_id):
-        verdicts += _clean_run(repo, run_id, list(group), force=force, dry_run=dry_run)
-    for left in by_run:
-        if left.status == NAMED:
-            verdicts.append(Verdict(left, _clean_named(repo, left, force=force, dry_run=dry_run)))
+        verdicts += _clean_run(repo, run_id, list(group), how)
+    verdicts += [_clean_named(repo, left, how) for left in by_run if left.status == NAMED]
     folder = home() / "worktrees" / repo_key(common_dir)
-    if not dry_run and folder.is_dir() and not any(folder.iterdir()):
+    if not how.dry_run and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
     return verdicts
 
 
-def _clean_named(repo: Repo, left: Left, *, force: bool, dry_run: bool) -> str | None:
-    """Remove a worktree with a name, if that is wanted; why it is still there, if it is."""
+def clean_held(common_dir: Path, group: list[Left], how: How) -> list[Verdict]:
+    """The same for the worktrees of one run that is to go as a whole, and whose lock the caller holds."""
+    return [_remove(repository(common_dir), left, how) for left in group]
+
+
+def _clean_named(repo: Repo, left: Left, how: How) -> Verdict:
+    """Remove a worktree with a name, if that is wanted."""
     folder = left.path.parent
-    if not force:
-        return "it has a name and stays for the next run that wants it; --force removes it"
+    if not how.force:
+        return Verdict(left, "it has a name and stays for the next run that wants it; --force removes it")
     try:
         descriptor = dedicated.take_away(folder, left.slot)
     except (EnvironmentProblem, CorruptState) as problem:
-        return problem.what
+        return Verdict(left, problem.what)
     try:
-        if dry_run:
-            return None
-        reason = _remove(repo, left, force=force)
-        if reason is None:
+        verdict = _remove(repo, left, how)
+        if verdict.kept is None and not how.dry_run:
             files.remove(dedicated.directory(folder, left.slot))
             with suppress(OSError):  # there are others
                 (folder / dedicated.NAMED).rmdir()
-        return reason
+        return verdict
     finally:
         os.close(descriptor)
 
@@ -211,11 +226,11 @@ def _changed(path: Path) -> dt.datetime | None:
         return None  # only git still knows of it
 
 
-def _clean_run(repo: Repo, run_id: str, group: list[Left], *, force: bool, dry_run: bool) -> list[Verdict]:
+def _clean_run(repo: Repo, run_id: str, group: list[Left], how: How) -> list[Verdict]:
     directory = run_directory(run_id)
-    if dry_run:
-        reason = "somebody works on its run" if is_held(directory) else _why_kept(group[0], directory, force=force)
-        return [Verdict(left, reason) for left in group]
+    if how.dry_run:
+        reason = "somebody works on its run" if is_held(directory) else _why_kept(group[0], directory, how)
+        return [Verdict(left, reason) if reason else _remove(repo, left, how) for left in group]
     with ExitStack() as stack:
         if directory.is_dir():
             try:
@@ -227,8 +242,8 @@ def _clean_run(repo: Repo, run_id: str, group: list[Left], *, force: bool, dry_r
             except EnvironmentProblem as problem:
                 return [Verdict(left, problem.what) for left in group]
         # Looked at again under the lock. Nobody but us holds it, so "running" can't be the answer.
-        reason = _why_kept(_recorded_now(group[0]), directory, force=force)
-        return [Verdict(left, reason or _remove(repo, left, force=force)) for left in group]
+        reason = _why_kept(_recorded_now(group[0]), directory, how)
+        return [Verdict(left, reason) if reason else _remove(repo, left, how) for left in group]
 
 
 def _recorded_now(left: Left) -> Left:
@@ -239,14 +254,14 @@ def _recorded_now(left: Left) -> Left:
     return replace(left, status="interrupted" if recorded in ("new", "running") else recorded)
 
 
-def _why_kept(left: Left, directory: Path, *, force: bool) -> str | None:
+def _why_kept(left: Left, directory: Path, how: How) -> str | None:
     if left.status == ORPHANED:
         return None
     if left.status == UNREADABLE:
-        return None if force else "the run's database can't be read; --force removes its worktrees all the same"
-    if step := _live_step(directory):
+        return None if how.force else "the run's database can't be read; --force removes its worktrees all the same"
+    if step := live_step(directory):
         return f"its step {step} still runs; end it first with: prodigy cancel {left.run_id}"
-    if left.status in FINISHED or force:
+    if left.status in FINISHED or how.force:
         return None
     return (
         f"its run is {left.status} and goes on here with: prodigy resume {left.run_id}"
@@ -254,7 +269,7 @@ def _why_kept(left: Left, directory: Path, *, force: bool) -> str | None:
     )
 
 
-def _live_step(directory: Path) -> str | None:
+def live_step(directory: Path) -> str | None:
     """A step that outlived its coordinator, if there is one."""
     processes = Processes(directory / "steps")
     with closing(Store.open(directory)) as store:
@@ -264,39 +279,49 @@ def _live_step(directory: Path) -> str | None:
     return None
 
 
-def _remove(repo: Repo, left: Left, *, force: bool) -> str | None:
-    """Take one worktree away; why it is still there, if it is. force: also when what a person changed in it can't be
-    kept."""
+def _remove(repo: Repo, left: Left, how: How) -> Verdict:
+    """Take one worktree away, with a ref for what only it has."""
     try:
-        _keep_head(repo, left)
-        if left.item_id is not None:
-            with suppress(*((GitError,) if force else ())):
-                _keep_changes(repo, left)
-        worktrees.remove(repo, left.path, left.git_dir)
+        work = _only_here(repo, left, how)
+        if how.careful and not how.force and (work is None or work.commits):
+            what = "files, and git does not know it any more" if work is None else "work that is nowhere else"
+            after = "removes it" if work is None else "keeps that in a ref and removes it"
+            return Verdict(left, f"it has {what}; --force {after}")
+        names = _names(repo, left, work or OnlyHere(), how)
+        if not how.dry_run:
+            repo.update_refs([RefChange(name, ANY, commit) for name, commit in names.items()])
+            worktrees.remove(repo, left.path, left.git_dir)
     except (GitError, OSError) as error:
-        return f"it can't be removed: {error}"
-    return None
+        return Verdict(left, f"it can't be removed: {error}", failed=True)
+    return Verdict(left, None, tuple(names))
 
 
-def _keep_head(repo: Repo, left: Left) -> None:
-    """Give a commit that only this worktree's HEAD holds a ref: one made since the last finished step."""
-    if left.head is not None and repo.common_dir.is_dir():
-        _keep_commit(repo, left.run_id, left.head)
+def _names(repo: Repo, left: Left, work: OnlyHere, how: How) -> dict[str, str]:
+    """The refs to make: name -> commit. A commit that a dry run made has another name than the real one will have."""
+    name = (lambda commit: holding.name_for(repo, left.run_id, commit)) if how.careful else _kept_for(left)
+    names = {name(commit): commit for commit in work.commits}
+    if how.dry_run and work.changes:
+        return {f"{name(work.changes).rpartition('/')[0]}/...": work.changes}
+    return names
 
 
-def _keep_commit(repo: Repo, run_id: str, commit: str) -> None:
-    # 129: git does not know the commit, so there is nothing to keep.
-    known = repo.run("for-each-ref", "--count=1", "--contains", commit, ok=(0, 129))
-    if known.code == 0 and not known.line:
-        repo.update_refs([RefChange(refs.kept_ref(run_id, commit), ANY, commit)])
+def _kept_for(left: Left) -> Callable[[str], str]:
+    return lambda commit: refs.kept_ref(left.run_id, commit)
 
 
-def _keep_changes(repo: Repo, left: Left) -> None:
-    """What a person did in the worktree of a failed item, and did not commit, gets a ref."""
-    directory = run_directory(left.run_id) / "git"
-    if left.git_dir is None or not left.path.is_dir() or not directory.is_dir():
-        return
-    private = PrivateGit.open(directory, repo)
-    commit = PrivateTree(private, left.path, left.git_dir, directory / "slots" / left.slot).snapshot().commit
-    if commit is not None:
-        _keep_commit(repo, left.run_id, commit)
+def _only_here(repo: Repo, left: Left, how: How) -> OnlyHere | None:
+    """What work only this worktree has; None when that can't be told, since git does not know the worktree."""
+    if left.git_dir is None or left.head is None or not repo.common_dir.is_dir():
+        has_files = left.path.is_dir() and any(left.path.iterdir())
+        return None if has_files else OnlyHere()
+    if not left.path.is_dir():
+        return OnlyHere(None if holding.is_reached(repo, left.head) else left.head)
+    private = run_directory(left.run_id) / "git"
+    named = left.status == NAMED
+    index = dedicated.directory(left.path.parent, left.slot) if named else private / "slots" / left.slot
+    try:
+        return only_here(repo, left.git_dir, left.path, left.head, private=private, index=index, look=how.dry_run)
+    except GitError:
+        if not how.force:
+            raise
+        return OnlyHere(None if holding.is_reached(repo, left.head) else left.head)

@@ -19,7 +19,7 @@ from prodigy.engine.item_failure import park
 from prodigy.engine.item_keys import AttemptKey, seconds_since
 from prodigy.engine.item_queue import ItemQueue
 from prodigy.engine.kept_failed import keep_newest
-from prodigy.engine.lodging import slots_for_items
+from prodigy.engine.lodging import has_room, slots_for_items
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import RunWorkspace, StepFailed
 from prodigy.engine.specials import Specials
@@ -187,6 +187,9 @@ async def _worker(
 ) -> None:
     """One slot: takes item after item until none is left or the run drains."""
     while row := await queue.take():
+        # What was in flight goes on: its worktree is there, and its process may run.
+        if row.state is not ItemState.RUNNING and not has_room(run, here.mapping):
+            return
         try:
             again = await Attempt(run, here, row, tamper, checked).execute()
         except (Stopped, Interrupted):

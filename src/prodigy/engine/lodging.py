@@ -8,6 +8,7 @@ from prodigy.engine.run import Run
 from prodigy.executors.capacity import AGENT_STEP_MB, SHELL_STEP_MB, Capacity, capacity
 from prodigy.executors.furnishing import Furnishing, Lodging
 from prodigy.state import events as ev
+from prodigy.store.room import room
 from prodigy.workflow.model import Agent, MapReduce, Workflow, Workspace
 
 
@@ -63,6 +64,24 @@ def slots_for_items(run: Run, mapping: MapReduce, items: int) -> int:
     for reason in (*room.reasons, *run.executor.remarks()):
         run.store.record(ev.Warned(message=reason))
     return slots
+
+
+def has_room(run: Run, mapping: MapReduce) -> bool:
+    """Whether as much is free as must be (`min_free_disk_mb`) for another item to start. If not, the run pauses: no
+    item is to blame, and what runs may finish."""
+    floor_mb = workspace_of(run.workflow, mapping).min_free_disk_mb
+    for place in (run.directory, run.repo.common_dir) if floor_mb is not None else ():
+        free_mb = room(place)[0] >> 20
+        if free_mb < (floor_mb or 0):
+            if not run.control.draining:
+                why = (
+                    f"{place}: {free_mb:,} MB are free, and no item starts below min_free_disk_mb, {floor_mb:,}. Make"
+                    " room there, for example with `prodigy clean all`, or lower it, then resume; nothing is lost"
+                )
+                run.control.pause(None, why)
+                run.store.record(ev.Warned(message=f"nothing more starts: {why}"))
+            return False
+    return True
 
 
 def _memory(wanted: int, settings: Workspace, mapping: MapReduce) -> Capacity:

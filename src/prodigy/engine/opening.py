@@ -22,7 +22,7 @@ from prodigy.engine.agent_budgets import AgentBudgets
 from prodigy.engine.agent_gates import AgentGates
 from prodigy.engine.checked_merges import passed
 from prodigy.engine.choices import NO_CHOICES, Choices, Listener, require_ended, retired
-from prodigy.engine.cleaning import clean, idle_for, left_on_disk
+from prodigy.engine.cleaning import How, clean, idle_for, left_on_disk
 from prodigy.engine.confinement import missing_sandboxes, require_sandboxes
 from prodigy.engine.control import Control
 from prodigy.engine.environment import RunEnvironment
@@ -207,7 +207,7 @@ def _remove_old(run: Run) -> None:
     if not ages:
         return
     old = [left for left in left_on_disk(run.repo.common_dir) if left.run_id != run.id and idle_for(left, min(ages))]
-    for verdict in clean(run.repo.common_dir, old, force=False, dry_run=False):
+    for verdict in clean(run.repo.common_dir, old, How(force=False, dry_run=False)):
         if verdict.kept is None:
             message = f"the worktree {verdict.left.path} of run {verdict.left.run_id} was older than max_age: removed"
             run.store.record(ev.Warned(message=message))

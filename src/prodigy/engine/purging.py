@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prodigy.engine import refs
+from prodigy.engine import holding, refs
 from prodigy.engine.cleaning import repository
 from prodigy.errors import EnvironmentProblem
 from prodigy.git import worktrees
@@ -24,7 +24,7 @@ from prodigy.git.command import GitError
 from prodigy.git.repo import RefChange, Repo
 from prodigy.state import events as ev
 from prodigy.state.items import ItemState
-from prodigy.store.letters import Record
+from prodigy.store.letters import Record, bundle_path
 from prodigy.store.lock import RunLock, take_helpers_lock
 from prodigy.store.paths import run_directory
 from prodigy.store.rows import RunRow
@@ -49,10 +49,11 @@ class Doomed:
 
 @dataclass(frozen=True)
 class Kept:
-    """A dead letter that stays, and why."""
+    """A dead letter that stays, and why. has_work: for the work that only it holds."""
 
     item_id: str
     reason: str
+    has_work: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,12 @@ def plan(run_id: str, before: str | None) -> Plan:
     Changes nothing. Raises RunLocked when a process works on the run, EnvironmentProblem when its repository is gone.
     """
     with RunLock(run_directory(run_id)), closing(Store.open(run_directory(run_id))) as store:
-        return _plan(_Scene(store), before)
+        return plan_in(store, before)
+
+
+def plan_in(store: Store, before: str | None, *, careful: bool = False) -> Plan:
+    """The same of an open run. careful: letters stay whose work no other ref reaches."""
+    return _plan(_Scene(store), before, careful=careful)
 
 
 def purge(planned: Plan) -> Purged:
@@ -101,13 +107,28 @@ def purge(planned: Plan) -> Purged:
         stack.callback(os.close, take_helpers_lock(directory))
         store = stack.enter_context(closing(Store.open(directory)))
         store.migrate()
-        still = set(_plan(_Scene(store), None).doomed)
-        chosen = [one for one in planned.doomed if one in still]
-        if chosen:
-            store.record(*map(_removed, chosen))
-        gone = _drop_refs(_Scene(store))
+        return purge_in(store, planned)
+
+
+def purge_in(store: Store, planned: Plan) -> Purged:
+    """The same of an open run, whose lock the caller holds, and the one of its helpers."""
+    still = set(_plan(_Scene(store), None).doomed)
+    chosen = [one for one in planned.doomed if one in still]
+    if chosen:
+        store.record(*map(_removed, chosen))
+    for one in chosen:
+        if one.branch is not None:
+            bundle_path(store.directory, one.branch).unlink(missing_ok=True)
+    gone = _drop_refs(_Scene(store))
     changed = tuple(Kept(one.item_id, "it has changed meanwhile") for one in planned.doomed if one not in still)
     return Purged(planned.run_id, tuple(one.item_id for one in chosen), planned.kept + changed, gone)
+
+
+def only_theirs(store: Store, doomed: Iterable[Doomed]) -> list[str]:
+    """The commits that nothing holds but the refs of these letters; those that others of them reach are left out."""
+    scene = _Scene(store)
+    going = {name: oid for one in doomed for name, oid in scene.own_refs(one).items()}
+    return holding.newest(holding.unheld(scene.repo, going.values(), lambda name: name not in going))
 
 
 def _removed(one: Doomed) -> ev.DlqItemRemoved:
@@ -152,6 +173,14 @@ class _Scene:
             ok=(0, _GIT_DOES_NOT_KNOW_THE_COMMIT),
         )
         return set(done.text.splitlines()) if done.code == 0 else {n for n in self.refs if n.startswith("refs/heads/")}
+
+    def own_refs(self, one: Doomed) -> dict[str, str]:
+        """The refs that go with a letter: its branch, its attempts and snapshots."""
+        if one.branch is None:
+            return {}
+        name = f"refs/heads/{one.branch}"
+        own = {name: self.refs[name]} if name in self.refs else {}
+        return own | self.work.own_refs((one.fanout, one.ordinal), one.branch)
 
     def why_kept(self, branch: str | None, place: Place) -> str | None:
         """Why the branch of an item must not go, if so: somebody uses it."""
@@ -204,7 +233,7 @@ class _Work:
         return next((self._of_owner[owner] for owner in owners if name.startswith(f"{owner}-")), {})
 
 
-def _plan(scene: _Scene, before: str | None) -> Plan:
+def _plan(scene: _Scene, before: str | None, *, careful: bool = False) -> Plan:
     doomed: list[Doomed] = []
     kept: list[Kept] = []
     for letter in scene.letters:
@@ -219,9 +248,22 @@ def _plan(scene: _Scene, before: str | None) -> Plan:
             kept.append(Kept(letter["item_id"], reason))
         else:
             doomed.append(Doomed(*place, letter["item_id"], letter["attempts"], branch))
+    if careful:
+        with_work = _with_work(scene, doomed)
+        reason = "work that is nowhere else is in its branch"
+        kept += [Kept(one.item_id, f"{reason} {one.branch}", has_work=True) for one in with_work]
+        doomed = [one for one in doomed if one not in with_work]
     unmerged = scene.unmerged() if doomed else set()
     lost = tuple(one.branch for one in doomed if one.branch and f"refs/heads/{one.branch}" in unmerged)
     return Plan(scene.row.id, tuple(doomed), tuple(kept), lost)
+
+
+def _with_work(scene: _Scene, doomed: list[Doomed]) -> list[Doomed]:
+    """Those with commits that only they hold."""
+    own = {one: scene.own_refs(one) for one in doomed}
+    going = {name: oid for refs_of in own.values() for name, oid in refs_of.items()}
+    lost = holding.unheld(scene.repo, going.values(), lambda name: name not in going)
+    return [one for one, refs_of in own.items() if any(oid in lost for oid in refs_of.values())]
 
 
 def _drop_refs(scene: _Scene) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import re
 from prodigy.secrets import mask
 
 BRANCH_PREFIX = "prodigy"
+KEPT = "refs/prodigy/kept/"  # of no run: what was kept when runs were cleaned away
 
 
 def run_branch(run_id: str) -> str:
@@ -42,6 +43,12 @@ def check_ref(run_id: str) -> str:
 def kept_ref(run_id: str, commit: str) -> str:
     """A commit that an agent rewrote away: never lost before the run is cleaned."""
     return f"refs/prodigy/{run_id}/kept/{commit}"
+
+
+def cleaned_ref(run_id: str, commit: str) -> str:
+    """Work that nothing else held when its run, dead letter or worktree was cleaned away: it stays until somebody
+    deletes it."""
+    return f"{KEPT}{run_id}/{commit[:12]}"
 
 
 def stashed_ref(run_id: str, commit: str) -> str:

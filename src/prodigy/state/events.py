@@ -124,6 +124,15 @@ class JobImported(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunCleaned(Event):
+    """`prodigy clean` took away what a run that is over does not need: its `part` is `logs` (what its steps printed,
+    and all else in their directories) or `events` (most of those before this one). number: how many."""
+
+    part: str
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Warned(Event):
     message: str
 

@@ -53,6 +53,15 @@ def note(row: RunRow) -> None:
         discard_damaged(error)  # rebuilt by whoever looks next
 
 
+def forget(run_id: str) -> None:
+    """Take a run out whose directory is gone. What it spent stays: the day's budget counts it."""
+    try:
+        with closing(opened()) as db, transaction(db):
+            db.execute("DELETE FROM run WHERE id = ?", (run_id,))
+    except sqlite3.Error as error:
+        discard_damaged(error)
+
+
 def runs(common_dir: str | None = None) -> list[IndexRow]:
     """Every run, newest first; only those of one repository when its common directory is given.
 
@@ -88,7 +97,7 @@ def by_id(reference: str) -> str | None:
     """
     if not reference:
         raise UsageError("an empty text names no run", hint=_WHERE_RUNS_ARE)
-    ids = _directories()  # also those that can't be read now, so that it is their trouble that is told
+    ids = directories()  # also those that can't be read now, so that it is their trouble that is told
     if reference in ids:
         return reference
     prefixed = [run_id for run_id in ids if run_id.startswith(reference)]
@@ -118,7 +127,7 @@ def by_name(reference: str, common_dir: str | None) -> str:
     raise UsageError(f"no run is called {reference}", hint=_WHERE_RUNS_ARE)
 
 
-def _directories() -> list[str]:
+def directories() -> list[str]:
     """The ids of all runs that have a directory, sorted."""
     folder = home() / "runs"
     if not folder.is_dir():
@@ -168,7 +177,7 @@ def _put(db: sqlite3.Connection, row: RunRow) -> None:
 def _add_missing(db: sqlite3.Connection) -> None:
     """Runs whose directories are there and whose rows are not: the index was lost, or they were imported."""
     known = {row["id"] for row in db.execute("SELECT id FROM run")}
-    for run_id in _directories():
+    for run_id in directories():
         if run_id in known:
             continue
         try:

@@ -161,13 +161,16 @@ def _failure(failure: sqlite3.Row, item_id: str, agents: _Agents, directory: Pat
 
 
 def _artifacts(row: sqlite3.Row, newest: sqlite3.Row | None, directory: Path) -> Record:
-    """What the newest failed attempt left. worktree_path: where that still is.
+    """What the newest failed attempt left. worktree_path: where that still is. bundle: a git bundle of what was in it,
+    made when it went because of newer ones; it needs the commit `base`.
 
     branch_name holds it all; base: where the attempt began; head: its last
     commit; snapshot, uncommitted_changes: the commit with what was not committed, null when nothing was;
     error_logs: as `log` of the failure."""
+    bundle = bundle_path(directory, row["branch"]) if row["branch"] else None
     return {
         "worktree_path": row["worktree_path"] if row["worktree_path"] and Path(row["worktree_path"]).is_dir() else None,
+        "bundle": str(bundle) if bundle and bundle.is_file() else None,
         "branch_name": row["branch"],
         "base": newest["base"] if newest else None,
         "head": newest["head"] if newest else None,
@@ -175,6 +178,17 @@ def _artifacts(row: sqlite3.Row, newest: sqlite3.Row | None, directory: Path) ->
         "uncommitted_changes": row["snapshot"],
         "error_logs": _log(newest, directory) if newest else None,
     }
+
+
+def of_worktree(ask: Ask, path: str) -> tuple[str, int, str] | None:
+    """(fan-out, ordinal, branch) of the dead letter that keeps this worktree; None without one that has a branch."""
+    rows = ask("SELECT fanout, ordinal, branch FROM dead_letter WHERE worktree_path = ? AND branch NOT NULL", path)
+    return (rows[0]["fanout"], rows[0]["ordinal"], rows[0]["branch"]) if rows else None
+
+
+def bundle_path(directory: Path, branch: str) -> Path:
+    """Where the bundle of an item is, or would be. directory: the run's; branch: the item's."""
+    return directory / "bundles" / f"{branch.rpartition('/')[2]}.bundle"
 
 
 def _log(failure: sqlite3.Row, directory: Path) -> str | None:

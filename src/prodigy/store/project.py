@@ -107,7 +107,7 @@ def _run(db: sqlite3.Connection, event: ev.Event) -> None:
         case ev.JobImported(repo=repo, common_dir=common_dir):
             # Its worktrees are elsewhere, and what the target holds here the next final merge will see.
             db.execute("UPDATE run SET repo = ?, common_dir = ?, slot = NULL, merged = NULL", (repo, common_dir))
-        case ev.Warned() | ev.StepAdopted() | ev.StepRetrying() | ev.JobExported():
+        case ev.Warned() | ev.StepAdopted() | ev.StepRetrying() | ev.JobExported() | ev.RunCleaned():
             pass  # told in the event log only
 
 

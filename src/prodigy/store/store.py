@@ -18,6 +18,7 @@ from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.secrets import MASKS
 from prodigy.state import events as ev
 from prodigy.state.event_data import masked, storable
+from prodigy.store import trail
 from prodigy.store.database import SCHEMA_VERSION, connect, damage, migrate, migrated_copy, now, transaction
 from prodigy.store.last_event import LastEvent
 from prodigy.store.project import project
@@ -143,6 +144,16 @@ class Store(Questions):
         """Remember the untracked files that setup left: they stay visible and are never committed."""
         rows = [(os.fsencode(path),) for path in paths]
         self._write((event,), ("INSERT OR IGNORE INTO setup_leftover VALUES (?)", rows))
+
+    def cut_trail(self, event: ev.RunCleaned) -> None:
+        """Remove the events that nothing is asked of once the run is over, with the one that says so, and give the
+        room back. The tables stay as they are."""
+        self._write((event,), (f"DELETE FROM event WHERE {trail.SPARE}", [()]))  # noqa: S608 - our own condition
+        try:
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise trouble(self.directory, "made smaller", error) from error
 
     def _write(self, events: Iterable[ev.Event], rows: tuple[str, Sequence[tuple[object, ...]]] | None) -> None:
         events = tuple(masked(storable(event)) for event in events)

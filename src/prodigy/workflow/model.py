@@ -127,8 +127,8 @@ class Workspace(Value):
     max_age_s: worktrees of ended runs that are older go when a run begins, in seconds.
     per_run, total: how many worktrees for items a run may have, and all runs of this home together (None: 200).
     max_disk_mb, max_memory_mb: what the run's worktrees and its items at work may take together.
-    min_free_disk_mb: what must be free where a worktree is made. memory_per_item_mb: what an item at work takes (None:
-    an estimate).
+    min_free_disk_mb: what must be free where a worktree is made, and in home and repository for an item to start.
+    memory_per_item_mb: what an item at work takes (None: an estimate).
     """
 
     include: tuple[str, ...] = ()

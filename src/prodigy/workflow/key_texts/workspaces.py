@@ -111,7 +111,12 @@ LIMITS = Place(
         "per_run": Key(Whole(), "Worktrees of one run.", "as many as run at a time, and one", "per_run: 8"),
         "total": Key(Whole(), "Worktrees of all runs.", "none", "total: 20"),
         "max_disk_mb": Key(Whole(), "What the worktrees of a run may take.", "none", "max_disk_mb: 20000"),
-        "min_free_disk_mb": Key(Whole(), "What must stay free on the disk.", "none", "min_free_disk_mb: 1024"),
+        "min_free_disk_mb": Key(
+            Whole(),
+            "What must be free for a worktree to be made, and an item to start.",
+            "none",
+            "min_free_disk_mb: 1024",
+        ),
         "max_memory_mb": Key(Whole(), "What all items together may take.", "none", "max_memory_mb: 8000"),
         "memory_per_item_mb": Key(Whole(), "What one item takes, as a guess.", "none", "memory_per_item_mb: 500"),
         "max_cpu_percent": Key(Anything(), _NOTHING, "none", "max_cpu_percent: 80", deprecated="`max_parallel`"),
