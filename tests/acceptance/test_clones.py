@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from support import Project, git
+from support import Project, git, processes_of, wait_until
 
 KILLED = -signal.SIGKILL
 ITEMS = """'{"id":"a"}' '{"id":"b"}' '{"id":"c"}'"""
@@ -240,3 +240,36 @@ def test_only_new_commits_are_fetched_from_a_long_history(project: Project) -> N
     assert len(loose) < 30, "a commit, a tree and a blob each, and the merges"
     packs = list((project.repo / ".git" / "objects" / "pack").glob("*.pack"))
     assert len(packs) == 1
+
+
+@pytest.mark.parametrize("run_is_there", [True, False])
+def test_what_only_a_clone_has_gets_a_ref_before_it_is_removed(project: Project, run_is_there: bool) -> None:
+    text = """
+workspace: {isolation: clone}
+map:
+  input: echo x
+  agent_template:
+    - shell: |
+        echo one > one.txt; git add .; git commit -q -m "only here"
+        echo two > two.txt; touch "$SHARED/started"
+        until [ -e "$SHARED/go" ]; do sleep 0.05; done
+"""
+    running = project.start("run", project.workflow(text), "--yes")
+    wait_until((project.folder / "started").exists, "the step has committed")
+    running.kill()
+    running.communicate()
+    assert project.prodigy("cancel", "latest").code == 0
+    wait_until(lambda: processes_of(project.folder) == [], "the step has ended")
+    listed = project.prodigy("worktree", "ls", "--json").json
+    assert sorted(row["slot"] for row in listed) == ["run", "s1"]
+    if not run_is_there:
+        shutil.rmtree(project.home / "runs")
+    looked = project.prodigy("worktree", "clean", "--all", "--force", "--dry-run", "--json")
+    assert looked.code == 0, looked.err
+    assert "only here" not in git(project.repo, "log", "--all", "--format=%s")
+    done = project.prodigy("worktree", "clean", "--all", "--force")
+    assert done.code == 0, done.err
+    assert not (project.home / "worktrees").exists() or not list((project.home / "worktrees").glob("*/*"))
+    assert "only here" in git(project.repo, "log", "--all", "--format=%s")
+    kept = git(project.repo, "for-each-ref", "--format=%(refname)", "refs/prodigy/").splitlines()
+    assert any(git(project.repo, "ls-tree", "--name-only", ref).split()[-1] == "two.txt" for ref in kept)

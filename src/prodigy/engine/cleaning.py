@@ -21,7 +21,7 @@ from prodigy.errors import CorruptState, EnvironmentProblem, RunLocked, UsageErr
 from prodigy.executors import dedicated
 from prodigy.executors.base import ProcessState
 from prodigy.executors.processes import Processes
-from prodigy.git import files, worktrees
+from prodigy.git import clone, files, worktrees
 from prodigy.git.command import GitError
 from prodigy.git.repo import ANY, RefChange, Repo
 from prodigy.home import home
@@ -101,7 +101,7 @@ def left_on_disk(common_dir: Path) -> list[Left]:
     runs: dict[str, _Facts] = {}
     for path in sorted({*registered, *_directories(own)}):
         tree = registered.get(path)
-        git_dir, head = (tree.git_dir, tree.oid) if tree else (None, None)
+        git_dir, head = (tree.git_dir, tree.oid) if tree else clone.head_of(path)
         if path.parent == own and path.name in dedicated.names(own):
             found.append(replace(_named(own, path), git_dir=git_dir, head=head))
             continue
@@ -290,7 +290,10 @@ def _remove(repo: Repo, left: Left, how: How) -> Verdict:
         names = _names(repo, left, work or OnlyHere(), how)
         if not how.dry_run:
             repo.update_refs([RefChange(name, ANY, commit) for name, commit in names.items()])
-            worktrees.remove(repo, left.path, left.git_dir)
+            if left.git_dir == clone.git_dir_of(left.path):
+                files.remove(left.path)
+            else:
+                worktrees.remove(repo, left.path, left.git_dir)
     except (GitError, OSError) as error:
         return Verdict(left, f"it can't be removed: {error}", failed=True)
     return Verdict(left, None, tuple(names))
@@ -322,6 +325,6 @@ def _only_here(repo: Repo, left: Left, how: How) -> OnlyHere | None:
     try:
         return only_here(repo, left.git_dir, left.path, left.head, private=private, index=index, look=how.dry_run)
     except GitError:
-        if not how.force:
-            raise
+        if not how.force or left.git_dir == clone.git_dir_of(left.path):
+            raise  # the commits of a clone are nowhere else
         return OnlyHere(None if holding.is_reached(repo, left.head) else left.head)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodigy.engine import holding
+from prodigy.git import clone
+from prodigy.git.clone import PrivateClone
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import Repo
 from prodigy.git.tree import PrivateTree
@@ -44,11 +46,15 @@ def only_here(repo: Repo, git_dir: Path, path: Path, head: str, *, private: Path
     worktree's private index is. look: write nothing but into a temporary directory; `changes` is then no commit that
     the repository has. Raises GitError and OSError.
     """
-    reached = holding.is_reached(repo, head)
-    with _git_of(repo, head, private, look=look) as (git, own):
+    is_clone = git_dir == clone.git_dir_of(path)
+    collected = not is_clone or repo.run("cat-file", "-e", f"{head}^{{commit}}", ok=(0, 1, 128)).code == 0
+    reached = collected and holding.is_reached(repo, head)
+    known = head if collected else repo.resolve("HEAD") or head
+    with _git_of(repo, known, private, look=look) as (git, own):
         directory = own / "index" if look or not private.is_dir() else index
         directory.mkdir(parents=True, exist_ok=True)
-        commit = PrivateTree(git, path, git_dir, directory).snapshot().commit
+        tree = (PrivateClone if is_clone else PrivateTree)(git, path, git_dir, directory)
+        commit = tree.snapshot().commit
         if commit is not None and git.tree_of(commit) in holding.trees(repo):
             commit = None
     return OnlyHere(None if reached else head, commit)

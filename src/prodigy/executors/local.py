@@ -89,7 +89,7 @@ class LocalExecutor:
 
     def _clone(self, slot: str) -> PrivateClone:
         root = worktrees.real(self.place(slot))
-        return PrivateClone(self._private, root, root / ".git", self._directory(slot))
+        return PrivateClone(self._private, root, clone.git_dir_of(root), self._directory(slot))
 
     def _is_to_be_clone(self, slot: str) -> bool:
         return self._own_are_clones if slot in OWN_SLOTS else self._lodging.clone

@@ -83,6 +83,8 @@ class PrivateClone(PrivateTree):
         missing = [commit for commit in commits if not self.private.has(commit)]
         if not missing:
             return
+        if not (self.directory / "HEAD").exists():
+            self._mark(None)
         sender = _lay_out_sender(self.private, self.directory / "sender", self.git_dir)
         standing = self._standing()
         known = () if standing is None else (f"--negotiation-tip={standing}",)
@@ -110,6 +112,22 @@ def is_whole(git_dir: Path) -> bool:
     """Whether there is a git directory of its own, and no link or file that leads elsewhere."""
     parts = (git_dir, git_dir / "objects", git_dir / "refs")
     return all(not part.is_symlink() and part.is_dir() for part in parts) and not files.lexists(git_dir / "commondir")
+
+
+def git_dir_of(work_tree: Path) -> Path:
+    """Where the git directory of a clone is."""
+    return work_tree / ".git"
+
+
+def head_of(work_tree: Path) -> tuple[Path | None, str | None]:
+    """(git directory, commit at which it stands) of a clone; None for what is not there, or can't be read."""
+    git_dir = git_dir_of(work_tree)
+    if not is_whole(git_dir):
+        return None, None
+    try:
+        return git_dir, refs.read_head(git_dir, git_dir).oid
+    except GitError:
+        return git_dir, None
 
 
 def is_marked(directory: Path) -> bool:
