@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import agents, dead_letters, engine_only, growth, overhead, planning, scaling, startup
+from benchmarks import agents, dead_letters, engine_only, growth, merge_checks, overhead, planning, scaling, startup
 from benchmarks.common import Result, set_identity
 
 # name -> the quick set, then the full one.
@@ -29,6 +29,10 @@ BENCHMARKS: dict[str, tuple[Callable[[], list[Result]], Callable[[], list[Result
     "planning": (
         lambda: planning.planning(items=20_000, rounds=2),
         lambda: planning.planning(items=100_000, rounds=5),
+    ),
+    "merge-checks": (
+        lambda: merge_checks.merge_checks(items=40, seeds=2, shares=(merge_checks.JUDGED,)),
+        lambda: merge_checks.merge_checks(items=160, seeds=3),
     ),
     "agents": (agents.agents, agents.agents),
     "startup": (lambda: startup.startup(5), lambda: startup.startup(15)),

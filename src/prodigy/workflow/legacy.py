@@ -11,6 +11,8 @@ from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
 
 _COMMAND = re.compile(r"/?[A-Za-z][\w:-]*")
 _VARIABLE = re.compile(r"\$([A-Za-z_]\w*)")
+# A step of nothing but these was one of the earlier system's, and is skipped.
+_OF_NO_USE = frozenset({"analyze", "analysis", "context"})
 _SKIPPED = "does nothing any more and is skipped"
 _TEST_FAILED = {"max_attempts": ("3", "int"), "commit_required": ("true", "bool")}
 
@@ -18,8 +20,7 @@ _TEST_FAILED = {"max_attempts": ("3", "int"), "commit_required": ("true", "bool"
 def modern(node: Mapping, findings: Findings) -> Mapping:
     """`node` with `test`, `command`, a `name` alone and `metadata` put as other keys, and without what does nothing.
     Each is warned of."""
-    if not node.entries:
-        findings.problem(node.at, "this step is empty", "give it a `shell` or a `claude`")
+    written = node.entries.keys()
     node = _without(node, ("analyze",), _SKIPPED, findings)
     node = _without(_without_metadata(node, findings), ("analysis", "context"), _SKIPPED, findings)
     actions = [name for name in node.entries if name in keys.ACTIONS_RUN]
@@ -27,12 +28,15 @@ def modern(node: Mapping, findings: Findings) -> Mapping:
         return _without_command(node, actions[0] if actions else "name", findings)
     _words(node, findings)  # mistakes are told all the same
     node = _without(node, ("args", "options"), "belongs to a `command` step and is skipped here", findings)
+    if not node.entries and not written & _OF_NO_USE:
+        findings.problem(node.at, "this step is empty", "give it a `shell` or a `claude`")
     return _without_test(node, findings) if actions == ["test"] else node
 
 
 def meant_as_action(name: str) -> bool:
     """Whether the message on the key itself says enough of a step without an action."""
-    return name in keys.GIVEN_UP or bool(get_close_matches(name[:100], keys.ACTIONS_RUN, 1))
+    known = name in keys.STEP.known
+    return not known and (name in keys.GIVEN_UP or bool(get_close_matches(name[:100], keys.ACTIONS_RUN, 1)))
 
 
 def scalar(value: str, like: Node, kind: str = "str") -> Scalar:
