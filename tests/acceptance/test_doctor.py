@@ -239,7 +239,9 @@ def test_limits_are_told_in_agents() -> None:
 def test_bwrap_has_the_word_about_sandboxes_where_there_is_one(
     works: bool | None, sysctls: dict[str, str], level: str
 ) -> None:
-    assert checks.user_namespaces(works, sysctls).level == level
+    found = checks.user_namespaces(None if works else "no way", sysctls, installed=works is not None)
+    assert found.level == level
+    assert ("no way" in found.what) == (works is False)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 
 from agents import rigs
 from agents.rigs import Rig
+from prodigy.executors import sandbox
 from support import Project, make_project, wait_until
 
 Make = Callable[[Path], AbstractContextManager[Rig]]
@@ -70,6 +71,28 @@ def test_it_commits_and_what_it_used_is_told_as_far_as_it_can(rig: tuple[Project
     else:  # never 0
         assert summary["cost_usd"] is None
         assert summary["spend"]["of_unknown_cost"] == 1
+    project.assert_nothing_left()
+
+
+@pytest.mark.skipif(sandbox.problem() is not None, reason=f"no sandbox here: {sandbox.problem()}")
+@pytest.mark.parametrize("settings_in", ["a place of its own", "the home"])
+def test_in_a_sandbox_it_works_and_its_own_settings_stay(rig: tuple[Project, Rig], settings_in: str) -> None:
+    project, agent = rig
+    agent.agents["sandbox"] = "bwrap"
+    if agent.name == "by-acp":  # which program it is, is not known
+        places = [f"~/{place}/opencode" for place in (".local/share", ".local/state", ".cache", ".config")]
+        agent.agents["sandbox"] = {"write": places}
+    if settings_in == "the home":
+        if agent.name != "claude":
+            pytest.skip("where its settings are makes no difference to it")
+        del project.env["CLAUDE_CONFIG_DIR"]
+    plant = (
+        'for d in .claude .codex .gemini .config/opencode; do mkdir -p ~/$d; echo "{}" > ~/$d/planted.json; done; true'
+    )
+    ended = run(project, agent, {"good": [{"sh": f"{plant}; {COMMIT}", "text": "Working."}, {"text": "All done."}]})
+    assert ended["good"]["kind"] is None, ended["good"]
+    assert "made.txt" in project.files(project.run_branch())
+    assert not list(project.folder.rglob("planted.json")) or agent.name == "by-acp"
     project.assert_nothing_left()
 
 

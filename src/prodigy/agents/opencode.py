@@ -65,6 +65,7 @@ class OpenCode(ListensToStdout):
         StateDirectory("~/.local/share/opencode", ("storage/", "log/", "snapshot/", "auth.json")),
         StateDirectory("~/.local/state/opencode"),
         StateDirectory("~/.cache/opencode"),
+        StateDirectory("~/.config/opencode"),
     )
 
     def variables(self, environment: Mapping[str, str]) -> Sequence[str]:  # noqa: ARG002

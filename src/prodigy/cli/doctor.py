@@ -21,7 +21,7 @@ from prodigy.cli.words import printable
 from prodigy.engine.run import inherited_environment
 from prodigy.engine.scoped import withheld
 from prodigy.errors import EnvironmentProblem, ProdigyError
-from prodigy.executors import capacity
+from prodigy.executors import capacity, sandbox
 from prodigy.git.command import GitError, run_git
 from prodigy.git.context import MINIMUM_VERSION, common_dir_around, discover
 from prodigy.home import home
@@ -230,14 +230,13 @@ def _memory() -> Finding:
 def _sandbox() -> Finding:
     if sys.platform != "linux":
         return Finding("sandbox", "ok", "bwrap is for Linux; a wrapper of your own can be used")
-    bwrap = shutil.which("bwrap")
-    works = _printed_by([bwrap, "--ro-bind", "/", "/", "true"]) is not None if bwrap else None
+    problem = sandbox.problem()
     values = {}
     for name in _SYSCTLS:
         path = Path("/proc/sys", *name.split("."))
         if path.exists():
             values[name] = path.read_text()
-    return checks.user_namespaces(works, values)
+    return checks.user_namespaces(problem, values, installed=shutil.which(sandbox.PROGRAM) is not None)
 
 
 def _logout() -> Finding:

@@ -252,13 +252,14 @@ def memory(available_mb: int | None) -> Finding:
 # Processes and sandboxes -----------------------------------------------------------------------------------
 
 
-def user_namespaces(bwrap_works: bool | None, sysctls: Mapping[str, str]) -> Finding:
-    """bwrap_works: None when it is not installed; then the kernel's settings (name -> value) have to tell."""
+def user_namespaces(problem: str | None, sysctls: Mapping[str, str], *, installed: bool) -> Finding:
+    """problem: why bwrap can't confine an agent here. installed: whether it is there; else the kernel's settings
+    (name -> value) have to tell."""
     name, hint = "sandbox", "Runs without a sandbox need none; else ask whoever runs the machine to allow them."
-    if bwrap_works is not None:
-        if bwrap_works:
-            return Finding(name, "ok", "bwrap works")
-        return Finding(name, "warning", "bwrap can't make a sandbox here: user namespaces are restricted", hint)
+    if problem is None:
+        return Finding(name, "ok", "`sandbox: bwrap` is possible for agents")
+    if installed:
+        return Finding(name, "warning", problem, hint)
     forbidden = [
         f"{key}={sysctls[key].strip()}"
         for key, value in (("kernel.unprivileged_userns_clone", "0"), ("user.max_user_namespaces", "0"),
@@ -267,7 +268,7 @@ def user_namespaces(bwrap_works: bool | None, sysctls: Mapping[str, str]) -> Fin
     ]  # fmt: skip
     if forbidden:
         return Finding(name, "warning", f"user namespaces are restricted ({', '.join(forbidden)}): no sandbox", hint)
-    return Finding(name, "ok", "possible; bwrap is not installed, which only sandboxes need")
+    return Finding(name, "ok", "bwrap is not installed; with it, `sandbox: bwrap` is possible for agents")
 
 
 def logout(manager: str | None, configuration: str) -> Finding:

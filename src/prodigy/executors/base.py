@@ -19,7 +19,7 @@ DEFAULT_GRACE_S = 5.0
 
 @dataclass(frozen=True)
 class Scratch:
-    """A directory that a confined process may write to, though what it writes is gone afterwards.
+    """A directory that a confined process may write to, though what it writes is gone afterwards. Made if need be.
 
     kept: names in it whose changes stay; one with a slash at its end is a directory that is made if need be.
     """

@@ -28,7 +28,10 @@ _PROBE_TIMEOUT_S = 20.0
 _BASE = (
     *("--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--cap-drop", "ALL"),
     *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
-)
+    # The settings of the kernel: root may write them without any capability, and bwrap leaves some as they are.
+    *(word for name in ("sys", "sysrq-trigger", "irq", "bus", "acpi", "fs", "scsi", "mtrr")
+      for word in ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")),
+)  # fmt: skip
 _OWN = ("/tmp", "/var/tmp")  # noqa: S108 - each process has its own
 # Sockets of docker, ssh-agent and the session bus lie there: whoever may connect needs no right to write.
 _SOCKETS = ("/run", "/var/run")
@@ -41,6 +44,7 @@ _SECRETS = (
     *(".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials", ".m2/settings.xml", ".terraform.d"),
     *(".password-store", ".local/share/keyrings", ".mozilla", ".thunderbird", ".config/google-chrome"),
     *(".config/chromium", ".config/op", ".config/rclone", ".vault-token", ".bash_history", ".zsh_history"),
+    *(".colima", ".lima", ".orbstack", ".rd"),  # sockets of docker
 )
 # They name sockets that are hidden.
 _UNSET = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "DOCKER_HOST")
@@ -170,12 +174,10 @@ def _plan(spec: ProcessSpec, around: Surroundings) -> _Plan:
     plan.show(_present((home,)))
     for scratch in confinement.scratch:
         directory = _expanded(scratch.directory, home)
-        for name in scratch.kept:
-            if name.endswith("/"):
-                (directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in _present((directory,)):
-            plan.at[path] = "scratch"
-            plan.kept[path] = frozenset(name.rstrip("/") for name in scratch.kept)
+        for name in (".", *(name for name in scratch.kept if name.endswith("/"))):
+            (directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        plan.at[directory.resolve()] = "scratch"
+        plan.kept[directory.resolve()] = frozenset(name.rstrip("/") for name in scratch.kept)
     plan.put("hide", _present(_expanded(text, home) for text in confinement.hide))
     plan.put("read", _present(_expanded(text, home) for text in confinement.read))
     for text in confinement.write:
