@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -229,10 +230,16 @@ def test_a_repository_with_longer_object_names_can_be_worked_on(project: Project
 
 
 def test_only_new_commits_are_fetched_from_a_long_history(project: Project) -> None:
-    """Each fetch tells what the clone began with; else the whole history would come back as objects again."""
-    for number in range(30):
-        project.write("count.txt", str(number))
-        project.commit(f"count {number}")
+    """Each fetch tells what the clone began with; else the whole history would come again, as a pack."""
+    stream = "".join(
+        f"commit refs/heads/main\ncommitter A <a@b> {number} +0000\ndata 1\nx\nM 100644 inline count.txt\n"
+        f"data {len(str(number))}\n{number}\n"
+        for number in range(500)
+    )
+    start = git(project.repo, "rev-parse", "main")
+    stream = stream.replace("\nM 100644", f"\nfrom {start}\nM 100644", 1)
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=project.repo, input=stream.encode(), check=True)
+    git(project.repo, "reset", "-q", "--hard", "main")
     git(project.repo, "gc", "-q")
     text = f"{MAP}  agent_template: [{{shell: 'echo x > ${{item.id}}.txt; git add .; git commit -qm ${{item.id}}'}}]\n"
     assert project.prodigy("run", project.workflow(text), "--yes").code == 0
