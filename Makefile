@@ -7,7 +7,7 @@ AGENTS := tests/agents
 # Half the suite waits for processes, so twice as many workers as cores pay off.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
-.PHONY: setup demo agents agents-slow test conformance chaos fuzz bench bench-full lint docs lock clean
+.PHONY: setup sandbox demo agents agents-slow test conformance chaos fuzz bench bench-full lint docs lock clean
 
 setup: $(READY)
 
@@ -33,8 +33,16 @@ $(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.jso
 		echo "agents: npm ci failed in $(AGENTS), so the tests with real agent programs are skipped: $$(printf '%s' "$$said" | tr -s '[:space:]' ' ' | cut -c1-200)"; \
 	fi
 
-test: setup
+test: setup sandbox
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not chaos and not conformance"
+
+# bubblewrap for the tests of sandboxes, where the system has none but its package can be had; else they are skipped.
+sandbox:
+	@command -v bwrap >/dev/null 2>&1 || [ -x $(BIN)/bwrap ] || ! command -v apt-get >/dev/null 2>&1 || ( \
+		part=$$(mktemp -d) && cd "$$part" && \
+		(apt-get download bubblewrap || { [ "$$(id -u)" = 0 ] && apt-get update && apt-get download bubblewrap; }) && \
+		dpkg-deb -x bubblewrap_*.deb . && cp usr/bin/bwrap "$(abspath $(BIN))/bwrap"; rm -rf "$$part" \
+	) >/dev/null 2>&1 || echo "sandbox: bubblewrap is not there, so the tests of sandboxes are skipped"
 
 # What holds for every agent, with the real programs.
 conformance: setup agents agents-slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from support import Project, make_project
 
 # Claude Code, and what stands in for it, skips no permissions as root without it.
 os.environ["IS_SANDBOX"] = "1"
+# Where `make sandbox` puts bubblewrap on a machine without it.
+os.environ["PATH"] += os.pathsep + str(Path(sys.prefix) / "bin")
 
 # The suite says the same each time; `make fuzz` looks for what it does not know yet.
 # How long an example takes says more of the machine than of the code.
