@@ -11,19 +11,23 @@ from __future__ import annotations
 
 import array
 import atexit
+import contextlib
 import gc
 import importlib
 import json
 import os
 import pkgutil
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import IO, TextIO
 
 _MOST = 1 << 20  # bytes of a request
 # The working directory decides where Python looks for modules, these what it does with what it finds.
@@ -37,23 +41,112 @@ def fits(env: Mapping[str, str]) -> bool:
 
 def call(args: Sequence[str], where: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
     """Run the command line to its end, with no input."""
-    request = json.dumps({"args": list(args), "where": os.fspath(where), "env": dict(env)}, ensure_ascii=True).encode()
-    assert len(request) < _MOST
-    reading, writing = os.pipe()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, os.fdopen(reading, "rb") as answers:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = _start(args, where, env, out.fileno(), err.fileno())
         try:
-            socket.send_fds(_server(), [request], [out.fileno(), err.fileno(), writing])
-        finally:
-            os.close(writing)
-        pid = int(answers.readline())
-        try:
-            status = int(answers.readline())
+            code = process.wait()
         except BaseException:  # the test's time is over, or it is interrupted
-            os.kill(pid, signal.SIGKILL)
+            process.kill()
             raise
         out.seek(0)
         err.seek(0)
-        return subprocess.CompletedProcess(args, os.waitstatus_to_exitcode(status), out.read(), err.read())
+        return subprocess.CompletedProcess(args, code, out.read(), err.read())
+
+
+def start(args: Sequence[str], where: Path, env: Mapping[str, str]) -> Started:
+    """Start the command line in a session of its own, with no input and with pipes for what it prints."""
+    out, err = os.pipe(), os.pipe()
+    try:
+        process = _start(args, where, env, out[1], err[1], session=True)
+    finally:
+        os.close(out[1])
+        os.close(err[1])
+    process.stdout, process.stderr = os.fdopen(out[0], "rb"), os.fdopen(err[0], "rb")
+    return process
+
+
+class Started:
+    """As much of `subprocess.Popen` as the tests need, for a process that is no child of this one."""
+
+    stdout: IO[bytes] | None = None
+    stderr: IO[bytes] | None = None
+
+    def __init__(self, args: Sequence[str], answers: int) -> None:
+        self.args = args
+        self.returncode: int | None = None
+        self._answers = answers
+        self._printed: dict[IO[bytes], bytes] = {}
+        self.pid = int(self._line())
+
+    def __del__(self) -> None:
+        if self.returncode is None:
+            os.close(self._answers)
+
+    def poll(self) -> int | None:
+        return self.returncode if self._ends_within(0) else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if not self._ends_within(timeout):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        assert self.returncode is not None
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
+        """What it printed, once it has ended. Raises TimeoutExpired; what was read by then is not lost."""
+        end = None if timeout is None else time.monotonic() + timeout
+        pipes = [pipe for pipe in (self.stdout, self.stderr) if pipe is not None]
+        while reading := [pipe for pipe in pipes if not pipe.closed]:
+            ready, _, _ = select.select(reading, [], [], None if end is None else max(0.0, end - time.monotonic()))
+            if not ready:
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+            for pipe in ready:
+                more = os.read(pipe.fileno(), 1 << 16)
+                self._printed[pipe] = self._printed.get(pipe, b"") + more
+                if not more:
+                    pipe.close()
+        self.wait(None if end is None else max(0.0, end - time.monotonic()))
+        assert self.stdout is not None
+        assert self.stderr is not None
+        return self._printed.get(self.stdout, b""), self._printed.get(self.stderr, b"")
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def _ends_within(self, seconds: float | None) -> bool:
+        if self.returncode is None and select.select([self._answers], [], [], seconds)[0]:
+            self.returncode = os.waitstatus_to_exitcode(int(self._line()))
+            os.close(self._answers)
+        return self.returncode is not None
+
+    def _line(self) -> bytes:
+        """The next answer; each is written at once, but two may be there to be read."""
+        found = b""
+        while not found.endswith(b"\n"):
+            more = os.read(self._answers, 1)
+            assert more, "the process to fork from is gone"
+            found += more
+        return found
+
+
+def _start(
+    args: Sequence[str], where: Path, env: Mapping[str, str], out: int, err: int, *, session: bool = False
+) -> Started:
+    asked = {"args": list(args), "where": os.fspath(where), "env": dict(env), "session": session}
+    request = json.dumps(asked, ensure_ascii=True).encode()
+    assert len(request) < _MOST
+    reading, writing = os.pipe()
+    try:
+        socket.send_fds(_server(), [request], [out, err, writing])
+    finally:
+        os.close(writing)
+    return Started(args, reading)
 
 
 @lru_cache(maxsize=1)
@@ -108,11 +201,25 @@ def _serve(requests: socket.socket) -> Mapping[str, object]:
                 os.closerange(3, max(out, err) + 1)
                 found: dict[str, object] = json.loads(request)
                 return found
-            os.write(answer, b"%d\n" % pid)
-            os.write(answer, b"%d\n" % os.waitpid(pid, 0)[1])
+            os.close(out)
+            os.close(err)
+            with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+                os.write(answer, b"%d\n" % pid)
+                os.write(answer, b"%d\n" % os.waitpid(pid, 0)[1])
             os._exit(0)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _writer(descriptor: int, like: TextIO) -> TextIO:
+    return open(
+        descriptor,
+        "w",
+        encoding=like.encoding,
+        errors=like.errors,
+        buffering=1 if descriptor == 2 else -1,
+        closefd=False,
+    )
 
 
 class _Leave:
@@ -120,6 +227,7 @@ class _Leave:
     forked from would cost ten times what a short call does."""
 
     status: int | None = None
+    streams: tuple[TextIO, ...] = ()  # kept, because what takes their place shares their buffers
 
     def __call__(self) -> None:
         if self.status is not None:
@@ -140,6 +248,10 @@ def main() -> None:
     assert isinstance(where, str)
     assert isinstance(env, dict)
     assert isinstance(args, list)
+    # Those of the process it was forked from know whether what they wrote to could be searched.
+    sys.stdout, sys.stderr = leave.streams = (_writer(1, sys.stdout), _writer(2, sys.stderr))
+    if asked["session"]:
+        os.setsid()
     os.chdir(where)
     os.environ.clear()
     os.environ.update(env)

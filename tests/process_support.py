@@ -17,7 +17,7 @@ P = ParamSpec("P")
 
 PATH = "it1/3/i0042/a2/1/t1"
 PATIENCE_S = 30.0  # for what must happen soon, on a machine that is busy
-WAIT_FOR_GO = "until [ -e go ]; do sleep 0.02; done\n"
+WAIT_FOR_GO = "until [ -e go ]; do sleep 0.05; done\n"
 # A coordinator that starts one process and then does nothing until it is killed.
 COORDINATOR = """
 import asyncio, os, sys

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prodigy.store.lock import is_held
-from support import Project, wait_until
+from support import Project, Running, wait_until
 
 # How an attempt may end.
 ENDS = {"agent_completed", "agent_failed", "agent_interrupted"}
@@ -22,19 +21,19 @@ ENDS = {"agent_completed", "agent_failed", "agent_interrupted"}
 # Stopping --------------------------------------------------------------------------------------------------
 
 
-def kill(running: subprocess.Popen[bytes]) -> None:
+def kill(running: Running) -> None:
     """kill -9 for the coordinator; the steps live on."""
     running.kill()
     running.communicate()
 
 
-def kill_when(project: Project, running: subprocess.Popen[bytes], *lines: str) -> None:
+def kill_when(project: Project, running: Running, *lines: str) -> None:
     """kill -9 for the coordinator as soon as steps have left all of these lines."""
     wait_for_lines(project, *lines)
     kill(running)
 
 
-def interrupt(running: subprocess.Popen[bytes]) -> None:
+def interrupt(running: Running) -> None:
     """Two Ctrl-C: the second when the first has been heard."""
     assert running.stderr is not None
     running.send_signal(signal.SIGINT)
@@ -46,7 +45,7 @@ def interrupt(running: subprocess.Popen[bytes]) -> None:
     assert running.returncode == 130
 
 
-def terminate(running: subprocess.Popen[bytes]) -> None:
+def terminate(running: Running) -> None:
     """SIGTERM, as a machine that goes down sends it; the steps live on."""
     running.terminate()
     running.communicate()
@@ -178,7 +177,7 @@ map:
     - shell: |
         echo "$PRODIGY_ITEM_ID 2" >> "$TALLY"
         echo "$PRODIGY_ITEM_ID data "${{item.data}} >> "$TALLY"
-        if [ -e "$SHARED/hold-$PRODIGY_ITEM_ID" ]; then until [ -e "$SHARED/go" ]; do sleep 0.02; done; fi
+        if [ -e "$SHARED/hold-$PRODIGY_ITEM_ID" ]; then until [ -e "$SHARED/go" ]; do sleep 0.05; done; fi
         if [ -e "$SHARED/fail-$PRODIGY_ITEM_ID" ]; then echo "no luck with $PRODIGY_ITEM_ID" >&2; exit 1; fi
         echo two >> "$PRODIGY_ITEM_ID.txt"
         git commit -q -a -m "two of $PRODIGY_ITEM_ID"

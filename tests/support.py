@@ -55,6 +55,9 @@ class Done:
         return json.loads(self.out)
 
 
+Running = subprocess.Popen[bytes] | forked.Started
+
+
 @dataclass
 class Project:
     """A repository, a home for Prodigy, and a file where steps leave a line each time they run."""
@@ -102,10 +105,13 @@ class Project:
         path.write_text(text)
         return path
 
-    def start(self, *args: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def start(self, *args: str | Path, env: Mapping[str, str] | None = None) -> Running:
         """Start the real command line in the background."""
+        argv = [*map(str, args)]
+        if forked.fits({**self.env, **(env or {})}):
+            return forked.start(argv, self.repo, self.environment(env))
         return subprocess.Popen(
-            [sys.executable, "-m", "prodigy.cli.main", *map(str, args)],
+            [sys.executable, "-m", "prodigy.cli.main", *argv],
             cwd=self.repo, env=self.environment(env), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
@@ -136,8 +142,17 @@ class Project:
 
     def files(self, revision: str) -> dict[str, str]:
         """path -> content of every file of a commit."""
-        names = git(self.repo, "ls-tree", "-r", "--name-only", revision).splitlines()
-        return {name: git(self.repo, "show", f"{revision}:{name}") for name in names}
+        listed = [line.split("\t", 1) for line in git(self.repo, "ls-tree", "-r", revision).splitlines()]
+        objects = {facts.split()[2]: b"" for facts, _ in listed}
+        read = subprocess.run(
+            ["git", "cat-file", "--batch"], cwd=self.repo, env=clean_environment(self.repo),
+            input="\n".join(objects).encode(), capture_output=True, check=True,
+        ).stdout  # fmt: skip
+        for name in objects:
+            head, _, read = read.partition(b"\n")
+            size = int(head.split()[2])
+            objects[name], read = read[:size], read[size + 1 :]
+        return {name: objects[facts.split()[2]].decode().strip() for facts, name in listed}
 
     def assert_nothing_left(self) -> None:
         """One worktree, no process of ours, no lock, a sound repository."""
@@ -188,6 +203,10 @@ def processes_of(folder: Path) -> list[str]:
 def wait_until(condition: Callable[[], bool], what: str, deadline_s: float = 60.0) -> None:
     """Look again and again until the condition holds; fail with `what` when it never does."""
     end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain: {what}"
-        time.sleep(0.01)
+    while True:
+        begun = time.monotonic()
+        if condition():
+            return
+        looked = time.monotonic()
+        assert looked < end, f"waited in vain: {what}"
+        time.sleep(max(0.01, min(0.2, looked - begun)))  # to look takes time from what is waited for

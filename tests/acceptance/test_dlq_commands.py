@@ -37,7 +37,7 @@ map:
           fail) echo mine > ${item.id}.txt; echo "no such host "${item.id} >&2; exit 3 ;;
           clash)
             touch "$SHARED/begun-"${item.id}
-            until [ -e "$SHARED/begun-clash-1" ] && [ -e "$SHARED/begun-clash-2" ]; do sleep 0.02; done
+            until [ -e "$SHARED/begun-clash-1" ] && [ -e "$SHARED/begun-clash-2" ]; do sleep 0.05; done
             echo ${item.id} > shared.txt ;;
           half)
             echo whole > ${item.id}.txt; git add ${item.id}.txt; git commit -qm whole

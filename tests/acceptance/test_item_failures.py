@@ -138,8 +138,8 @@ def test_stop_starts_nothing_more_and_resume_goes_on(project: Project, policy: s
 def test_stop_lets_running_steps_end_and_their_items_go_on_after_resume(project: Project) -> None:
     script = (
         'case "$PRODIGY_ITEM_ID" in\n'
-        '  bad) until [ -e "$SHARED/late-runs" ]; do sleep 0.02; done; exit 1 ;;\n'
-        '  late) touch "$SHARED/late-runs"; until [ -e "$SHARED/paused" ]; do sleep 0.02; done ;;\n'
+        '  bad) until [ -e "$SHARED/late-runs" ]; do sleep 0.05; done; exit 1 ;;\n'
+        '  late) touch "$SHARED/late-runs"; until [ -e "$SHARED/paused" ]; do sleep 0.05; done ;;\n'
         "esac"
     )
     running = project.start("run", project.workflow(flow("on_item_failure: stop", script, parallel=3)), "--yes")

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -33,9 +32,9 @@ from recovery_support import (
     times,
     wait_for_lines,
 )
-from support import Project, git, processes_of, wait_until
+from support import Project, Running, git, processes_of, wait_until
 
-Stop = Callable[[subprocess.Popen[bytes]], None]
+Stop = Callable[[Running], None]
 
 
 pytestmark = pytest.mark.usefixtures("let_go")
@@ -83,7 +82,7 @@ map:
         echo "$PRODIGY_ITEM_ID" >> "$TALLY"
         case "$PRODIGY_ITEM_ID" in
           n20|n70) exit 1 ;;
-          n99|n100|n101|n102) until [ -e "$SHARED/go" ]; do sleep 0.02; done ;;
+          n99|n100|n101|n102) until [ -e "$SHARED/go" ]; do sleep 0.05; done ;;
         esac
 """)
     kill_when(project, project.start("run", workflow), "n99", "n100", "n101", "n102")
@@ -117,7 +116,7 @@ map:
       id: looked
     - shell: |
         echo "$PRODIGY_ITEM_ID 2" >> "$TALLY"
-        until [ -e "$SHARED/go" ]; do sleep 0.02; done
+        until [ -e "$SHARED/go" ]; do sleep 0.05; done
     - shell: echo ${prepared.output} / ${looked.output} > ${item.id}.txt
 """)
     running = project.start("run", workflow, "--yes")
@@ -272,7 +271,7 @@ map:
         echo edited >> ${item.id}.txt
         if [ "$PRODIGY_ITEM_ID" = last ] && [ -e "$SHARED/hold" ]; then
           touch "$SHARED/committed"
-          until [ -e "$SHARED/go" ]; do sleep 0.02; done
+          until [ -e "$SHARED/go" ]; do sleep 0.05; done
         fi
         [ "$PRODIGY_ITEM_ID" != bad ] || [ -e "$SHARED/mended" ]
 """)
@@ -326,7 +325,7 @@ map:
   agent_template:
     - shell: |
         touch "$SHARED/begun-$PRODIGY_ITEM_ID"
-        until [ -e "$SHARED/begun-one" ] && [ -e "$SHARED/begun-two" ]; do sleep 0.02; done
+        until [ -e "$SHARED/begun-one" ] && [ -e "$SHARED/begun-two" ]; do sleep 0.05; done
         mkdir -p out
         echo "$PRODIGY_ITEM_ID" > "out/$(basename ${item.path})"
 """)
@@ -398,7 +397,7 @@ map:
           touch "$SHARED/go-w$number"
           until git log --format=%s "prodigy/$PRODIGY_RUN_ID/run" | grep -q "^Merge w$number "; do sleep 0.05; done
         else
-          until [ -e "$SHARED/go-$PRODIGY_ITEM_ID" ]; do sleep 0.02; done
+          until [ -e "$SHARED/go-$PRODIGY_ITEM_ID" ]; do sleep 0.05; done
         fi
         echo "$PRODIGY_ITEM_ID" > shared.txt
 """)

@@ -38,7 +38,7 @@ map:
     - shell: echo one
     - shell: |
         echo before
-        until test -e "$SHARED/gate"; do sleep 0.02; done
+        until test -e "$SHARED/gate"; do sleep 0.05; done
         echo after
     - shell: echo last
 """

@@ -520,7 +520,7 @@ map:
   agent_template:
     - shell: |
         touch "$SHARED/started-$PRODIGY_ITEM_ID"
-        until [ -e "$SHARED/started-a" ] && [ -e "$SHARED/started-b" ]; do sleep 0.02; done
+        until [ -e "$SHARED/started-a" ] && [ -e "$SHARED/started-b" ]; do sleep 0.05; done
         printf %s ${item.id} > $'fought-\377.txt'
 reduce:
   - shell: test -e $'left-\377.txt'
@@ -586,7 +586,7 @@ map:
     - shell: |
         echo two >> "$TALLY"
         touch "$SHARED/inside"
-        until [ -e "$SHARED/go" ]; do sleep 0.02; done
+        until [ -e "$SHARED/go" ]; do sleep 0.05; done
         echo more >> draft.txt
         git add -A
         git commit -q -m work

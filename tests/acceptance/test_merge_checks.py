@@ -116,7 +116,7 @@ map:
 
 def test_a_batch_is_checked_together_and_its_first_bad_one_found_by_halving(project: Project) -> None:
     """The first check waits until all the others are in the queue, so that they are one batch."""
-    held = """test -e "$SHARED/all" || until [ "$(ls "$SHARED" | grep -c '^done-')" = 9 ]; do sleep 0.02; done
+    held = """test -e "$SHARED/all" || until [ "$(ls "$SHARED" | grep -c '^done-')" = 9 ]; do sleep 0.05; done
           touch "$SHARED/all"
           echo"""
     flow = SUM.format(items="1 2 3 4 5 200 7 8 9", parallel=1, more="batch: 8\n    on_reject: dlq")
@@ -151,7 +151,7 @@ def test_when_the_branch_itself_fails_nobody_is_blamed_and_the_run_pauses(projec
 def test_agents_go_on_while_a_check_runs_and_status_says_what_waits_and_why(project: Project) -> None:
     """One slot, and a check that ends when the test has seen the third item in the queue behind it."""
     flow = SUM.format(items="1 2 3", parallel=1, more="batch: 1")
-    held = 'touch "$SHARED/checking"; until [ -e "$SHARED/go" ]; do sleep 0.02; done; echo'
+    held = 'touch "$SHARED/checking"; until [ -e "$SHARED/go" ]; do sleep 0.05; done; echo'
     flow = flow.replace('echo "${check', f'{held} "${{check', 1)
     process = project.start("run", project.workflow(flow), "--yes", "--json")
     try:
@@ -241,7 +241,7 @@ def test_the_queue_merges_a_higher_priority_first(project: Project) -> None:
     flow = SUM.format(items="5 1 2 3", parallel=1, more="batch: 1").replace(
         "  max_parallel", "  priority: \"id == '5' || id == '3'\"\n  max_parallel"
     )
-    held = """until [ "$(ls "$SHARED" | grep -c '^done-')" = 4 ]; do sleep 0.02; done; echo"""
+    held = """until [ "$(ls "$SHARED" | grep -c '^done-')" = 4 ]; do sleep 0.05; done; echo"""
     flow = flow.replace('echo "${check', f'{held} "${{check', 1).replace(
         "git commit -qm", 'touch "$SHARED/done-${item.id}"; git commit -qm'
     )
@@ -258,7 +258,7 @@ map:
   max_parallel: 2
   merge:
     check: |
-      until [ "$(ls "$SHARED" | grep -c ^done-)" = 2 ]; do sleep 0.02; done
+      until [ "$(ls "$SHARED" | grep -c ^done-)" = 2 ]; do sleep 0.05; done
       echo "${check.items:csv}" >> "$SHARED/checks"
     batch: 8
     on_conflict: WHO
@@ -266,7 +266,7 @@ map:
     - shell: |
         printf 'one\\ntwo %s\\nthree\\n' ${item.id} > shared.txt
         touch "$SHARED/in-${item.id}"
-        until [ -e "$SHARED/in-a" ] && [ -e "$SHARED/in-b" ]; do sleep 0.02; done
+        until [ -e "$SHARED/in-a" ] && [ -e "$SHARED/in-b" ]; do sleep 0.05; done
         echo x >> "$TALLY"
         git commit -qam "Say ${item.id}"
     - shell: touch "$SHARED/done-${item.id}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -38,7 +37,7 @@ from recovery_support import (
     wait_for_lines,
     warnings,
 )
-from support import Project, git, processes_of, sampled, wait_until
+from support import Project, Running, git, processes_of, sampled, wait_until
 
 WRITTEN = "one\ntwo"
 
@@ -258,9 +257,7 @@ def test_concurrent_resumes_are_blocked_and_the_next_one_is_not(project: Project
 
 
 @pytest.mark.parametrize(("stop", "second_step_again"), [(interrupt, 2), (terminate, 1), (kill, 1)])
-def test_an_interrupted_job_recovers(
-    project: Project, stop: Callable[[subprocess.Popen[bytes]], None], second_step_again: int
-) -> None:
+def test_an_interrupted_job_recovers(project: Project, stop: Callable[[Running], None], second_step_again: int) -> None:
     """SIGINT twice ends what runs, so it runs again; after SIGTERM and kill -9 it lives on, and its end is taken."""
     put(project, "fail-a", "hold-c")
     running = project.start("run", flow(project, items("abcd")), "--yes")

@@ -260,7 +260,7 @@ def test_reduce_may_be_edited_when_it_runs_again_anyway(project: Project) -> Non
 
 
 def test_an_attempt_in_flight_keeps_the_workflow_it_began_with(project: Project) -> None:
-    waits = 'touch "$SHARED/in-$PRODIGY_ITEM_ID"; until [ -e "$SHARED/go" ]; do sleep 0.02; done; '
+    waits = 'touch "$SHARED/in-$PRODIGY_ITEM_ID"; until [ -e "$SHARED/go" ]; do sleep 0.05; done; '
     text = FLOW.replace('if [ -e "$SHARED/fail', waits + 'if [ -e "$SHARED/fail')
     running = project.start("run", project.workflow(text), "--no-merge")
     wait_until(lambda: (project.folder / "in-a").exists(), "the second step of a runs")

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from prodigy.store.lock import Holder, holder, is_held, read_holder
-from support import Done, Project, wait_until
+from support import Done, Project, Running, wait_until
 
 # Every item waits for the file `go`: as long as it is not there, whoever works on the run goes on working.
 GATED = """
@@ -23,7 +23,7 @@ map:
   agent_template:
     - shell: |
         echo "$PRODIGY_ITEM_ID" >> "$TALLY"
-        until [ -e "$SHARED/go" ]; do sleep 0.02; done
+        until [ -e "$SHARED/go" ]; do sleep 0.05; done
         echo done > ${item.id}.txt
 """
 ONCE_EACH = Counter({"a": 1, "b": 1, "c": 1})
@@ -35,7 +35,7 @@ map:
     - shell: |
         echo "$PRODIGY_ITEM_ID" >> "$TALLY"
         test ${item.id} = good
-        until [ -e "$SHARED/go" ]; do sleep 0.02; done
+        until [ -e "$SHARED/go" ]; do sleep 0.05; done
 """
 # Fails at first; a retry waits for the file `go`.
 FAILS_ONCE = """
@@ -45,7 +45,7 @@ map:
     - shell: |
         echo "$PRODIGY_ITEM_ID" >> "$TALLY"
         test -e "$SHARED/mended"
-        until [ -e "$SHARED/go" ]; do sleep 0.02; done
+        until [ -e "$SHARED/go" ]; do sleep 0.05; done
         echo done > ${item.id}.txt
 """
 
@@ -64,7 +64,7 @@ def gated_run_that_was_killed(project: Project) -> Path:
 
 
 @contextlib.contextmanager
-def holding(project: Project, process: subprocess.Popen[bytes], code: int = 0) -> Iterator[Holder]:
+def holding(project: Project, process: Running, code: int = 0) -> Iterator[Holder]:
     """While a command, which was just started, works on the run; in the end it is let go, and exits with `code`."""
     try:
         yield holder_of(project, process)
@@ -74,7 +74,7 @@ def holding(project: Project, process: subprocess.Popen[bytes], code: int = 0) -
     assert process.returncode == code, err.decode()
 
 
-def holder_of(project: Project, process: subprocess.Popen[bytes]) -> Holder:
+def holder_of(project: Project, process: Running) -> Holder:
     directory = directory_of(project)
 
     def found() -> Holder | None:
@@ -116,7 +116,7 @@ def test_of_five_resumes_at_once_one_works_and_four_are_told_who(project: Projec
         for process in resumes:
             if process is not winner:
                 out, err = process.communicate()
-                assert_refused(Done(process.returncode, out.decode(), err.decode()), record, directory.name)
+                assert_refused(Done(process.wait(), out.decode(), err.decode()), record, directory.name)
     assert project.tally() == ONCE_EACH
     assert {"a.txt", "b.txt", "c.txt"} <= set(project.files("main"))
     project.assert_nothing_left()
@@ -290,7 +290,7 @@ def test_two_runs_of_one_repository_do_not_block_each_other(project: Project) ->
         text = f"""
 - shell: |
     echo {name} >> "$TALLY"
-    until [ -e "$SHARED/go-{name}" ]; do sleep 0.02; done
+    until [ -e "$SHARED/go-{name}" ]; do sleep 0.05; done
     echo {name} > {name}.txt
 """
         return project.workflow(text, f"{name}.yml")

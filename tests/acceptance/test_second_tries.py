@@ -78,7 +78,7 @@ map:
     - shell: |
         printf 'one\\ntwo %s\\nthree\\n' ${{item}} > shared.txt
         touch "$SHARED/in-${{item}}"
-        until [ -e "$SHARED/in-a" ] && [ -e "$SHARED/in-b" ]; do sleep 0.02; done
+        until [ -e "$SHARED/in-a" ] && [ -e "$SHARED/in-b" ]; do sleep 0.05; done
         git commit -qam "Say ${{item}}"
 """
 MERGED = 'printf "one\\ntwo a and b\\nthree\\n" > shared.txt'

@@ -96,7 +96,7 @@ workspace: {name: warm}
 map:
   input: printf 'a\\n'
   agent_template:
-    - shell: echo began >> "$TALLY"; echo precious > work.txt; until [ -e "$SHARED/go" ]; do sleep 0.02; done
+    - shell: echo began >> "$TALLY"; echo precious > work.txt; until [ -e "$SHARED/go" ]; do sleep 0.05; done
 """
     running = project.start("run", project.workflow(text), "--yes")
     kill_when(project, running, "began")

@@ -27,7 +27,7 @@ map:
     - shell: |
         echo "$PRODIGY_ITEM_ID 2" >> "$TALLY"
         echo half > ${item.id}.half
-        until test -e "$SHARED/gate"; do sleep 0.02; done
+        until test -e "$SHARED/gate"; do sleep 0.05; done
         echo two > ${item.id}.two
 """
 

@@ -16,7 +16,7 @@ name: phases
 setup:
   - shell: |
       echo setup >> "$TALLY"
-      [ $PHASE != setup ] || { touch "$SHARED/inside"; until [ -e "$SHARED/go" ]; do sleep 0.02; done; }
+      [ $PHASE != setup ] || { touch "$SHARED/inside"; until [ -e "$SHARED/go" ]; do sleep 0.05; done; }
       echo setup-ended >> "$TALLY"
 map:
   input: printf '{"id":"a"}\\n{"id":"b"}\\n'
@@ -24,13 +24,13 @@ map:
   agent_template:
     - shell: |
         echo "$PRODIGY_ITEM_ID" >> "$TALLY"
-        [ $PHASE != map ] || { touch "$SHARED/inside"; until [ -e "$SHARED/go" ]; do sleep 0.02; done; }
+        [ $PHASE != map ] || { touch "$SHARED/inside"; until [ -e "$SHARED/go" ]; do sleep 0.05; done; }
         echo "$PRODIGY_ITEM_ID" > "$PRODIGY_ITEM_ID"
         echo "$PRODIGY_ITEM_ID-ended" >> "$TALLY"
 reduce:
   - shell: |
       echo reduce >> "$TALLY"
-      [ $PHASE != reduce ] || { touch "$SHARED/inside"; until [ -e "$SHARED/go" ]; do sleep 0.02; done; }
+      [ $PHASE != reduce ] || { touch "$SHARED/inside"; until [ -e "$SHARED/go" ]; do sleep 0.05; done; }
       echo "${map.successful}" > sum
       echo reduce-ended >> "$TALLY"
 """
@@ -101,7 +101,7 @@ map:
     - shell: |
         echo two >> "$TALLY"
         touch "$SHARED/inside"
-        until [ -e "$SHARED/go" ]; do sleep 0.02; done
+        until [ -e "$SHARED/go" ]; do sleep 0.05; done
         test -e draft.txt
 """)
     first = project.start("run", workflow, "--yes")
@@ -141,7 +141,7 @@ steps:
   - shell: |
       echo x >> log.txt
       touch "$SHARED/inside"
-      until [ -e "$SHARED/go" ]; do sleep 0.02; done
+      until [ -e "$SHARED/go" ]; do sleep 0.05; done
 """)
     first = project.start("run", workflow, "--yes")
     wait_until(lambda: (project.folder / "inside").exists(), "the second step runs")

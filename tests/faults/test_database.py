@@ -106,7 +106,7 @@ def lock_command(pattern: Path, *, seconds: float = 600.0) -> str:
         "while time.monotonic() < end and not os.path.exists(folder + '/unlock'):\n"
         "    time.sleep(0.05)\n"
     )
-    wait = 'until [ -e "$SHARED/locked" ]; do sleep 0.02; done'
+    wait = 'until [ -e "$SHARED/locked" ]; do sleep 0.05; done'
     return f"'{sys.executable}' -I -c \"{code}\" >/dev/null 2>&1 & {wait}"
 
 

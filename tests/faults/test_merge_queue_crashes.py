@@ -23,7 +23,7 @@ map:
     batch: 8
     check:
       - shell: |
-          until [ "$(ls "$SHARED" | grep -c '^done-')" = 4 ]; do sleep 0.02; done
+          until [ "$(ls "$SHARED" | grep -c '^done-')" = 4 ]; do sleep 0.05; done
           echo "check ${check.items:csv}" >> "$TALLY"
           ! grep -q wrong *.txt
       - shell: echo "second ${check.items:csv}" >> "$TALLY"

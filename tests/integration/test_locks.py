@@ -19,18 +19,18 @@ import pytest
 from prodigy.errors import EnvironmentProblem, RunLocked
 from prodigy.store import lock
 from prodigy.store.lock import RECORD_LIMIT, RunLock, holder, is_held, read_holder
-from support import Project, wait_until
+from support import Project, Running, wait_until
 
 SLOW = """
 name: slow
 steps:
   - shell: |
       touch "$SHARED/started"
-      until [ -e "$SHARED/go" ]; do sleep 0.02; done
+      until [ -e "$SHARED/go" ]; do sleep 0.05; done
 """
 
 
-def started(project: Project) -> subprocess.Popen[bytes]:
+def started(project: Project) -> Running:
     process = project.start("run", project.workflow(SLOW))
     wait_until(lambda: (project.folder / "started").exists(), "the step starts")
     return process

@@ -222,7 +222,7 @@ async def test_an_orphan_is_not_given_to_its_warden(tmp_path: Path, portable: No
 
 @asynchronous
 async def test_an_orphan_without_marker_is_found_by_its_session(tmp_path: Path, portable: None) -> None:
-    text = '(env -i PATH="$PATH" bash -c "$STUBBORN" - pid &)\nuntil [ -e pid ]; do sleep 0.02; done; exit 3'
+    text = '(env -i PATH="$PATH" bash -c "$STUBBORN" - pid &)\nuntil [ -e pid ]; do sleep 0.05; done; exit 3'
     async with coordinator(tmp_path) as processes:
         await processes.start(PATH, script(tmp_path, text))
         ended = await finished(processes)
@@ -235,7 +235,7 @@ async def test_what_an_orphan_started_without_marker_ends_with_it(tmp_path: Path
     # There is a subshell between the two. It ends first, when asked to.
     daemon = """eval $SETSID env -i PATH='"$PATH"' bash -c '"$STUBBORN"' - inner & set -- outer; eval "$STUBBORN" """
     (tmp_path / "daemon").write_text(daemon)
-    text = "(eval exec $SETSID bash daemon &)\nuntil [ -e inner ] && [ -e outer ]; do sleep 0.02; done"
+    text = "(eval exec $SETSID bash daemon &)\nuntil [ -e inner ] && [ -e outer ]; do sleep 0.05; done"
     async with coordinator(tmp_path) as processes:
         await processes.start(PATH, script(tmp_path, text))
         assert (await finished(processes)).ok

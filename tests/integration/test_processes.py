@@ -449,7 +449,7 @@ async def test_a_server_left_behind_ends_with_the_step(tmp_path: Path) -> None:
 
 @asynchronous
 async def test_a_daemon_without_marker_that_ignores_signals_ends_with_the_step(tmp_path: Path) -> None:
-    daemonise = '(env -i PATH="$PATH" setsid bash -c "$1" - pid &)\nuntil [ -e pid ]; do sleep 0.02; done; exit 3'
+    daemonise = '(env -i PATH="$PATH" setsid bash -c "$1" - pid &)\nuntil [ -e pid ]; do sleep 0.05; done; exit 3'
     async with coordinator(tmp_path) as processes:
         ended = await run(processes, script(tmp_path, daemonise, STUBBORN))
         assert (ended.code, ended.reason) == (3, "exited")
