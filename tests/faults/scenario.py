@@ -54,7 +54,7 @@ steps:
               until [ -e "$SHARED/started-second-$number" ]; do sleep 0.05; done ;;
             second-*)
               branch=prodigy/$PRODIGY_RUN_ID/run
-              until git -C "$SHARED/repo" log --format=%s "$branch" | grep -q "^Merge first-$number "; do
+              until git log --format=%s "$branch" | grep -q "^Merge first-$number "; do
                 sleep 0.1
               done ;;
           esac

@@ -51,7 +51,7 @@ def workflows_in_use() -> Iterator[str]:
 
 def _in_tests() -> Iterator[str]:
     for path in sorted((ROOT / "tests").rglob("*.py")):
-        if "node_modules" in path.parts:
+        if {"node_modules", "site-packages"} & {*path.parts}:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
