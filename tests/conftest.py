@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import Project, make_project
+from support import Project, end_processes_of, make_project
 
 # Claude Code, and what stands in for it, skips no permissions as root without it.
 os.environ["IS_SANDBOX"] = "1"
@@ -24,6 +24,15 @@ _ANY_TIME: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthC
 settings.register_profile("same", derandomize=True, **_ANY_TIME)
 settings.register_profile("fuzz", settings.get_profile("default"), max_examples=1000, **_ANY_TIME)
 settings.load_profile("same")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_runs_on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Steps outlive their coordinator, so those of a test that failed would wait for ever, and look for what they wait
+    for twenty times a second."""
+    yield
+    if Path("/proc").exists():
+        end_processes_of(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture

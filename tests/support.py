@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -184,8 +186,23 @@ def sampled(values: Iterable[Any]) -> list[Any]:
 
 def processes_of(folder: Path) -> list[str]:
     """Command lines of live processes that have the folder in their environment (steps) or arguments (launchers)."""
-    needle = os.fsencode(folder)
-    found = []
+    return list(_found(os.fsencode(folder)).values())
+
+
+def end_processes_of(folder: Path) -> None:
+    """Kill what still runs below a folder of the tests, and what that has started meanwhile."""
+    for _ in range(20):
+        found = _found(os.fsencode(folder) + b"/")
+        if not found:
+            break
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _found(needle: bytes) -> dict[int, str]:
+    found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -194,7 +211,8 @@ def processes_of(folder: Path) -> list[str]:
                 needle in (entry / "environ").read_bytes()
                 and (entry / "stat").read_text().split(")")[-1].split()[0] != "Z"
             ):
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found[int(entry.name)] = line
         except (OSError, IndexError):
             continue  # it ended while we looked
     return found

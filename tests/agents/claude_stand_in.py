@@ -201,7 +201,7 @@ class Session:
                 sys.stdout.buffer.write(bytes.fromhex(digits))
                 sys.stdout.flush()
             case {"flood": int(count), "of": str(text)}:
-                piece = text.encode() * (1 << 20)
+                piece = text.encode() * max(1, (1 << 24) // len(text))
                 for begin in range(0, count, len(piece)):
                     sys.stdout.buffer.write(piece[: count - begin])
                 sys.stdout.flush()
