@@ -271,18 +271,15 @@ def agents_used(workflow: Workflow, default: str | None = None) -> list[AgentSet
 
 
 def permissions_note(workflow: Workflow, default: str | None = None) -> str | None:
-    """What to tell of agents that may do everything; None when there is none."""
-    free = [
-        settings.name
-        for settings in agents_used(workflow, default)
-        if settings.permission_mode is None and settings.sandbox is None
+    """One line on agents that have no sandbox; None when all have one."""
+    open_ = [settings for settings in agents_used(workflow, default) if settings.sandbox is None]
+    free = ", ".join(settings.name for settings in open_ if settings.permission_mode is None)
+    asked = ", ".join(settings.name for settings in open_ if settings.permission_mode is not None)
+    parts = [
+        *([f"{free} may run any command with your rights, not only in the worktree"] if free else []),
+        *([f"{asked} may do what its `permission_mode` allows, with your rights"] if asked else []),
     ]
-    if not free:
-        return None
-    return (
-        f"{', '.join(free)} may run any command with your rights, not only in the worktree; `sandbox: auto` or"
-        " `permission_mode` under `agents` limits that"
-    )
+    return f"{'; '.join(parts)}: no sandbox (`sandbox: auto` under `agents`)" if parts else None
 
 
 def find_agents(workflow: Workflow, default: str | None = None) -> frozenset[str]:
