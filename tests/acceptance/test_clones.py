@@ -113,6 +113,29 @@ steps:
     assert "one.txt" not in project.files("main")
 
 
+def test_what_other_refs_the_stash_and_worktrees_of_a_clone_hold_is_kept(project: Project) -> None:
+    text = """
+workspace: {isolation: clone}
+map:
+  input: echo x
+  agent_template:
+    - shell: |
+        echo more >> README.md; git stash -q
+        git worktree add -q -b side ../side; (cd ../side; echo s > s; git add s; git commit -qm "on a side branch")
+        git worktree add -q --detach ../apart; (cd ../apart; echo a > a; git add a; git commit -qm "apart")
+        git branch plumbed $(git commit-tree -m plumbed -p HEAD HEAD^{tree})
+        git tag -a -m "a tag" tagged $(git commit-tree -m "under a tag" -p HEAD HEAD^{tree})
+        git branch same; rm -rf ../side ../apart
+        echo x > x.txt
+"""
+    done = project.prodigy("run", project.workflow(text), "--yes")
+    assert done.code == 0, done.err
+    held = git(project.repo, "log", "--all", "--format=%s")
+    for subject in ("on a side branch", "apart", "plumbed", "under a tag", "WIP on (no branch)"):
+        assert subject in held
+    assert {"s", "a"}.isdisjoint(project.files("main"))
+
+
 def test_one_fan_out_alone_may_have_clones(project: Project) -> None:
     text = f"""
 steps:

@@ -28,6 +28,7 @@ _MONITOR = 'git config core.fsmonitor "$EVIL"'
 _PROMISE = (
     "git config core.repositoryformatversion 1; git config extensions.partialClone p; git config remote.p.promisor true"
 )
+_COMMIT = "echo second > second-$PRODIGY_ITEM_ID.txt; git add -A; git commit -qm second"
 TRAPS = {
     "a monitor of files": Trap(_MONITOR, "status"),
     "hooks": Trap('for h in post-checkout pre-commit; do cp "$EVIL" .git/hooks/$h; done', "checkout -q -"),
@@ -60,12 +61,28 @@ TRAPS = {
     "a head that is a pipe": Trap("rm .git/HEAD; mkfifo .git/HEAD"),
     "a branch that leads out": Trap("git switch -qc b; rm .git/refs/heads/b; ln -s /etc/passwd .git/refs/heads/b"),
     "alternates that lead in a circle": Trap('echo "$PWD/.git/objects" >> .git/objects/info/alternates'),
+    "packed refs that are a pipe": Trap(
+        "rm -f .git/packed-refs; mkfifo .git/packed-refs; echo ref: refs/heads/nope > .git/HEAD"
+    ),
+    "packed refs without an end": Trap("truncate -s 8G .git/packed-refs; echo ref: refs/heads/nope > .git/HEAD"),
+    "pipes among the objects": Trap(
+        f"{_COMMIT}; mkdir -p .git/objects/pack; name=$(printf %040d 1); touch .git/objects/pack/pack-$name.pack"
+        "; mkfifo .git/objects/pack/pack-$name.idx .git/objects/info/commit-graph"
+        "; rm .git/objects/info/alternates; mkfifo .git/objects/info/alternates"
+    ),
+    "an object that is a pipe": Trap(
+        f"{_COMMIT}; name=$(git rev-parse HEAD); name=.git/objects/${{name:0:2}}/${{name:2}}; rm -f $name; mkfifo $name"
+    ),
+    "a large file without an end": Trap(
+        f"{_COMMIT}; mkdir -p .git/lfs/objects; truncate -s 30G .git/lfs/objects/x .git/lfs/objects/$(printf %064d 1)"
+    ),
     "a locked index": Trap("touch .git/index.lock .git/HEAD.lock .git/config.lock"),
 }
 # After these what it did last can't be read any more, or is not known to be its own: the item fails.
 LOST = {
     *("a git directory elsewhere", "objects of another"),
     *("a link in place of the git directory", "a common directory elsewhere", "the user's repository in its place"),
+    *("packed refs that are a pipe", "packed refs without an end", "an object that is a pipe"),
     *("a head that leads out", "a head that is a pipe", "a branch that leads out"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -294,6 +295,73 @@ def test_the_network_is_there_unless_the_workflow_says_no(project: Project, netw
         )
     assert done.code == 0, done.err
     assert project.files(project.run_branch())["out"] == ("yes" if network else "no")
+
+
+def two_agents(project: Project, first: tuple[str, object], second: tuple[str, object], **more: object) -> Done:
+    """Let two agents, each a script with a sandbox, work one behind the other in one workspace."""
+    agents = {}
+    for name, (script, sandbox_) in (("one", first), ("two", second)):
+        command = [str(program(project, name, f"#!/bin/bash\n{script}\n"))]
+        agents[name] = {"kind": "command", "command": command, "sandbox": sandbox_, **more}
+    steps = "steps: [{agent: {use: one, prompt: go}}, {agent: {use: two, prompt: go}}]"
+    return project.prodigy("run", project.workflow(f"agents: {json.dumps(agents)}\n{steps}\n"), "--no-merge")
+
+
+@needs_bwrap
+def test_a_link_in_a_writable_place_makes_nothing_else_writable(project: Project) -> None:
+    (project.folder / ".bashrc").write_text("mine")
+    plant = "rmdir ~/cache/pip; rm -rf ~/cache/pip; ln -s ~ ~/cache/pip; mv ~/cache ~/cache2; true"
+    done = two_agents(project, (plant, {"write": ["~/cache"]}), ("echo evil >> ~/.bashrc", {"write": ["~/cache/pip"]}))
+    assert done.code != 0
+    assert (project.folder / ".bashrc").read_text() == "mine"
+    inner = "mv ~/c/a ~/c/b; mkdir ~/c/a; ln -s ~ ~/c/a/d; true"
+    places = {"write": ["~/c", "~/c/a/d"]}
+    shutil.rmtree(project.home)
+    two_agents(project, (inner, places), ("echo evil > ~/c/a/d/planted", places))
+    assert not (project.folder / "planted").exists()
+
+
+@needs_bwrap
+def test_what_is_hidden_stays_so_when_what_leads_to_it_is_renamed(project: Project) -> None:
+    keys = project.folder / ".local/share/keyrings"
+    keys.mkdir(parents=True)
+    (keys / "login").write_text("SECRET")
+    places = {"write": ["~/.local"]}
+    move = ("mv ~/.local/share ~/.local/other; true", places)
+    done = two_agents(project, move, ("cat ~/.local/*/keyrings/login > found.txt; true", places))
+    assert done.code == 0, done.err
+    assert project.files(project.run_branch())["found.txt"] == ""
+
+
+@needs_bwrap
+def test_secrets_are_hidden_whatever_home_the_workflow_names(project: Project) -> None:
+    (project.folder / ".ssh").mkdir()
+    (project.folder / ".ssh/id").write_text("SECRET")
+    (project.folder / "sub").mkdir()
+    look = (
+        f'cat "{project.folder}/.ssh/id" "{project.home}"/runs/*/run.db "{project.repo}/.git/config" > found.txt; true'
+    )
+    places = {"read": [str(project.folder)], "write": [str(project.home)]}
+    done = agent(project, look, places, env={"HOME": str(project.folder / "sub")})
+    assert done.code == 0, done.err
+    assert project.files(project.run_branch())["found.txt"] == ""
+
+
+@needs_bwrap
+def test_a_repository_that_is_hidden_is_not_read_for_an_agent(project: Project) -> None:
+    """We read the objects that an agent's clone names, with more rights than it has."""
+    private = make_project(project.folder / "private")
+    (private.repo / "s.txt").write_text("TOPSECRET")
+    commit = private.commit()
+    plant = (
+        f'echo "{private.repo}/.git/objects" >> .git/objects/info/alternates\n'
+        f"id=$(git cat-file commit HEAD | sed 's/^parent .*//; s/^tree .*/&\\nparent {commit}/' | sed '/^$/{{1,3d}}' |"
+        " git hash-object -t commit -w --stdin --literally); echo $id > .git/HEAD; true"
+    )
+    places = {"hide": [str(private.folder)]}
+    two_agents(project, (plant, places), (f"git show {commit}:s.txt > found.txt; true", places))
+    found = subprocess.run(["git", "cat-file", "-e", commit], cwd=project.repo, check=False, capture_output=True)
+    assert found.returncode != 0
 
 
 # Where it is not possible ---------------------------------------------------------------------------------------

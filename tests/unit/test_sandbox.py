@@ -67,9 +67,27 @@ def test_secrets_and_our_own_home_are_hidden_and_the_workspace_is_not(host: Host
 
 
 def test_what_the_workflow_names_wins_at_its_own_place(host: Host) -> None:
-    found = host.mounts(Confinement(write=("~/.cache/new",), read=("~/.ssh",), hide=("~",)))
+    new = host.home / ".cache/new"
+    new.mkdir(parents=True)
+    found = host.mounts(Confinement(write=(str(new),), read=(str(host.home / ".ssh"),), hide=(str(host.home),)))
     assert found[:3] == [("--tmpfs", "home"), ("--bind", "home/.cache/new"), ("--ro-bind", "home/.ssh")]
-    assert (host.home / ".cache/new").is_dir()
+
+
+def test_a_link_in_place_of_what_may_be_written_is_not_followed(host: Host) -> None:
+    (host.root / "other").mkdir()
+    (host.home / "cache").symlink_to(host.root / "other")
+    with pytest.raises(OSError, match="a link was put there"):
+        host.mounts(Confinement(write=(str(host.home / "cache"),)))
+
+
+def test_what_leads_to_a_secret_below_a_writable_place_can_not_be_renamed(host: Host) -> None:
+    (host.home / ".config/gh").mkdir(parents=True)
+    (host.home / ".local/share/keyrings").mkdir(parents=True)
+    found = host.mounts(Confinement(write=(str(host.home),)))
+    assert [mount for mount in found if ".local" in mount[1]] == [
+        ("--bind", "home/.local"), ("--bind", "home/.local/share"), ("--tmpfs", "home/.local/share/keyrings"),
+        ("--remount-ro", "home/.local/share/keyrings"),
+    ]  # fmt: skip
 
 
 def test_of_the_state_of_a_program_only_what_it_declares_can_be_changed(host: Host) -> None:

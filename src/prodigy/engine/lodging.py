@@ -25,11 +25,7 @@ def workspaces(workflow: Workflow) -> list[Workspace]:
 
 def is_clone(wanted: Workspace, workflow: Workflow) -> bool:
     """Whether it is to be a clone: where agents have a sandbox, all of the run's workspaces are."""
-    return (
-        "XCLONE" in __import__("os").environ
-        or wanted.isolation == "clone"
-        or any(settings.sandbox for settings in workflow.agents.known)
-    )
+    return wanted.isolation == "clone" or any(settings.sandbox for settings in workflow.agents.known)
 
 
 def has_clones(workflow: Workflow) -> bool:

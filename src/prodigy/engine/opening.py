@@ -23,7 +23,7 @@ from prodigy.engine.agent_gates import AgentGates
 from prodigy.engine.checked_merges import passed
 from prodigy.engine.choices import NO_CHOICES, Choices, Listener, require_ended, retired
 from prodigy.engine.cleaning import How, clean, idle_for, left_on_disk
-from prodigy.engine.confinement import missing_sandboxes, require_sandboxes
+from prodigy.engine.confinement import missing_sandboxes, require_sandboxes, with_settled_places
 from prodigy.engine.control import Control
 from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.environment_sources import Places
@@ -115,7 +115,7 @@ async def opened_run(
             find_agents(choices.edited.workflow, options.agent)
             adopt(store, choices.edited, len(options.iterations()), retired(store, choices))
         version, text = store.workflow()
-        workflow = Workflow.model_validate_json(text)
+        workflow = with_settled_places(Workflow.model_validate_json(text), directory)
         missing = (
             frozenset[str]()
             if row.status.startswith("completed")

@@ -100,6 +100,8 @@ def _copy(source: Path, root: Path, path: str, part: Path) -> None:
     target = root / path
     if not source.exists() or files.lexists(target):
         return  # it was there when the run began; or the commit has it by now, or it was kept
+    if not target.parent.resolve().is_relative_to(root.resolve()):
+        return  # a merged item has put a link there that leads out
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:

@@ -58,7 +58,10 @@ class LocalWorkspace:
     def _confined(self, execution: str, spec: ProcessSpec) -> ProcessSpec:
         shown = (self.directory(execution), self.tree.private.objects)
         try:
-            return sandbox.confined(spec, sandbox.Surroundings(self.path, shown, hidden=(home(),)))
+            return sandbox.confined(
+                spec,
+                sandbox.Surroundings(self.path, shown, hidden=(home(), self.tree.private.repo.common_dir / "config")),
+            )
         except OSError as error:
             raise EnvironmentProblem(f"what its sandbox may write can't be made: {error}") from error
 

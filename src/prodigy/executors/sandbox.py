@@ -6,7 +6,10 @@ ones, so they are made from the outside to the inside, and the innermost that co
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -44,6 +47,16 @@ _SECRETS = (
     *(".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials", ".m2/settings.xml", ".terraform.d"),
     *(".password-store", ".local/share/keyrings", ".mozilla", ".thunderbird", ".config/google-chrome"),
     *(".config/chromium", ".config/op", ".config/rclone", ".vault-token", ".bash_history", ".zsh_history"),
+    *(
+        ".Xauthority",
+        ".ICEauthority",
+        ".npmrc",
+        ".yarnrc.yml",
+        ".my.cnf",
+        ".python_history",
+        ".config/containers/auth.json",
+    ),
+    *(".gradle/gradle.properties", ".config/sops", ".cache/huggingface/token", ".composer/auth.json"),
     *(".colima", ".lima", ".orbstack", ".rd"),  # sockets of docker
 )
 # They name sockets that are hidden.
@@ -133,7 +146,13 @@ class _Plan:
                 self.at[path] = "read"
 
     def close(self) -> None:
-        """What leads to a path in a directory of the process's own is no place to write to: it would be gone."""
+        """What leads to a path in a directory of the process's own is no place to write to: it would be gone. And what
+        leads to one below a place that it may write can't be renamed, or what is hidden would be seen the next time."""
+        for path in [path for path in self.at if self.covering(path) == "write"]:
+            for parent in path.parents:
+                if self.at.get(parent) == "write":
+                    break
+                self.at[parent] = "write"
         for own in [path for path, kind in self.at.items() if kind == "own"]:
             for path in [path for path in self.at if own in path.parents]:
                 self.at.setdefault(own / path.relative_to(own).parts[0], "hide")
@@ -169,22 +188,19 @@ def _plan(spec: ProcessSpec, around: Surroundings) -> _Plan:
     home = Path(spec.env.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - may name no user
     plan = _Plan()
     plan.put("own", _present(_OWN))
-    plan.put("hide", _present((*_SOCKETS, *(home / name for name in _SECRETS), *around.hidden)))
+    plan.put("hide", _present((*_SOCKETS, *(place / name for place in {home, *_homes()} for name in _SECRETS))))
     plan.put("read", _present(_SHOWN_IN_RUN))
     plan.show(_present((home,)))
     for scratch in confinement.scratch:
-        directory = _expanded(scratch.directory, home)
+        directory = expanded(scratch.directory, home)
         for name in (".", *(name for name in scratch.kept if name.endswith("/"))):
             (directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         plan.at[directory.resolve()] = "scratch"
         plan.kept[directory.resolve()] = frozenset(name.rstrip("/") for name in scratch.kept)
-    plan.put("hide", _present(_expanded(text, home) for text in confinement.hide))
-    plan.put("read", _present(_expanded(text, home) for text in confinement.read))
-    for text in confinement.write:
-        path = _expanded(text, home)
-        if not files.lexists(path):
-            path.mkdir(parents=True)
-        plan.put("write", (path.resolve(),))
+    plan.put("hide", _same(confinement.hide))
+    plan.put("read", _same(confinement.read))
+    plan.put("write", _same(confinement.write))
+    plan.put("hide", _present(around.hidden))
     plan.at[around.workspace.resolve()] = "write"
     plan.show(path.resolve() for path in around.shown)  # there when the process starts
     plan.show(_present((*_programs(spec), *map(Path, (sys.prefix, sys.base_prefix)), Path(__file__).parents[1])))
@@ -204,5 +220,23 @@ def _present(paths: Iterable[str | Path]) -> list[Path]:
     return [path.resolve() for path in map(Path, paths) if path.exists()]
 
 
-def _expanded(text: str, home: Path) -> Path:
+def _homes() -> set[Path]:
+    """The homes of the user, whatever the process's environment says."""
+    found = {Path(os.path.expanduser("~"))}  # noqa: PTH111 - may name no user
+    with contextlib.suppress(KeyError):
+        found.add(Path(pwd.getpwuid(os.getuid()).pw_dir))
+    return found
+
+
+def _same(places: Iterable[str]) -> Iterator[Path]:
+    """The places, which had no link in them when the run began. Raises OSError for one that leads elsewhere now."""
+    for path in map(Path, places):
+        if path.resolve() != path:
+            raise OSError(errno.ELOOP, "a link was put there since the run began", str(path))
+        if files.lexists(path):
+            yield path
+
+
+def expanded(text: str, home: Path) -> Path:
+    """The path that a text beginning with `/` or `~` names."""
     return home / text.removeprefix("~").lstrip("/") if text.startswith("~") else Path(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from prodigy.git import files
@@ -33,9 +34,8 @@ def made_there(git_dir: Path, head: str) -> list[str]:
     return [commit for commit in tops if commit != head]
 
 
-def abandoned(private: PrivateGit, git_dir: Path, head: str) -> tuple[str, ...]:
-    """Commits that were made in the worktree with this git directory and that `head` does not contain, oldest first."""
-    others = made_there(git_dir, head)
+def abandoned(private: PrivateGit, others: Sequence[str], head: str) -> tuple[str, ...]:
+    """Those of the commits that neither `head` nor another of them contains, in their order."""
     if not others or (len(others) == 1 and private.is_ancestor(others[0], head)):
         return ()
     apart = set(private.run("merge-base", "--independent", head, *others).text.split())

@@ -12,16 +12,17 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prodigy.git import abandoned, config, files, refs
+from prodigy.git import config, files, refs
+from prodigy.git.abandoned import abandoned, made_there
 from prodigy.git.command import GitError
 from prodigy.git.config import Entry
 from prodigy.git.private import NO_HEAD, PrivateGit, settings_of
-from prodigy.git.snapshot import Snapshot
 from prodigy.git.tree import NEEDED, OF_THE_ATTEMPT, PrivateTree
 
 # What every clone of a run begins with: a directory of the run's private git directory.
@@ -45,6 +46,11 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 # With fsckObjects each fetch would leave a pack of its own, and each pack slows every later look at an object. Names
 # that are dangerous to check out are refused by the checkout, as those in commits from worktrees are.
 _FETCH_SETTINGS = ("fetch.fsckObjects=false", "fetch.unpackLimit=1000", "core.fsync=loose-object,pack,reference")
+_FETCH_TIMEOUT_S = 300.0
+_LARGEST_LFS_FILE = 4 << 30  # bytes
+_LFS_NAME = re.compile(r"[0-9a-f]{64}")
+_MOST_TIPS = 1000
+_STASH = "logs/refs/stash"
 _SHOWN_REFS = ("refs/heads", "refs/tags", "refs/remotes")
 
 
@@ -65,9 +71,22 @@ class PrivateClone(PrivateTree):
         self._collect([head.oid])
         return head.oid
 
-    def snapshot(self) -> Snapshot:
-        self._collect_what_is_there(abandoned.made_there(self.git_dir, self.head()))
-        return super().snapshot()
+    def _abandoned(self, head: str) -> tuple[str, ...]:
+        """Also what other branches, tags, the stash and worktrees of the clone hold: with it that would be gone."""
+        made = [*made_there(self.git_dir, head), *tips(self.git_dir, self._known_refs())]
+        self._collect_what_is_there(list(dict.fromkeys(made)))
+        return abandoned(self.private, self._commits(made), head)
+
+    def _known_refs(self) -> Mapping[str, str]:
+        return refs.packed_refs(self.private.directory / _PATTERN)
+
+    def _commits(self, objects: Sequence[str]) -> list[str]:
+        """The commits that these are, or that these tags name; what is none, or is not there, is left out."""
+        if not objects:
+            return []
+        asked = "".join(f"{oid}^{{commit}}\n" for oid in objects).encode()
+        answers = self.private.run("cat-file", "--batch-check", stdin=asked).text.splitlines()
+        return list(dict.fromkeys(line.split()[0] for line in answers if line.split()[1:2] == ["commit"]))
 
     def _collect_what_is_there(self, commits: Sequence[str]) -> None:
         """Bring these commits into the repository, but those whose objects were taken away meanwhile."""
@@ -85,6 +104,7 @@ class PrivateClone(PrivateTree):
             return
         if not (self.directory / "HEAD").exists():
             self._mark(None)
+        clear_objects(self.private, self.git_dir / "objects")
         sender = _lay_out_sender(self.private, self.directory / "sender", self.git_dir)
         standing = self._standing()
         known = () if standing is None else (f"--negotiation-tip={standing}",)
@@ -93,7 +113,7 @@ class PrivateClone(PrivateTree):
             *("--no-recurse-submodules", *known, "--", str(sender), *map(refs.full_oid, missing)),
             git_dir=self.directory,  # what its HEAD contains is known to be whole, and is not walked again
             settings=_FETCH_SETTINGS,
-            timeout_s=self.timeout_s,
+            timeout_s=_FETCH_TIMEOUT_S,
         )
         _collect_lfs(self.git_dir / "lfs" / "objects", self.private.repo.common_dir / "lfs" / "objects")
 
@@ -142,6 +162,54 @@ def mark(directory: Path, *, is_clone: bool) -> None:
         (directory / _MARK).touch()
     else:
         (directory / _MARK).unlink(missing_ok=True)
+
+
+def tips(git_dir: Path, known: Mapping[str, str]) -> list[str]:
+    """What the refs, the stash and the further worktrees of a clone hold, but what it began with: object ids.
+
+    known: the refs that it began with. Nothing is followed out of it. Raises GitError for a damaged packed-refs.
+    """
+    found = {name: oid for name, oid in refs.packed_refs(git_dir).items() if refs.is_oid(oid)}
+    for name, path in _regular_files(git_dir, "refs"):
+        text = os.fsdecode(files.read_small(path) or b"").strip()
+        if refs.is_oid(text):
+            found[name] = text
+    held = [oid for name, oid in found.items() if known.get(name) != oid]
+    logs = [git_dir / _STASH]
+    for name, path in _regular_files(git_dir, "worktrees"):
+        if name.endswith("/HEAD"):
+            text = os.fsdecode(files.read_small(path) or b"").strip()
+            held += [text] if refs.is_oid(text) else []
+            logs += [path] if "/logs/" in name else []
+    for log in logs:
+        words = (line.split(" ", 2) for line in os.fsdecode(files.read_small(log, 1 << 20) or b"").splitlines())
+        held += [entry[1] for entry in words if len(entry) == 3 and refs.is_oid(entry[1])]
+    return [oid for oid in dict.fromkeys(held) if set(oid) != {"0"}][:_MOST_TIPS]
+
+
+def _regular_files(root: Path, name: str) -> Iterator[tuple[str, Path]]:
+    """(path relative to `root`, path) of the files below a directory; no link is followed."""
+    if (root / name).is_symlink():
+        return
+    for folder, _, leaves in os.walk(root / name):
+        for leaf in leaves:
+            path = Path(folder, leaf)
+            if not path.is_symlink():
+                yield path.relative_to(root).as_posix(), path
+
+
+def clear_objects(private: PrivateGit, objects: Path) -> None:
+    """Take away what is not the clone's own objects: links and pipes, which git would follow or wait for, and what says
+    that objects are elsewhere too."""
+    for folder, names, leaves in os.walk(objects):
+        for name in (*names, *leaves):
+            path = Path(folder, name)
+            mode = path.lstat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                path.unlink()
+    files.remove(objects / "info")
+    (objects / "info").mkdir()
+    (objects / "info" / "alternates").write_bytes(_path_line(private.objects))
 
 
 # Git directories ---------------------------------------------------------------------------------------------
@@ -227,12 +295,14 @@ def _path_line(path: Path) -> bytes:
 
 def _collect_lfs(store: Path, target: Path) -> None:
     """Bring the large files that were committed there into the repository's store, each under the hash that it has."""
-    if not store.is_dir() or store.is_symlink():
+    if not store.is_dir() or store.is_symlink() or store.parent.is_symlink():
         return
     for folder, _, names in os.walk(store):
         for name in names:
             source, place = Path(folder, name), target / name[:2] / name[2:4] / name
-            if source.is_symlink() or not source.is_file() or place.exists():
+            if not _LFS_NAME.fullmatch(name) or source.is_symlink() or not source.is_file() or place.exists():
+                continue
+            if source.stat().st_size > _LARGEST_LFS_FILE:
                 continue
             with source.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != name:

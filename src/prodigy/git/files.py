@@ -23,7 +23,11 @@ def read_small(path: Path, limit: int = 4096) -> bytes | None:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        return os.read(descriptor, limit)
+        parts = []
+        while limit > 0 and (part := os.read(descriptor, limit)):
+            parts.append(part)
+            limit -= len(part)
+        return b"".join(parts)
     finally:
         os.close(descriptor)
 

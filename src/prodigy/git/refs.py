@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF = re.compile(r"refs(?:/(?!\.)[^/\x00-\x20~^:?*\[\\\x7f]+(?<!\.lock))+")
 _PER_WORKTREE = ("refs/worktree/", "refs/bisect/", "refs/rewritten/")
 _SYMREF_DEPTH = 5
+_LARGEST_PACKED_REFS = 256 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -90,19 +92,21 @@ def _checked_oid(text: str, where: str) -> str:
 
 
 def packed_refs(common_dir: Path) -> dict[str, str]:
-    """All packed refs, name -> object id. Parsed anew only when the file has changed."""
+    """All packed refs, name -> object id. Parsed anew only when the file has changed. Raises GitError."""
     path = common_dir / "packed-refs"
     try:
         status = path.stat()
     except FileNotFoundError:
         return {}
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_PACKED_REFS:  # a pipe would hold us for ever
+        raise GitError("packed-refs is no regular file, or far too large", where=str(path))
     return _parse_packed(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @functools.lru_cache(maxsize=8)
 def _parse_packed(path: Path, *_identity: int) -> dict[str, str]:
     refs = {}
-    for line in path.read_bytes().splitlines():
+    for line in (read_small(path, _LARGEST_PACKED_REFS) or b"").splitlines():
         if not line.startswith((b"#", b"^")):
             oid, _, name = line.partition(b" ")
             refs[os.fsdecode(name)] = oid.decode("ascii", errors="replace")

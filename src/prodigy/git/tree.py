@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prodigy.git import contents, files, refs, worktrees
-from prodigy.git.abandoned import abandoned
+from prodigy.git.abandoned import abandoned, made_there
 from prodigy.git.checkout import left_half_done
 from prodigy.git.command import TREE_TIMEOUT_S, Completed, GitError, GitTimeout
 from prodigy.git.obstacles import PathsInTheWay, untracked_in_the_way
@@ -148,11 +148,14 @@ class PrivateTree:
         worktrees.remove_locks(self.git_dir)
         head = self.head()
         half_done = left_half_done(self.git_dir, lambda: bool(self._run("ls-files", "-u").stdout))
-        bare = Snapshot(head, None, (), abandoned(self.private, self.git_dir, head), half_done)
+        bare = Snapshot(head, None, (), self._abandoned(head), half_done)
         try:
             return self._snapshot(bare)
         except GitError as error:
             raise UnreadableTree(error, bare) from error
+
+    def _abandoned(self, head: str) -> tuple[str, ...]:
+        return abandoned(self.private, made_there(self.git_dir, head), head)
 
     def _snapshot(self, bare: Snapshot) -> Snapshot:
         head = bare.head

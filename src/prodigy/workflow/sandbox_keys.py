@@ -55,6 +55,8 @@ def _places(node: Node, key: str, findings: Findings) -> tuple[str, ...]:
         if not text.startswith(("/", "~/")) and text != "~":
             hint = "begin it with `/` or `~/`; in its own workspace an agent may write anyway"
             findings.problem(item.at, f"`{key}` must name whole paths, got {shown(item)}", hint)
+        elif text.rstrip("/") in ("", "/proc", "/dev") or text.startswith(("/proc/", "/dev/")):
+            findings.problem(item.at, f"`{key}` can't name {shown(item)}: a sandbox has its own", "name a place below")
         elif ".." in text.split("/"):
             findings.problem(item.at, f"`{key}` must name paths without `..`, got {shown(item)}")
         else:
