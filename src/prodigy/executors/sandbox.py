@@ -213,7 +213,11 @@ def _programs(spec: ProcessSpec) -> Iterator[Path]:
     search = spec.env.get("PATH", os.defpath)
     yield from (Path(name) for name in search.split(os.pathsep) if name.startswith("/"))
     if found := shutil.which(spec.argv[0], path=search):
-        yield Path(found).resolve().parent
+        for program in (Path(found).absolute(), Path(found).resolve()):
+            yield program.parent
+            # What it is a part of, in the two usual ways of having programs of one's own.
+            yield from (place for place in program.parents if place.name == "node_modules")
+            yield from (place for place in program.parents if (place / "pyvenv.cfg").is_file())
 
 
 def _present(paths: Iterable[str | Path]) -> list[Path]:
