@@ -81,7 +81,7 @@ def test_in_a_sandbox_it_works_and_its_own_settings_stay(rig: tuple[Project, Rig
     agent.agents["sandbox"] = "bwrap"
     if agent.name == "by-acp":  # which program it is, is not known
         places = [f"~/{place}/opencode" for place in (".local/share", ".local/state", ".cache", ".config")]
-        agent.agents["sandbox"] = {"write": places}
+        agent.agents["sandbox"] = {"write": places, "read": [str(rigs.SLOW_MODULES)]}
     if settings_in == "the home":
         if agent.name != "claude":
             pytest.skip("where its settings are makes no difference to it")
