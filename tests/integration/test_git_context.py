@@ -35,6 +35,11 @@ def test_a_repository_is_found(world: World) -> None:
     assert common_dir_around(world.root) == world.root / ".git"
 
 
+def test_a_line_break_in_its_path_is_refused_in_words(world: World) -> None:
+    root = world.root.rename(world.space / "line\nbreak")
+    assert "line break" in refused(root).what
+
+
 def test_it_is_found_from_a_subdirectory_and_through_a_link(world: World) -> None:
     (world.space / "link").symlink_to(world.root / "src")
     for path in (world.root / "src", world.space / "link"):

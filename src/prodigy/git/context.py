@@ -111,7 +111,11 @@ def _locate(path: Path) -> Repo:
         answer = run_git(["rev-parse", "--path-format=absolute", *questions], cwd=path, user_config=True)
     except GitError as error:
         raise _unusable(path, error) from error
-    _, git_dir, common_dir, root = answer.stdout.decode(errors="surrogateescape").splitlines()
+    lines = answer.stdout.decode(errors="surrogateescape").removesuffix("\n").split("\n")
+    if len(lines) != len(questions):
+        hint = "Move the repository to a path without one."
+        raise EnvironmentProblem("the path of the repository has a line break in it", where=repr(str(path)), hint=hint)
+    _, git_dir, common_dir, root = lines
     return Repo(Path(root), Path(git_dir), Path(common_dir))
 
 
