@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -362,6 +363,17 @@ def test_a_repository_that_is_hidden_is_not_read_for_an_agent(project: Project) 
     two_agents(project, (plant, places), (f"git show {commit}:s.txt > found.txt; true", places))
     found = subprocess.run(["git", "cat-file", "-e", commit], cwd=project.repo, check=False, capture_output=True)
     assert found.returncode != 0
+
+
+@needs_bwrap
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no /dev/shm")
+def test_a_repository_in_memory_can_be_worked_on() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        project = make_project(Path(folder))
+        done = agent(project, "echo x > x.txt; git add x.txt; git commit -qm x; touch /dev/shm/mine", "bwrap")
+        assert done.code == 0, done.err
+        assert "x.txt" in project.files(project.run_branch())
+        assert not Path("/dev/shm/mine").exists()
 
 
 # Where it is not possible ---------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ _BASE = (
     *(word for name in ("sys", "sysrq-trigger", "irq", "bus", "acpi", "fs", "scsi", "mtrr")
       for word in ("--ro-bind-try", f"/proc/{name}", f"/proc/{name}")),
 )  # fmt: skip
-_OWN = ("/tmp", "/var/tmp")  # noqa: S108 - each process has its own
+_OWN = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - each process has its own
 # Sockets of docker, ssh-agent and the session bus lie there: whoever may connect needs no right to write.
 _SOCKETS = ("/run", "/var/run")
 _SHOWN_IN_RUN = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/run/nscd", "/run/current-system",
