@@ -15,21 +15,9 @@ from hypothesis import strategies as st
 
 from agents import stream_lines as say
 from prodigy.agents import agent
-from prodigy.agents.base import (
-    AgentEvent,
-    Finished,
-    Lines,
-    RateLimited,
-    Started,
-    Text,
-    Tokens,
-    ToolCall,
-    Usage,
-    Used,
-    Verdict,
-    read_transcript,
-)
+from prodigy.agents.base import AgentEvent, Finished, RateLimited, Started, Text, Tokens, ToolCall, Usage, Used, Verdict
 from prodigy.agents.reset_time import reset_time
+from prodigy.agents.transcript import Lines, read_transcript
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC).timestamp()
 CLAUDE = agent("claude")

@@ -14,7 +14,8 @@ import pytest
 from agent_support import script
 from agents.mock_anthropic import MockServer
 from prodigy.agents import agent
-from prodigy.agents.base import AgentRequest, Verdict, read_transcript
+from prodigy.agents.base import AgentRequest, Verdict
+from prodigy.agents.transcript import read_transcript
 from support import IDENTITY, git
 
 CLAUDE = agent("claude")

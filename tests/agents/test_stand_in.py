@@ -13,7 +13,8 @@ import pytest
 
 from agent_support import script, stand_in_path
 from prodigy.agents import agent
-from prodigy.agents.base import AgentRequest, Verdict, find_program, read_transcript
+from prodigy.agents.base import AgentRequest, Verdict, find_program
+from prodigy.agents.transcript import read_transcript
 from support import IDENTITY, git, wait_until
 
 CLAUDE = agent("claude")

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from git_support import World, files_in, make_world
-from prodigy.git import command, index
-from prodigy.git import tree as tree_module
+from prodigy.git import command, index, leftovers
 from prodigy.git.command import GitError
 from prodigy.git.obstacles import PathsInTheWay
 from prodigy.git.private import PrivateGit
@@ -384,8 +383,8 @@ def test_copies_of_an_index_keep_its_time(world: World) -> None:
 
 
 def test_a_snapshot_names_what_it_leaves_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree_module, "MAX_FILE_BYTES", 100)
-    monkeypatch.setattr(tree_module, "MAX_TOTAL_BYTES", 250)
+    monkeypatch.setattr(leftovers, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(leftovers, "MAX_TOTAL_BYTES", 250)
     tree = world.tree()
     root = tree.work_tree
     world.write({"big": "x" * 101, "m1": "x" * 90, "m2": "x" * 90, "m3": "x" * 90, "src/a.py": "y" * 101}, root)
@@ -402,7 +401,7 @@ def test_a_snapshot_names_what_it_leaves_out(world: World, monkeypatch: pytest.M
 def test_a_snapshot_of_nothing_but_what_is_left_out_has_no_commit(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree_module, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(leftovers, "MAX_FILE_BYTES", 100)
     tree = world.tree()
     world.write({"big": "x" * 101}, tree.work_tree)
     assert tree.snapshot() == Snapshot(world.head(), None, ("big",))
@@ -472,7 +471,7 @@ def test_restore_survives_a_damaged_private_index(world: World) -> None:
 
 
 def test_restore_keeps_what_the_snapshot_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree_module, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(leftovers, "MAX_FILE_BYTES", 100)
     tree = world.tree()
     world.write({"we[i]rd *": "x" * 101, "weird": "x"}, tree.work_tree)
     snapshot = tree.snapshot()

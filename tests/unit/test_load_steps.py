@@ -9,17 +9,7 @@ import pytest
 from prodigy.workflow.agent_settings import AgentSettings
 from prodigy.workflow.failures import Retry
 from prodigy.workflow.load import parse
-from prodigy.workflow.model import (
-    Agent,
-    Capture,
-    Check,
-    Handler,
-    MapReduce,
-    Policy,
-    Shell,
-    Step,
-    Workspace,
-)
+from prodigy.workflow.model import Agent, Capture, Check, Handler, MapReduce, Policy, Shell, Step, Workspace
 from unit.workflow_texts import TEMPLATE, problems_of
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from prodigy.errors import WorkflowError
 from prodigy.workflow.load import Loaded, parse
-from prodigy.workflow.model import MapReduce, Workflow, Workspace, every_step
+from prodigy.workflow.model import MapReduce, Workflow, Workspace
+from prodigy.workflow.walk import every_step
 from prodigy.workflow.workspaces import ALL_FAILED
 
 

@@ -7,18 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from prodigy.workflow.model import (
-    Capture,
-    Check,
-    Handler,
-    Input,
-    MapReduce,
-    Policy,
-    Shell,
-    Step,
-    Workflow,
-    fingerprint,
-)
+from prodigy.workflow.model import Capture, Check, Handler, Input, MapReduce, Policy, Shell, Step, Workflow
+from prodigy.workflow.walk import fingerprint
 
 
 def shell(text: str = "make", line: int = 1) -> Step:

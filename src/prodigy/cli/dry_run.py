@@ -23,7 +23,8 @@ from prodigy.executors.capacity import AGENT_STEP_MB, SHELL_STEP_MB, Capacity, c
 from prodigy.plan.identity import Plan, identify, label
 from prodigy.plan.sources import items_of_output
 from prodigy.workflow.load import Loaded
-from prodigy.workflow.model import Agent, Foreach, Group, MapReduce, Step, Workflow, every_step
+from prodigy.workflow.model import Agent, Foreach, Group, MapReduce, Step, Workflow
+from prodigy.workflow.walk import every_step
 
 SHOWN_ITEMS = 10
 SHOWN_NAMES = 12

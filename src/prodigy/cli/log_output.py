@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from prodigy.agents import AGENTS
-from prodigy.agents.base import Lines
+from prodigy.agents.transcript import Lines
 from prodigy.cli.log_steps import Log, event_of
 from prodigy.cli.transcript import Transcript
 from prodigy.cli.words import printable

@@ -11,7 +11,8 @@ from prodigy.state.items import NOT_A_TRY
 from prodigy.state.step_path import attempt_path, step_in_list
 from prodigy.store.rows import AttemptRow
 from prodigy.store.store import Store
-from prodigy.workflow.model import Foreach, Group, MapReduce, Step, fingerprint
+from prodigy.workflow.model import Foreach, Group, MapReduce, Step
+from prodigy.workflow.walk import fingerprint
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from prodigy.agents import agent
-from prodigy.agents.base import read_transcript
+from prodigy.agents.transcript import read_transcript
 from prodigy.engine.specials import Specials
 from prodigy.errors import ProdigyError
 from prodigy.plan.strict_json import NotJsonError, UnusableJsonError, parse_json

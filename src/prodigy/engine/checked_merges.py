@@ -40,7 +40,7 @@ from prodigy.store import merges
 from prodigy.store.merges import CheckFacts
 from prodigy.store.rows import AttemptRow
 from prodigy.workflow.canonical import short_hash
-from prodigy.workflow.model import fingerprint
+from prodigy.workflow.walk import fingerprint
 
 # Takes an item back to where items wait for a slot, after a pause in seconds.
 Back = Callable[[ItemRow, float], None]

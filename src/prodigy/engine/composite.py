@@ -24,7 +24,8 @@ from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import INPUT, execution_path
 from prodigy.store.store import Store
 from prodigy.workflow.interpolate import Unresolved, interpolate_text, lookup
-from prodigy.workflow.model import Foreach, Group, Input, Shell, Step, fingerprint
+from prodigy.workflow.model import Foreach, Group, Input, Shell, Step
+from prodigy.workflow.walk import fingerprint
 
 _VALUES = "values.json"
 

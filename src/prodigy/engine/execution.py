@@ -54,12 +54,8 @@ from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import execution_path, split_try
 from prodigy.store.rows import StepRow
 from prodigy.store.store import Store
-from prodigy.workflow.model import (
-    Agent,
-    Handler,
-    Step,
-    fingerprint,
-)
+from prodigy.workflow.model import Agent, Handler, Step
+from prodigy.workflow.walk import fingerprint
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 

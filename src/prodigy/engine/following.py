@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prodigy.agents.base import Agent, AgentEvent, Finished, Lines, Usage, Used
+from prodigy.agents.base import Agent, AgentEvent, Finished, Usage, Used
+from prodigy.agents.transcript import Lines
 from prodigy.executors.warden import STDERR, STDOUT
 
 POLL_S = 0.25

@@ -11,8 +11,9 @@ from prodigy.executors.base import Snapshot, Workspace
 from prodigy.executors.furnishing import READY
 from prodigy.state.dead_letter import Failure
 from prodigy.workflow.canonical import canonical_json, short_hash
-from prodigy.workflow.model import Step, fingerprint
+from prodigy.workflow.model import Step
 from prodigy.workflow.model import Workspace as Settings
+from prodigy.workflow.walk import fingerprint
 
 
 async def furnish(run: Run, settings: Settings, workspace: Workspace, owner: str, boundary: Snapshot) -> Failure | None:

@@ -58,7 +58,8 @@ from prodigy.store.rows import Intent, RunRow
 from prodigy.store.store import Store
 from prodigy.workflow.agent_keys import kinds
 from prodigy.workflow.agent_settings import Agents, AgentSettings
-from prodigy.workflow.model import Agent, Workflow, every_step
+from prodigy.workflow.model import Agent, Workflow
+from prodigy.workflow.walk import every_step
 
 # Bytes. A block that is larger goes back to the system when it is freed.
 _LARGE_BLOCK = 512 * 1024

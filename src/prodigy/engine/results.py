@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodigy.agents import agent
-from prodigy.agents.base import read_transcript
+from prodigy.agents.transcript import read_transcript
 from prodigy.engine.captures import Deferred
 from prodigy.errors import EnvironmentProblem
 from prodigy.git.private import PrivateGit

@@ -20,7 +20,8 @@ from prodigy.state import events as ev
 from prodigy.state.items import ItemState
 from prodigy.state.step_path import execution_path, iteration_path
 from prodigy.workflow.expression import compile_expression
-from prodigy.workflow.model import Group, MapReduce, Step, fingerprint
+from prodigy.workflow.model import Group, MapReduce, Step
+from prodigy.workflow.walk import fingerprint
 
 
 async def drive(run: Run, confirm: Confirm, past: Past) -> None:

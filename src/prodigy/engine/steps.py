@@ -32,7 +32,8 @@ from prodigy.state.step_path import execution_path
 from prodigy.store.database import now
 from prodigy.store.store import Store
 from prodigy.workflow.expression import compile_expression
-from prodigy.workflow.model import Group, Handler, Step, fingerprint
+from prodigy.workflow.model import Group, Handler, Step
+from prodigy.workflow.walk import fingerprint
 
 
 @dataclass

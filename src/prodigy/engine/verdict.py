@@ -10,7 +10,8 @@ from pathlib import Path
 
 from prodigy.agents import agent
 from prodigy.agents.base import Agent as AgentAdapter
-from prodigy.agents.base import Verdict, read_transcript
+from prodigy.agents.base import Verdict
+from prodigy.agents.transcript import read_transcript
 from prodigy.engine.captures import CaptureError, extracted, formed, output_of
 from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, Exit, Snapshot
 from prodigy.executors.warden import STDOUT

@@ -12,7 +12,8 @@ from prodigy.state import events as ev
 from prodigy.state.step_path import INPUT, iteration_path, step_in_list
 from prodigy.store.rows import StepRow
 from prodigy.store.store import Store
-from prodigy.workflow.model import Foreach, Group, MapReduce, Step, Workflow, fingerprint
+from prodigy.workflow.model import Foreach, Group, MapReduce, Step, Workflow
+from prodigy.workflow.walk import fingerprint
 
 _OTHER_ITEMS = "has other items"
 

@@ -22,7 +22,8 @@ from prodigy.git import config, files, refs
 from prodigy.git.abandoned import abandoned, made_there
 from prodigy.git.command import GitError
 from prodigy.git.config import Entry
-from prodigy.git.private import NO_HEAD, PrivateGit, settings_of
+from prodigy.git.private import PrivateGit
+from prodigy.git.private_layout import NO_HEAD, settings_of
 from prodigy.git.tree import NEEDED, OF_THE_ATTEMPT, PrivateTree
 
 # What every clone of a run begins with: a directory of the run's private git directory.

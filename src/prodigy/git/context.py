@@ -11,7 +11,8 @@ from pathlib import Path
 from prodigy.errors import EnvironmentProblem
 from prodigy.git import config
 from prodigy.git.command import GitError, run_git
-from prodigy.git.private import PrivateGit, lay_out
+from prodigy.git.private import PrivateGit
+from prodigy.git.private_layout import lay_out
 from prodigy.git.refs import Head
 from prodigy.git.repo import Repo
 

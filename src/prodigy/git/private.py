@@ -15,20 +15,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prodigy.git import config, files, index
+from prodigy.git import config, files
 from prodigy.git import objects as loose
 from prodigy.git.command import DEFAULT_TIMEOUT_S, Completed, GitError, run_git, start_git
 from prodigy.git.config_text import parse
 from prodigy.git.identity import identity_env
 from prodigy.git.long_running import LongRunning, NoAnswer
+from prodigy.git.private_layout import lay_out, write_attributes
 from prodigy.git.refs import full_oid
 from prodigy.git.repo import Repo
 from prodigy.secrets import mask
 
-# A HEAD that git accepts and that names nothing.
-NO_HEAD = "ref: refs/heads/none\n"
-
-_ATTRIBUTES = ".gitattributes"
 # Longer histories are left to git to walk, and larger changes to compare. Commits; paths.
 _SHORT_HISTORY = 100
 _FEW_CHANGES = 500
@@ -92,7 +89,7 @@ class PrivateGit:
             temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
             try:
                 lay_out(temporary, repo, config.read(repo))
-                _write_attributes(cls(temporary, repo), base)
+                write_attributes(cls(temporary, repo), base)
                 temporary.rename(directory)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)  # moved away, unless something failed
@@ -371,53 +368,3 @@ class PrivateGit:
     def diffstat(self, old: str, new: str) -> str:
         """What `git diff --stat` shows a person, possibly many lines."""
         return self.run("diff-tree", "--stat", "--no-ext-diff", "--no-textconv", full_oid(old), full_oid(new)).text
-
-
-def lay_out(directory: Path, repo: Repo, entries: Sequence[config.Entry]) -> None:
-    """Fill an empty private git directory from the repository's settings; no process."""
-    for name in ("info", "refs", "attributes"):
-        (directory / name).mkdir()
-    taken = settings_of(entries)
-    if any(entry.key.startswith("filter.lfs.") for entry in taken):
-        # git-lfs keeps its objects beside the git directory; ours must be the repository's.
-        taken.append(config.Entry("local", "lfs.storage", str(repo.common_dir / "lfs")))
-    (directory / "config").write_text(config.serialised(taken), "utf-8", "surrogateescape")
-    (directory / "HEAD").write_text(NO_HEAD)
-    shared_info = repo.common_dir / "info"
-    excludes = (config.personal_file(entries, "core.excludesfile", "ignore"), shared_info / "exclude")
-    (directory / "info" / "exclude").write_bytes(b"\n".join(_content(path) for path in excludes))
-    (directory / "info" / "attributes").write_bytes(_content(shared_info / "attributes"))
-    user_attributes = config.personal_file(entries, "core.attributesfile", "attributes")
-    (directory / "info" / "user-attributes").write_bytes(_content(user_attributes))
-    shallow = repo.common_dir / "shallow"
-    if shallow.exists():
-        # Without it, walking history fails at the parents that a shallow clone does not have.
-        shutil.copyfile(shallow, directory / "shallow")
-
-
-def settings_of(entries: Sequence[config.Entry]) -> list[config.Entry]:
-    """The settings of a git directory of ours that reads a repository with these."""
-    taken = config.taken_over(entries)
-    version = 1 if any(entry.key == "extensions.objectformat" for entry in taken) else 0
-    return [
-        config.Entry("local", "core.repositoryformatversion", str(version)),
-        config.Entry("local", index.END_OF_ENTRIES_SETTING, "true"),
-        *taken,
-    ]
-
-
-def _content(path: Path) -> bytes:
-    return files.read_small(path, limit=1 << 20) or b""
-
-
-def _write_attributes(private: PrivateGit, base: str) -> None:
-    """Write the base's .gitattributes files where merges look for them: git reads them from a work tree, not
-    from a commit.
-    """
-    names = private.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", full_oid(base)).records()
-    for name in names:
-        *parents, last = name.split("/")
-        if last == _ATTRIBUTES and not {"", ".", ".."} & set(parents):
-            target = private.directory / "attributes" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(private.run("cat-file", "blob", f"{base}:{name}").stdout)

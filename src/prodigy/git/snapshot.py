@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from prodigy.git.command import GitError
@@ -30,3 +31,14 @@ class UnreadableTree(GitError):
     def __init__(self, error: GitError, boundary: Snapshot) -> None:
         super().__init__(error.what, argv=error.argv, code=error.code, stderr=error.stderr, where=error.where)
         self.boundary = boundary
+
+
+@dataclass
+class LastLook:
+    """What a look at all files found.
+
+    differing: path -> state as `git status` tells it, of what differed from the commit the private index stands
+    at, if it still stands there and nobody has worked in the tree since; None when that is not known.
+    """
+
+    differing: Mapping[str, str] | None = None

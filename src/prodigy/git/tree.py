@@ -12,14 +12,13 @@ from prodigy.git import contents, files, refs, worktrees
 from prodigy.git.abandoned import abandoned, made_there
 from prodigy.git.checkout import left_half_done
 from prodigy.git.command import TREE_TIMEOUT_S, Completed, GitError, GitTimeout
+from prodigy.git.leftovers import Leftovers, to_keep
 from prodigy.git.obstacles import PathsInTheWay, untracked_in_the_way
-from prodigy.git.private import NO_HEAD, PrivateGit
-from prodigy.git.snapshot import Snapshot, UnreadableTree
+from prodigy.git.private import PrivateGit
+from prodigy.git.private_layout import NO_HEAD
+from prodigy.git.snapshot import LastLook, Snapshot, UnreadableTree
 from prodigy.git.sweep import sweep
 
-# Larger leftovers are named to the user instead of kept. Bytes.
-MAX_FILE_BYTES = 10_000_000
-MAX_TOTAL_BYTES = 200_000_000
 # Up to so many files a snapshot is made without git.
 FEW_FILES = 50
 
@@ -29,29 +28,6 @@ _SNAPSHOT_MESSAGE = "prodigy: uncommitted work at the end of a step"
 NEEDED = frozenset({"HEAD", "index", "commondir", "gitdir", "locked"})
 # What may stay while the same attempt goes on.
 OF_THE_ATTEMPT = NEEDED | {"logs", "refs", "info", "config.worktree", "modules"}
-
-
-@dataclass(frozen=True)
-class _Leftovers:
-    """Uncommitted work.
-
-    written: new or changed files; deleted: tracked ones that are gone; left_out: too large, or no files.
-    """
-
-    written: tuple[str, ...]
-    deleted: tuple[str, ...]
-    left_out: tuple[str, ...]
-
-
-@dataclass
-class LastLook:
-    """What a look at all files found.
-
-    differing: path -> state as `git status` tells it, of what differed from the commit the private index stands
-    at, if it still stands there and nobody has worked in the tree since; None when that is not known.
-    """
-
-    differing: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +184,7 @@ class PrivateTree:
         leftovers = self._leftovers(head, tracked_only=tracked_only, leave=leave)
         if only is not None:
             written, deleted = (tuple(filter(only, paths)) for paths in (leftovers.written, leftovers.deleted))
-            leftovers = _Leftovers(written, deleted, leftovers.left_out)
+            leftovers = Leftovers(written, deleted, leftovers.left_out)
         if not leftovers.written and not leftovers.deleted:
             return None
         with self._scratch_index() as scratch:
@@ -366,7 +342,7 @@ class PrivateTree:
         self.last_look.differing = differing
         return True
 
-    def _tree_without_git(self, head: str, leftovers: _Leftovers) -> str | None:
+    def _tree_without_git(self, head: str, leftovers: Leftovers) -> str | None:
         """The tree of `head` with the leftovers; None when they are many, or may be another thing in a commit."""
         written, deleted = leftovers.written, leftovers.deleted
         if len(written) + len(deleted) > FEW_FILES or b".gitattributes" in self.index.read_bytes():
@@ -390,22 +366,13 @@ class PrivateTree:
         self.last_look.differing = {record[3:]: record[:2] for record in records}
         return [(record[:2], record[3:]) for record in records]
 
-    def _leftovers(self, head: str, *, tracked_only: bool = False, leave: Collection[str] = ()) -> _Leftovers:
-        written, deleted, left_out = [], [], []
-        total = 0
-        for state, path in self._status(head):
-            if state == "??" and (tracked_only or path in leave):
-                continue
-            if state[1] == "D":
-                deleted.append(path)
-                continue
-            size = contents.size_to_keep(self.work_tree / path, MAX_FILE_BYTES)
-            if size is None or total + size > MAX_TOTAL_BYTES:
-                left_out.append(path)
-            else:
-                written.append(path)
-                total += size
-        return _Leftovers(tuple(written), tuple(deleted), tuple(left_out))
+    def _leftovers(self, head: str, *, tracked_only: bool = False, leave: Collection[str] = ()) -> Leftovers:
+        differing = [
+            (state, path)
+            for state, path in self._status(head)
+            if not (state == "??" and (tracked_only or path in leave))
+        ]
+        return to_keep(self.work_tree, differing)
 
     @contextlib.contextmanager
     def _scratch_index(self) -> Iterator[Path]:
@@ -418,7 +385,7 @@ class PrivateTree:
         finally:
             scratch.unlink(missing_ok=True)
 
-    def _write_tree(self, scratch: Path, leftovers: _Leftovers) -> str:
+    def _write_tree(self, scratch: Path, leftovers: Leftovers) -> str:
         for paths, how in (
             (leftovers.deleted, ("--force-remove",)),
             (leftovers.written, ("--add", "--remove", "--replace")),

@@ -35,6 +35,16 @@ def connect(path: Path, timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection
     return db
 
 
+def prepared(db: sqlite3.Connection, schema: str) -> sqlite3.Connection:
+    """The database with what `schema` creates where it is not there. Raises sqlite3.Error, with the database closed."""
+    try:
+        db.executescript(schema)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
 def damage(db: sqlite3.Connection) -> str | None:
     """What is wrong with the pages of a database, None when nothing is. Reads all of it. Raises sqlite3.Error."""
     found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prodigy.errors import ProdigyError, UsageError
 from prodigy.home import home
-from prodigy.store.database import connect, now, transaction
+from prodigy.store.database import connect, now, prepared, transaction
 from prodigy.store.paths import run_directory
 from prodigy.store.rows import RunRow
 from prodigy.store.store import Store
@@ -141,22 +141,13 @@ def _path() -> Path:
 
 def opened() -> sqlite3.Connection:
     """The index, for who closes it. Raises sqlite3.Error."""
-    return _prepared(connect(_path(), _PATIENCE_S))
+    return prepared(connect(_path(), _PATIENCE_S), _SCHEMA)
 
 
 def _open_in_memory() -> sqlite3.Connection:
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.row_factory = sqlite3.Row
-    return _prepared(db)
-
-
-def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
-    try:
-        db.executescript(_SCHEMA)
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
+    return prepared(db, _SCHEMA)
 
 
 def discard_damaged(error: sqlite3.Error) -> None:

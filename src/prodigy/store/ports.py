@@ -14,7 +14,7 @@ from pathlib import Path
 
 from prodigy.errors import EnvironmentProblem, ProdigyError
 from prodigy.home import home
-from prodigy.store.database import connect, transaction
+from prodigy.store.database import connect, prepared, transaction
 from prodigy.store.lock import is_held
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
@@ -76,13 +76,7 @@ def _path() -> Path:
 
 
 def _opened() -> sqlite3.Connection:
-    db = connect(_path())
-    try:
-        db.executescript(_SCHEMA)
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
+    return prepared(connect(_path()), _SCHEMA)
 
 
 def _number(db: sqlite3.Connection, run_id: str, slot: str) -> int:

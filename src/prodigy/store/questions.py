@@ -11,7 +11,7 @@ from pathlib import Path
 from prodigy.errors import CorruptState
 from prodigy.state.items import ItemRow, ItemState
 from prodigy.state.step_path import is_of_the_run, split_try, step_in_list
-from prodigy.store import letters, results
+from prodigy.store import letters, results, trail
 from prodigy.store.rows import AttemptRow, FinalIntent, GateRow, Intent, RunRow, StepRow
 from prodigy.store.trouble import trouble
 
@@ -356,7 +356,7 @@ class Questions:
         item: only those of the item with this id, its steps included. limit: only the newest so many.
         They are read a page at a time: memory stays flat, and no lock is held between two of them.
         """
-        where, values = self._event_filter(types, since, item)
+        where, values = trail.condition(self, types, since, item)
         if limit is not None:
             first = self._one(
                 f"SELECT min(seq) AS n FROM (SELECT seq FROM event WHERE seq > ? AND {where}"  # noqa: S608
@@ -368,27 +368,8 @@ class Questions:
             f"SELECT * FROM event WHERE seq > ? AND {where} ORDER BY seq LIMIT ?",  # noqa: S608
             *(after, *values, _EVENT_PAGE),
         ):
-            yield from (_event_record(row, self.directory.name) for row in page)
+            yield from (trail.record(row, self.directory.name) for row in page)
             after = page[-1]["seq"]
-
-    def _event_filter(self, types: Collection[str], since: str | None, item: str | None) -> tuple[str, list[object]]:
-        """(SQL condition, its values); what the condition is made of is ours, what the user said is a value."""
-        conditions, values = ["1"], list[object]()
-        if types:
-            conditions.append(f"type IN ({', '.join('?' * len(types))})")
-            values += types
-        if since is not None:
-            conditions.append("at >= ?")
-            values.append(since)
-        if item is not None:
-            own = ["json_extract(data, '$.item_id') = ?"]
-            values.append(item)
-            for row in self._all("SELECT fanout, ordinal FROM item WHERE item_id = ?", item):
-                prefix = f"{row['fanout']}/i{row['ordinal']:04d}/"
-                own.append("substr(json_extract(data, '$.path'), 1, ?) = ?")
-                values += [len(prefix), prefix]
-            conditions.append(f"({' OR '.join(own)})")
-        return " AND ".join(conditions), values
 
     def _one(self, statement: str, *values: object) -> sqlite3.Row | None:
         return next(iter(self._all(statement, *values)), None)
@@ -398,13 +379,3 @@ class Questions:
             return self._view.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise trouble(self.directory, "read", error) from error
-
-
-def _event_record(row: sqlite3.Row, run_id: str) -> dict[str, object]:
-    return {
-        "seq": row["seq"],
-        "id": row["id"],
-        "timestamp": row["at"],
-        "correlation_id": run_id,
-        "event": {"event_type": row["type"], **json.loads(row["data"])},
-    }

@@ -3,6 +3,9 @@ tables say all that counts."""
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,3 +41,36 @@ def merged_commits(store: Questions) -> list[str]:
         " AND json_extract(data, '$.merged') IS NOT NULL"
     )
     return [str(row["oid"]) for row in rows if row["oid"]]
+
+
+def condition(
+    store: Questions, types: Collection[str], since: str | None, item: str | None
+) -> tuple[str, list[object]]:
+    """(SQL condition, its values); what the condition is made of is ours, what the user said is a value."""
+    conditions, values = ["1"], list[object]()
+    if types:
+        conditions.append(f"type IN ({', '.join('?' * len(types))})")
+        values += types
+    if since is not None:
+        conditions.append("at >= ?")
+        values.append(since)
+    if item is not None:
+        own = ["json_extract(data, '$.item_id') = ?"]
+        values.append(item)
+        for row in store.ask("SELECT fanout, ordinal FROM item WHERE item_id = ?", item):
+            prefix = f"{row['fanout']}/i{row['ordinal']:04d}/"
+            own.append("substr(json_extract(data, '$.path'), 1, ?) = ?")
+            values += [len(prefix), prefix]
+        conditions.append(f"({' OR '.join(own)})")
+    return " AND ".join(conditions), values
+
+
+def record(row: sqlite3.Row, run_id: str) -> dict[str, object]:
+    """An event as it is told: {seq, id, timestamp, correlation_id, event: {event_type, ...}}."""
+    return {
+        "seq": row["seq"],
+        "id": row["id"],
+        "timestamp": row["at"],
+        "correlation_id": run_id,
+        "event": {"event_type": row["type"], **json.loads(row["data"])},
+    }

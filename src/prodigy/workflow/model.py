@@ -5,13 +5,11 @@ Only this form is stored and executed. `model_dump_json` and `model_validate_jso
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from prodigy.workflow.agent_settings import CLAUDE, Agents, Budget
-from prodigy.workflow.canonical import canonical_json, short_hash
 from prodigy.workflow.environment import Environment
 from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.frozen import Value
@@ -392,44 +390,3 @@ class Workflow(Value):
     max_iterations: int | None = Field(default=None, ge=1)
     limits: tuple[tuple[Phase, float], ...] = ()
     source: str
-
-
-def fingerprint(step: Step) -> str:
-    """16 hexadecimal digits that are equal for two steps that do the same.
-
-    Labels, line numbers, time limits and the number of parallel items do not count: a step that finished has
-    done the same work under other ones. Parts that are empty do not count either, so that a later version of
-    the model, with more parts, gives the same fingerprint to the same step.
-    """
-    return short_hash(canonical_json(_what_it_does(step)), 16)
-
-
-def _what_it_does(value: object) -> object:
-    if isinstance(value, Value):
-        counted = [name for name in type(value).model_fields if name not in value.not_what_it_does]
-        parts = {name: _what_it_does(getattr(value, name)) for name in counted}
-        return {name: part for name, part in parts.items() if part not in (None, [], {})}
-    if isinstance(value, tuple):
-        return [_what_it_does(part) for part in value]
-    return value
-
-
-def every_step(workflow: Workflow) -> Iterator[Step]:
-    """Every step of a workflow, those inside of others too."""
-    waiting = [*workflow.steps, *workflow.workspace.setup, *workflow.workspace.teardown, *workflow.merge]
-    while waiting:
-        step = waiting.pop(0)
-        yield step
-        match step.action:
-            case MapReduce(template=template, reduce=reduce, named=named, workspace=workspace):
-                waiting += [*template, *reduce, *(inner for part in named for inner in part.do)]
-                waiting += [*step.action.merge.check, *step.action.on_conflict]
-                own = workspace or workflow.workspace
-                waiting += own.setup if own.setup != workflow.workspace.setup else ()
-                waiting += own.teardown if own.teardown != workflow.workspace.teardown else ()
-            case Foreach(do=do) | Group(do=do):
-                waiting += do
-        for check in step.checks:
-            waiting += [*check.run, *check.repair]
-        for handler in step.handlers:
-            waiting += handler.do

@@ -18,7 +18,7 @@ from prodigy.workflow.error_policy import read_error_policy
 from prodigy.workflow.failures import ErrorPolicy
 from prodigy.workflow.fan_outs import read_fan_out, read_uncommitted
 from prodigy.workflow.merging import read_merge
-from prodigy.workflow.model import Step, Workflow, Workspace, every_step
+from prodigy.workflow.model import Step, Workflow, Workspace
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.scripts import KnownScripts
 from prodigy.workflow.steps import Defaults, StepReader
@@ -31,6 +31,7 @@ from prodigy.workflow.values import (
     read_whole_number,
     shown,
 )
+from prodigy.workflow.walk import every_step
 from prodigy.workflow.workspaces import read_workspace
 from prodigy.workflow.yaml_compose import Document
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence

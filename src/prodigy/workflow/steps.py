@@ -16,17 +16,7 @@ from prodigy.workflow.commits import read_commit
 from prodigy.workflow.extracts import with_extracts
 from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.handlers import IGNORED, commands, read_handlers
-from prodigy.workflow.model import (
-    Agent,
-    Foreach,
-    Handler,
-    MapReduce,
-    Phase,
-    Policy,
-    Step,
-    Uncommitted,
-    Workspace,
-)
+from prodigy.workflow.model import Agent, Foreach, Handler, MapReduce, Phase, Policy, Step, Uncommitted, Workspace
 from prodigy.workflow.named_worktrees import add_named, is_named
 from prodigy.workflow.policies import outside, read_retry
 from prodigy.workflow.scripts import KnownScripts, Names, ScriptChecks

@@ -17,17 +17,7 @@ from prodigy.workflow.captures import NAME
 from prodigy.workflow.catalogue import RESERVED
 from prodigy.workflow.handlers import IGNORED
 from prodigy.workflow.load_options import LoadOptions, Written
-from prodigy.workflow.model import (
-    Group,
-    Handler,
-    Input,
-    MapReduce,
-    Named,
-    Phase,
-    Policy,
-    Step,
-    Workflow,
-)
+from prodigy.workflow.model import Group, Handler, Input, MapReduce, Named, Phase, Policy, Step, Workflow
 from prodigy.workflow.normalise import Outside
 from prodigy.workflow.other_files import Chain, Opened, base_named, beside, named, open_first, path_named
 from prodigy.workflow.parameters import named_values
