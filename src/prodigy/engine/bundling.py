@@ -13,6 +13,7 @@ from pathlib import Path
 from prodigy.engine import refs as names
 from prodigy.engine.archive import Manifest
 from prodigy.errors import EnvironmentProblem, UsageError
+from prodigy.git import alternates
 from prodigy.git.command import GitError
 from prodigy.git.refs import is_ref_name
 from prodigy.git.repo import ANY, RefChange, Repo
@@ -131,9 +132,8 @@ def _unpack(repo: Repo, bundle: Path, refs: Mapping[str, str], objects: Path) ->
             f"the archive brings a ref that its manifest does not name: {odd[0]!r}", hint="Nothing was changed."
         )
     _require_prerequisites(repo, bundle)
-    for name in ("pack", "info"):
-        (objects / name).mkdir(mode=0o700, parents=True)
-    (objects / "info" / "alternates").write_bytes(os.fsencode(repo.common_dir / "objects") + b"\n")
+    (objects / "pack").mkdir(mode=0o700, parents=True)
+    alternates.write(objects, repo.common_dir / "objects")
     env = _beside(objects)
     repo.run("bundle", "unbundle", str(bundle), env=env, timeout_s=_TIMEOUT_S)
     for pack in sorted((objects / "pack").glob("*.pack")):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodigy.engine import holding
-from prodigy.git import clone
+from prodigy.git import alternates, clone
 from prodigy.git.clone import PrivateClone
 from prodigy.git.private import PrivateGit
 from prodigy.git.repo import Repo
@@ -74,7 +74,5 @@ def _git_of(repo: Repo, head: str, private: Path, *, look: bool) -> Iterator[tup
         else:
             PrivateGit.create(own / "git", repo, head)
         found = PrivateGit.open(own / "git", repo)
-        info = found.directory / "objects" / "info"
-        info.mkdir(parents=True)
-        (info / "alternates").write_bytes(bytes(repo.common_dir / "objects") + b"\n")
+        alternates.write(found.directory / "objects", repo.common_dir / "objects")
         yield _Aside(found.directory, repo, found.identity), own

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prodigy.git import config, files, refs
+from prodigy.git import alternates, config, files, refs
 from prodigy.git.abandoned import abandoned, made_there
 from prodigy.git.command import GitError
 from prodigy.git.config import Entry
@@ -209,8 +209,7 @@ def clear_objects(private: PrivateGit, objects: Path) -> None:
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 path.unlink()
     files.remove(objects / "info")
-    (objects / "info").mkdir()
-    (objects / "info" / "alternates").write_bytes(_path_line(private.objects))
+    alternates.write(objects, private.objects)
 
 
 # Git directories ---------------------------------------------------------------------------------------------
@@ -250,9 +249,9 @@ def lay_out(private: PrivateGit, git_dir: Path) -> None:
     files.remove(git_dir)
     part = Path(tempfile.mkdtemp(prefix=".git.", dir=git_dir.parent))
     try:
-        for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
+        for name in ("objects/pack", "refs/heads", "refs/tags", "info", "hooks"):
             (part / name).mkdir(parents=True)
-        (part / "objects/info/alternates").write_bytes(_path_line(private.objects))
+        alternates.write(part / "objects", private.objects)
         for name in ("info/exclude", "info/attributes", "shallow"):
             if (private.directory / name).is_file():
                 shutil.copyfile(private.directory / name, part / name)
@@ -271,10 +270,8 @@ def _lay_out_sender(private: PrivateGit, sender: Path, git_dir: Path) -> Path:
         return sender
     part = Path(tempfile.mkdtemp(prefix=".sender.", dir=sender.parent))
     try:
-        for name in ("objects/info", "refs"):
-            (part / name).mkdir(parents=True)
-        places = (git_dir / "objects", private.objects)
-        (part / "objects/info/alternates").write_bytes(b"".join(map(_path_line, places)))
+        (part / "refs").mkdir()
+        alternates.write(part / "objects", git_dir / "objects", private.objects)
         any_commit = config.serialised([Entry("local", "uploadpack.allowanysha1inwant", "true")])
         (part / "config").write_bytes((private.directory / "config").read_bytes() + any_commit.encode())
         (part / "HEAD").write_text(NO_HEAD)
@@ -284,14 +281,6 @@ def _lay_out_sender(private: PrivateGit, sender: Path, git_dir: Path) -> Path:
     finally:
         shutil.rmtree(part, ignore_errors=True)  # moved away, unless something failed
     return sender
-
-
-def _path_line(path: Path) -> bytes:
-    """A line of `alternates`, quoted as git quotes names where a plain one would say something else."""
-    name = os.fsencode(path)
-    if name.startswith((b'"', b"#")) or b"\n" in name:
-        name = b'"%s"' % name.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
-    return name + b"\n"
 
 
 def _collect_lfs(store: Path, target: Path) -> None:
