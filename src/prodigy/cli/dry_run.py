@@ -148,11 +148,20 @@ def _items_of(mapping: MapReduce, root: Path) -> Plan:
             timeout=INPUT_TIMEOUT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise UsageError(f"the input command ran longer than {INPUT_TIMEOUT_S:g} s") from None
+        raise UsageError(
+            f"the input command ran longer than {INPUT_TIMEOUT_S:g} s",
+            hint="Leave --run-input out; in a run it may take as long as its `timeout` says.",
+        ) from None
     except OSError as error:
-        raise EnvironmentProblem(f"bash cannot be started: {error.strerror}") from error
+        raise EnvironmentProblem(
+            f"bash cannot be started: {error.strerror}", hint="Install bash, or put it on PATH."
+        ) from error
     if done.returncode:
-        raise UsageError(f"the input command failed with exit code {done.returncode}", where=mapping.input.text)
+        raise UsageError(
+            f"the input command failed with exit code {done.returncode}",
+            where=mapping.input.text,
+            hint="What it printed stands above; run it by hand in the repository.",
+        )
     return identify(items_of_output(done.stdout, mapping.json_path, mapping.select).values)
 
 
