@@ -115,7 +115,7 @@ def test_fix_problems_understands_paths_as_compilers_write_them(python: Project)
     """Absolute, with `./` before, and with the place in parentheses."""
     python.write(
         "lint.sh",
-        """grep -l "import os" src/*.py | sed 's|^src/a|./&|; s|^src|'"$PWD"'/src|; s|py$|&(1,1): os|; 1s|(1,1)|:1|'\n"""
+        """grep -l "import os" src/*.py | sed 's|^src/a|./&|; s|^src|'"$PWD"'/src|; s|py$|&(1): os|; 1s|(1)|:1|'\n"""
         "! grep -q 'import os' src/*.py\n",
     )
     python.commit()

@@ -36,6 +36,8 @@ WITH_AGENT = "fix-problems"
 SCHEMA = Path(".prodigy/schema.json")
 # Their texts are what strangers wrote, which Claude Code must not look through for commands to run.
 _PROMPTS_STAY = frozenset({"triage-issues"})
+# Taken from the repository only where a starter does not mean all files.
+_WHERE = frozenset({"files", "sources"})
 _LIMIT = "limit"  # the parameter by which starters with a map do a few items first
 
 
@@ -178,8 +180,12 @@ def _program(kind: str) -> str:
 def _taken(source: templates.Source, stack: Stack | None, values: dict[str, object]) -> dict[str, object]:
     """What the repository says of parameters that nobody has given. Where nothing is known of tests, none are run."""
     known = {"tests": "true", **(stack.values if stack else {})} if source.template.place == "starter" else {}
-    names = {each.name for each in source.parameters} - values.keys()
-    return {name: value for name, value in known.items() if name in names}
+    names = {each.name: each.default.value if each.default else None for each in source.parameters}
+    return {
+        name: value
+        for name, value in known.items()
+        if name in names and name not in values and (name not in _WHERE or names[name] == "src")
+    }
 
 
 def _budget_of(source: templates.Source) -> float | None:
@@ -200,7 +206,7 @@ def _texts(root: Path, plan: Plan, target: Path) -> tuple[str, list[Command]]:
         text = templates.with_agent(text, plan.agent, configured=own)
     places = {
         "--max-parallel": (plan.wanted.max_parallel, (("map", "max_parallel"), ("parallel_worktrees",))),
-        "--budget": (plan.wanted.budget, (("budget", "max_cost_usd"),)),
+        "--budget": (_number(plan.wanted.budget), (("budget", "max_cost_usd"),)),
     }
     for flag, (value, paths) in places.items():
         if value is not None:
@@ -215,6 +221,11 @@ def _texts(root: Path, plan: Plan, target: Path) -> tuple[str, list[Command]]:
             commands = []
         text = as_commands if commands else text
     return templates.titled(text, target, _typed(target), root / SCHEMA), commands
+
+
+def _number(amount: float | None) -> float | None:
+    """Whole dollars without a point."""
+    return int(amount) if amount is not None and amount.is_integer() else amount
 
 
 def _has_commands(plan: Plan) -> bool:

@@ -34,7 +34,8 @@ def ask_which(question: str, choices: Sequence[Choice], default: str) -> str:
 
 def ask_cost(question: str, default: float) -> float:
     """An amount of dollars above nothing."""
-    return float(click.prompt(f"\n{question}", type=click.FloatRange(min=0, min_open=True), default=default, err=True))
+    kind = click.FloatRange(min=0, min_open=True)
+    return float(click.prompt(f"\n{question}", type=kind, default=f"{default:g}", err=True))
 
 
 def ask_value(parameter: Parameter) -> object:

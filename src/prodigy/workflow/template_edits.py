@@ -94,10 +94,14 @@ def _with_default_in(text: str, key: Scalar | None, body: Mapping, written: str)
         if isinstance(value, Scalar) and value.start != value.end:
             return _replaced(text, value, written)
         raise KeyError(key.value if key else "default")
-    first = next(iter(body.entries.values())).key
-    inside = text[: first.start].rstrip().endswith("{")
+    first, last = next(iter(body.entries.values())).key, list(body.entries.values())[-1].value
     column = _column(text, first.start)
-    return _inserted(text, first.start, f"default: {written}, " if inside else f"default: {written}\n{' ' * column}")
+    if text[: first.start].rstrip().endswith("{"):
+        return _inserted(text, first.start, f"default: {written}, ")
+    if isinstance(last, Scalar) and not last.is_block and last.end > last.start:
+        line_end = text.find("\n", last.end)
+        return _inserted(text, len(text) if line_end < 0 else line_end, f"\n{' ' * column}default: {written}")
+    return _inserted(text, first.start, f"default: {written}\n{' ' * column}")
 
 
 def _column(text: str, offset: int) -> int:
