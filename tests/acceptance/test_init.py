@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from agent_support import stand_in_path
 from prodigy.workflow.templates import STARTERS
 from pty_support import answered
-from support import Project, git, make_project
+from support import Project, git
 
 VALUES = {
     "migrate-api": ["--param", "old=print(", "--param", "new=log("],
@@ -60,8 +61,7 @@ def test_off_a_terminal_it_takes_the_defaults_and_says_what_to_type_next(agents:
     assert json.loads((agents.repo / ".prodigy/schema.json").read_text()) == agents.prodigy("schema").json
 
 
-@pytest.mark.parametrize("agent", ["claude", "codex"])
-@pytest.mark.parametrize("starter", ALL)
+@pytest.mark.parametrize(("starter", "agent"), [*((name, "claude") for name in ALL), ("triage-issues", "codex")])
 def test_what_it_writes_is_valid_to_a_strict_reader_and_could_be_run(agents: Project, starter: str, agent: str) -> None:
     which = [] if starter == "shell-only" else ["--agent", agent, "--budget", "7.5"]
     done = agents.prodigy("init", "--starter", starter, *which, *VALUES.get(starter, []), "--json")
@@ -74,7 +74,7 @@ def test_what_it_writes_is_valid_to_a_strict_reader_and_could_be_run(agents: Pro
     assert planned.code == 0, planned.err
     if which:
         assert f"agents: {agent}" in planned.out
-        assert "7.5" in planned.out
+        assert "$7.50" in planned.out
 
 
 def test_on_a_terminal_it_asks_three_questions_each_with_a_default(agents: Project) -> None:
@@ -142,6 +142,17 @@ def test_it_takes_how_things_are_checked_from_the_repository(agents: Project) ->
     assert again.json["parameters"]["sources"] == "lib/*.py"
 
 
+def test_an_agent_of_ones_own_is_proposed_and_has_no_budget_when_it_tells_no_cost(agents: Project) -> None:
+    agents.write(".prodigy/config.yml", "agents: {default: mine, mine: {kind: command, command: [cat]}}\n")
+    done = agents.prodigy("init", "--starter", "triage-issues", "--param", "issues=echo []", "--json")
+    assert (done.json["agent"], "mine does not tell what it costs" in str(done.json["notes"])) == ("mine", True)
+    text = (agents.repo / "workflows/triage-issues.yml").read_text()
+    assert "default: mine" in text
+    assert "budget:" not in text
+    assert "sandbox: auto}" not in text  # what the configuration says of it holds
+    assert agents.prodigy("run", "workflows/triage-issues.yml", "--dry-run").code == 0
+
+
 # What is there already ----------------------------------------------------------------------------------------
 
 
@@ -201,24 +212,25 @@ def test_commands_that_git_ignores_stay_in_the_workflow(agents: Project) -> None
 # Where --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["a b", "-p", 'it\'s "odd" $HOME', "line\nbreak"])
-def test_a_directory_of_any_name(tmp_path: Path, name: str) -> None:
-    project = make_project(tmp_path)
+@pytest.mark.parametrize("name", ["a b", "-p", 'it\'s "odd" $HOME'])
+def test_a_directory_of_any_name(project: Project, name: str) -> None:
     repo = project.folder / name
-    if "\n" in name:
-        repo.mkdir()
-        done = project.prodigy("init", "-p", repo, where=project.folder)
-        assert (done.code, "\nbreak" in done.err) == (5, False)
-        return
-    git(project.folder, "clone", "-q", "repo", "--", name)
+    git(project.folder, "clone", "-q", "repo", "--", f"./{name}")
     done = project.prodigy("init", "--starter", "shell-only", "--", name, where=project.folder)
     assert done.code == 0, done.err
     assert (repo / "workflows/shell-only.yml").is_file()
     go = next(line for line in done.out.splitlines() if line.startswith("  cd "))
     assert go.endswith(" && prodigy validate workflows/shell-only.yml")
-    typed = project.folder / "typed.sh"
-    typed.write_text(go.split(" && ")[0].replace("cd ", "cd -- ", 1) + " && pwd")
-    assert os.popen(f"cd '{project.folder}' && sh typed.sh").read().strip() == str(repo)
+    typed = ["sh", "-c", f"{go.split(' && ')[0]} && pwd"]
+    assert subprocess.check_output(typed, cwd=project.folder, text=True).strip() == str(repo)
+
+
+def test_a_path_with_a_line_break_is_refused(project: Project) -> None:
+    odd = project.folder / "line\nbreak"
+    odd.mkdir()
+    git(odd, "init", "-q")
+    done = project.prodigy("init", "-p", odd, where=project.folder)
+    assert (done.code, [path.name for path in odd.iterdir()]) == (5, [".git"])
 
 
 def test_outside_of_a_repository_it_says_what_to_do_and_makes_none(project: Project) -> None:

@@ -101,6 +101,11 @@ def with_agent(text: str, agent: str, *, configured: bool) -> str:
     return re.sub(r"^  claude: \{", f"  {agent}: {{", changed, flags=re.MULTILINE)
 
 
+def without_budget(text: str) -> str:
+    """The starter without what it says of dollars."""
+    return re.sub(r"^budget:.*\n(?:[ ]+.*\n)*\n?", "", text, flags=re.MULTILINE)
+
+
 def titled(text: str, output: Path, shown: str, schema: Path | None) -> str:
     """The workflow with what its comment says of its own name put right, and a first line for editors.
 

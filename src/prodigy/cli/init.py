@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -108,7 +108,7 @@ def init_command(
     text, extra = _texts(root, plan, target)
     templates.check_text(text, target, LoadOptions(agents=configuration(root).agents))
     files = {target: text, root / SCHEMA: _schema(), **{root / each.file: each.text for each in extra}}
-    _refuse_outside(root, {each: "" for each in files if not (output and each == target)})
+    _refuse_outside(root, (each for each in files if not (output and each == target)))
     written = write_new(files, force=force, ours=lambda each: each == root / SCHEMA and _is_ours(each))
     facts = {"starter": plan.source.template.name, "agent": plan.agent, "parameters": {**plan.taken, **plan.values}}
     _show(written, list(_notes(root, plan, extra)), _next(root, plan, target, extra), as_json=as_json, **facts)
@@ -134,7 +134,8 @@ def _plan(root: Path, wanted: Wanted) -> Plan:
     stack = stack_of(root)
     taken = _taken(source, stack, values)
     if wanted.asks:
-        if source.runs_agents and wanted.budget is None and (cost := _budget_of(source)):
+        costs = agent is not None and _tells_cost(root, agent)
+        if costs and wanted.budget is None and (cost := _budget_of(source)):
             wanted = replace(wanted, budget=ask_cost("What may it cost in all, in US dollars?", cost))
         values |= {each.name: ask_value(each) for each in source.missing if each.name not in values}
     templates.require_values(source, values, f"prodigy init --starter {source.template.name}")
@@ -204,6 +205,8 @@ def _texts(root: Path, plan: Plan, target: Path) -> tuple[str, list[Command]]:
     if plan.agent:
         own = any(each.name == plan.agent for each in configuration(root).agents.known)
         text = templates.with_agent(text, plan.agent, configured=own)
+        if not _tells_cost(root, plan.agent) and plan.wanted.budget is None:
+            text = templates.without_budget(text)
     places = {
         "--max-parallel": (plan.wanted.max_parallel, (("map", "max_parallel"), ("parallel_worktrees",))),
         "--budget": (_number(plan.wanted.budget), (("budget", "max_cost_usd"),)),
@@ -217,10 +220,19 @@ def _texts(root: Path, plan: Plan, target: Path) -> tuple[str, list[Command]]:
     commands: list[Command] = []
     if plan.agent == "claude" and _has_commands(plan):
         as_commands, commands = with_commands(text, name, plan.source.about.description)
+        _refuse_outside(root, (root / each.file for each in commands))
         if any(is_ignored(root, each.file) for each in commands):
             commands = []
         text = as_commands if commands else text
     return templates.titled(text, target, _typed(target), root / SCHEMA), commands
+
+
+def _tells_cost(root: Path, name: str) -> bool:
+    """Whether a budget in dollars means anything: what an agent that does not tell its cost has used counts as all that
+    was set aside for it, so a few starts would use it up."""
+    from prodigy.agents import agent
+
+    return agent(configuration(root).agents.kind(name)).abilities.cost != "unknown"
 
 
 def _number(amount: float | None) -> float | None:
@@ -264,7 +276,7 @@ def _is_ours(schema: Path) -> bool:
     return isinstance(found, dict) and found.get("title") == "Prodigy workflow"
 
 
-def _refuse_outside(root: Path, files: dict[Path, str]) -> None:
+def _refuse_outside(root: Path, files: Iterable[Path]) -> None:
     """A directory of the repository may be a link to anywhere."""
     for path in files:
         if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root)):
@@ -275,8 +287,10 @@ def _refuse_outside(root: Path, files: dict[Path, str]) -> None:
 # What is said -------------------------------------------------------------------------------------------------
 
 
-def _typed(path: Path) -> str:
-    return quoted(os.path.relpath(path))
+def _typed(path: Path, start: Path | None = None) -> str:
+    """A path from where the user stands, or from `start`, as it is typed in a shell."""
+    name = os.path.relpath(path, start)
+    return quoted(f"./{name}" if name.startswith("-") else name)
 
 
 def _notes(root: Path, plan: Plan, commands: list[Command]) -> Iterator[str]:
@@ -285,6 +299,8 @@ def _notes(root: Path, plan: Plan, commands: list[Command]) -> Iterator[str]:
         yield f"From {stack.file}:" if stack else "Nothing here says how it is tested, so nothing is:"
         yield from (f"  {name}: {printable(str(value))}" for name, value in plan.taken.items())
         yield "These and the other parameters are at the top of the file; change what is wrong."
+    if plan.agent and not _tells_cost(root, plan.agent) and plan.wanted.budget is None:
+        yield f"{plan.agent} does not tell what it costs, so there is no `budget`."
     if plan.agent in PROGRAMS and not shutil.which(_program(plan.agent)):
         from prodigy.agents import agent
 
@@ -297,7 +313,7 @@ def _next(root: Path, plan: Plan, target: Path, commands: list[Command]) -> list
     workflow = _typed(target)
     go = "" if root == Path.cwd() else f"cd {_typed(root)} && "
     if go:
-        workflow = quoted(os.path.relpath(target, root))
+        workflow = _typed(target, root)
     lines = [f"{go}prodigy validate {workflow}", f"prodigy run {workflow} --dry-run"]
     if not has_commit(root):
         lines.insert(0, "git add . && git commit -m Start")

@@ -15,13 +15,18 @@ _PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*")
 def yaml_value(value: object) -> str:
     """A JSON value as it is written in YAML, on one line."""
     if not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return _escaped(json.dumps(value, ensure_ascii=False))
     if _PLAIN.fullmatch(value) and scalar_kind(value) == "str":
         return value
     if ('"' in value or "\\" in value) and value.isprintable():
         quoted = value.replace("'", "''")
         return f"'{quoted}'"
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return _escaped(json.dumps(value, ensure_ascii=False))
+
+
+def _escaped(quoted: str) -> str:
+    """YAML allows fewer characters as they are than JSON, and knows no surrogate pairs."""
+    return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in quoted)
 
 
 def scalar_at(text: str, path: tuple[str, ...]) -> str | None:
