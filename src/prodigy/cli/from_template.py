@@ -110,7 +110,7 @@ def titled(text: str, output: Path, shown: str, schema: Path | None) -> str:
     """The workflow with what its comment says of its own name put right, and a first line for editors.
 
     output: where it is to stand. shown: that place, as it is typed on a command line."""
-    text = with_about(text, About()).replace("prodigy run FILE", f"prodigy run {shown}")
+    text = with_about(text, About()).lstrip("\n").replace("prodigy run FILE", f"prodigy run {shown}")
     if schema is None:
         return text
     where = os.path.relpath(schema, output.parent)
