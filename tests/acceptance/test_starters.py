@@ -251,6 +251,37 @@ def test_refactor_merges_only_what_passes_the_tests_together(python: Project) ->
     assert letters(python)["src/hopeless.py"][0] == "check_rejected"
 
 
+def test_implement_specs_adds_what_a_review_finds_missing(project: Project) -> None:
+    for name, status in (("one", ""), ("two", ""), ("old", "**Status:** Done\n")):
+        project.write(f"specs/{name}.md", f"# {name}\n{status}\nWrite {name}.txt.\n")
+    project.commit()
+    agent(
+        project,
+        """
+        spec = pathlib.Path(fact("specification"))
+        wanted = pathlib.Path(spec.stem + ".txt")
+        if "review.json" in prompt:
+            found = ["the second line"] if wanted.read_text() == "first\\n" else []
+            review = {"completion_percentage": 100 - 50 * len(found), "missing": found}
+            pathlib.Path("review.json").write_text(json.dumps(review))
+        elif "has found" in prompt:
+            if spec.stem == "one":
+                wanted.write_text("first\\n" + prompt.splitlines()[-1] + "\\n")
+        else:
+            wanted.write_text("first\\n")
+            edit(spec, "Write", "Status: done\\n\\nWrite")
+    """,
+    )
+    done = run(project, "implement-specs", tests="true")
+    assert (done.code, items(done)) == (3, (1, 1)), done.err
+    assert (project.repo / "one.txt").read_text() == "first\nthe second line\n"
+    assert not (project.repo / "two.txt").exists()
+    assert not (project.repo / "review.json").exists()
+    assert letters(project)["specs/two.md"][0] == "validation_failed"
+    again = run(project, "implement-specs", tests="true")
+    assert again.json["items"]["total"] == 1  # what is done is not done again
+
+
 def test_compare_approaches_keeps_each_on_its_branch_and_merges_the_comparison(project: Project) -> None:
     agent(
         project,
