@@ -17,7 +17,9 @@ map:
   input: printf '%s\\n' one two three four
   max_parallel: 1
   agent_template:
-    - shell: touch "$SHARED/began-"${item}; until [ -e "$SHARED/end-"${item} ] || [ -e "$SHARED/go" ]; do sleep 0.02; done
+    - shell: |
+        touch "$SHARED/began-"${item}
+        until [ -e "$SHARED/end-"${item} ] || [ -e "$SHARED/go" ]; do sleep 0.02; done
     - shell: touch "$SHARED/second-"${item}; echo ${item} > ${item}
 """
 
