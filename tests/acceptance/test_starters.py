@@ -111,15 +111,26 @@ def test_fix_problems_mends_what_the_linter_names_and_keeps_what_stays_wrong(pyt
     assert "F401" in message
 
 
-def test_fix_problems_understands_paths_as_compilers_write_them(python: Project) -> None:
-    """Absolute, with `./` before, and with the place in parentheses."""
+def test_fix_problems_knows_a_file_however_its_path_is_written(python: Project) -> None:
+    """With `./` before, absolute, and with the place in parentheses: each is the same item, and must be gone."""
     python.write(
         "lint.sh",
-        """grep -l "import os" src/*.py | sed 's|^src/a|./&|; s|^src|'"$PWD"'/src|; s|py$|&(1): os|; 1s|(1)|:1|'\n"""
-        "! grep -q 'import os' src/*.py\n",
+        """
+        for file in src/*.py; do
+            if grep -q "import os" "$file"; then
+                printf '%s\\n' "./$file:1:8: os" "$PWD/$file:1: os" "$file(1,8): os" "3 errors: see above"
+            fi
+        done
+    """,
     )
     python.commit()
-    agent(python, 'edit(fact("file"), "import os\\n", "")')
+    agent(
+        python,
+        """
+        assert prompt.count(f"{fact('file')}:1") == 2
+        edit(fact("file"), "import os\\n", "")
+    """,
+    )
     done = run(python, "fix-problems", checker="sh lint.sh")
     assert (done.code, items(done)) == (0, (3, 0)), done.err
 
