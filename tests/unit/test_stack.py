@@ -16,7 +16,7 @@ from prodigy.cli.stack import _ESLINT_LINES, stack_of
         ({"pyproject.toml": "[tool.ruff]"}, {"checker": "ruff check --quiet --output-format concise"}),
         ({"pyproject.toml": "[tool.mypy]"}, {"checker": "mypy --no-pretty --no-error-summary ."}),
         ({"setup.py": "", "conftest.py": ""}, {"tests": "python3 -m pytest -q", "sources": "*.py"}),
-        ({"pyproject.toml": "", "src/a.py": ""}, {"tests": "python3 -m unittest -q", "sources": "src/*.py"}),
+        ({"setup.cfg": "", "tests/a.py": "", "src/a.py": ""}, {"tests": "python3 -m unittest -q", "files": "src/*.py"}),
         (
             {"package.json": '{"scripts": {"test": "x"}}', "tsconfig.json": "", "pnpm-lock.yaml": ""},
             {"checker": "npx tsc --noEmit --pretty false", "tests": "npm test --silent",
@@ -37,6 +37,13 @@ def test_known_kinds(tmp_path: Path, files: dict[str, str], values: dict[str, st
     assert found is not None
     assert found.values.items() >= values.items()
     assert found.file == next(iter(files))
+
+
+def test_no_tests_are_run_where_there_are_none(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    found = stack_of(tmp_path)
+    assert found is not None
+    assert "tests" not in found.values
 
 
 def test_nothing_known(tmp_path: Path) -> None:

@@ -56,7 +56,10 @@ def _python(root: Path) -> Iterator[tuple[str, str]]:
     else:
         yield "checker", f"{runner}ruff check --quiet --output-format concise"
     with_pytest = "pytest" in settings or (root / "pytest.ini").is_file() or (root / "conftest.py").is_file()
-    yield "tests", f"{runner}python3 -m pytest -q" if with_pytest else f"{runner}python3 -m unittest -q"
+    if with_pytest:
+        yield "tests", f"{runner}python3 -m pytest -q"
+    elif any((root / name).is_dir() for name in ("tests", "test")) or any(root.glob("test_*.py")):
+        yield "tests", f"{runner}python3 -m unittest -q"  # which fails where there are no tests
     if runner:
         yield "prepare", "uv sync --quiet"
 
