@@ -51,7 +51,7 @@ def test_off_a_terminal_it_takes_the_defaults_and_says_what_to_type_next(agents:
     assert done.out.splitlines()[-6:] == [
         "Next:",
         "  prodigy validate workflows/fix-problems.yml",
-        "  prodigy run workflows/fix-problems.yml --dry-run",
+        "  prodigy run workflows/fix-problems.yml --dry-run --run-input",
         "  git add .claude/commands workflows/fix-problems.yml && git commit -m 'Add a workflow'",
         "  prodigy run workflows/fix-problems.yml --param limit=3",
         "  prodigy run workflows/fix-problems.yml",

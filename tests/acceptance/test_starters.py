@@ -135,6 +135,16 @@ def test_fix_problems_knows_a_file_however_its_path_is_written(python: Project) 
     assert (done.code, items(done)) == (0, (3, 0)), done.err
 
 
+@pytest.mark.parametrize("checker", ["no-such-linter .", "echo cannot read the settings; exit 2"])
+def test_fix_problems_takes_no_check_that_does_not_work_for_a_clean_one(python: Project, checker: str) -> None:
+    agent(python, "")
+    done = run(python, "fix-problems", checker=checker)
+    assert done.code == 1
+    assert "the check fails and names no file" in done.json["error"]
+    clean = run(python, "fix-problems", checker="echo all is well")
+    assert (clean.code, clean.json["items"]["total"]) == (0, 0)
+
+
 def test_migrate_api_moves_every_caller_then_takes_the_old_one_away(python: Project) -> None:
     python.write("src/a.py", "def old_name(x): return x\ndef new_name(x): return x\n")
     python.write("src/user.py", "from a import old_name\nprint(old_name(1))\n")
@@ -313,6 +323,17 @@ def test_compare_approaches_keeps_each_on_its_branch_and_merges_the_comparison(p
     assert not (project.repo / "done.txt").exists()
     branch = f"prodigy/{done.json['run_id']}/named/smallest"
     assert git(project.repo, "show", f"{branch}:done.txt").startswith("The smallest change")
+
+
+@pytest.mark.parametrize("name", sorted({*ALL} - {"triage-issues", "compare-approaches"}))
+def test_a_repository_with_nothing_to_do_is_done(project: Project, name: str) -> None:
+    git(project.repo, "rm", "-q", "-r", ".")
+    project.commit()
+    agent(project, "")
+    needed = {"old": "x", "new": "y"} if name == "migrate-api" else {"goal": "x"} if name == "refactor" else {}
+    values = {"checker": "true"} if name == "fix-problems" else needed
+    done = run(project, name, **values)
+    assert (done.code, done.json["items"]["total"]) == (0, 0), done.err
 
 
 @pytest.mark.parametrize("name", ALL)

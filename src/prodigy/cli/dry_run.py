@@ -65,7 +65,8 @@ def show_plan(loaded: Loaded, where: Path, options: Options, *, as_json: bool, r
     """Print what a run of the workflow would do. run_input: whether the command that prints the items is run for it."""
     checked = check_run(loaded, where, options)
     if run_input and (mapping := _first_command(loaded.workflow)):
-        checked = replace(checked, items=_items_of(mapping, checked.context.repo.root, parameter_variables(loaded.workflow)))
+        variables = parameter_variables(loaded.workflow)
+        checked = replace(checked, items=_items_of(mapping, checked.context.repo.root, variables))
     forecast = _forecast(loaded.workflow, checked, options)
     if as_json:
         click.echo(json.dumps(_as_json(loaded, checked, options, forecast), indent=2))

@@ -314,12 +314,14 @@ def _next(root: Path, plan: Plan, target: Path, commands: list[Command]) -> list
     go = "" if root == Path.cwd() else f"cd {_typed(root)} && "
     if go:
         workflow = _typed(target, root)
-    lines = [f"{go}prodigy validate {workflow}", f"prodigy run {workflow} --dry-run"]
+    has_items = any(each.name == _LIMIT for each in plan.source.parameters)
+    looks = "--dry-run --run-input" if has_items else "--dry-run"
+    lines = [f"{go}prodigy validate {workflow}", f"prodigy run {workflow} {looks}"]
     if not has_commit(root):
         lines.insert(0, "git add . && git commit -m Start")
     elif commands:  # agents see what is committed
         lines.append(f"git add .claude/commands {workflow} && git commit -m 'Add a workflow'")
-    if any(each.name == _LIMIT for each in plan.source.parameters):
+    if has_items:
         lines.append(f"prodigy run {workflow} --param {_LIMIT}=3")
     return [*lines, f"prodigy run {workflow}"]
 

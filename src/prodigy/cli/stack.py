@@ -75,7 +75,7 @@ def _node(root: Path) -> Iterator[tuple[str, str]]:
         yield "checker", "npx tsc --noEmit --pretty false"
     else:
         yield from _only(root, "*.js")
-        yield "checker", f"npx eslint . | {_ESLINT_LINES}"
+        yield "checker", f"set -o pipefail; npx eslint . | {_ESLINT_LINES}"
     if isinstance(scripts, dict) and "test" in scripts:
         yield "tests", "npm test --silent"
     installs = {
