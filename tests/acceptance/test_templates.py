@@ -181,6 +181,13 @@ def test_a_workflow_names_a_starter(project: Project, text: str) -> None:
     assert (project.repo / "trailing.txt").read_text() == "x\n"
 
 
+def test_a_workflow_may_have_the_name_of_the_starter_that_it_builds_on(project: Project) -> None:
+    project.write("workflows/shell-only.yml", "extends: shell-only\nmap: {max_parallel: 1}\n")
+    assert project.prodigy("validate", "--strict", "workflows/shell-only.yml").code == 0
+    project.write("workflows/own.yml", "extends: own\n")
+    assert "round in a circle" in project.prodigy("validate", "workflows/own.yml").err
+
+
 def test_run_and_validate_take_a_name(registered: Project) -> None:
     assert registered.prodigy("validate", "linter", "--param", "target=x").code == 0
     done = registered.prodigy("run", "linter", "--yes", "--param", "target=x")

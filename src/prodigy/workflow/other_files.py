@@ -35,6 +35,10 @@ class Chain:
         """The chain with one file more."""
         return Chain((*self.links, (_real(file), file)), self.opened)
 
+    def is_last(self, path: Path) -> bool:
+        """Whether it is the file that is being read."""
+        return bool(self.links) and _real(str(path)) == self.links[-1][0]
+
     def circle(self, file: str) -> str | None:
         """`a.yml -> b.yml -> a.yml` when the file is being read already."""
         real = _real(file)
@@ -110,7 +114,9 @@ def open_first(places: list[Path], node: Node, what: str, chain: Chain, findings
 
     what: it is, for messages.
     """
-    path = next((place for place in places if is_file(place)), None)
+    there = [place for place in places if is_file(place)]
+    # A file that names itself by its name means another one of that name, if there is one.
+    path = next((place for place in there if not chain.is_last(place)), there[0] if there else None)
     opened = _open(path, node, chain, findings) if path is not None else None
     if path is None:
         shown = printable(os.path.normpath(places[0]))
