@@ -15,6 +15,7 @@ from prodigy.cli import common
 from prodigy.cli.background import POLL_S, drive_in_background
 from prodigy.cli.driving import drive
 from prodigy.cli.given import configuration, given_options, read_given
+from prodigy.cli.retention import prune
 from prodigy.engine.choices import Choices
 from prodigy.engine.opening import known_agent, permissions_note
 from prodigy.engine.run import Options
@@ -79,12 +80,14 @@ def run_command(
         budget_usd=budget,
         day_usd=configured.per_day_usd,
         agent=known_agent(agent, loaded.workflow.agents),
+        branch_prefix=configured.branch_prefix,
     )
     if dry_run:
         from prodigy.cli.dry_run import show_plan
 
         show_plan(loaded, where, options, as_json=as_json, run_input=run_input)
         return
+    prune(configured, where)
     created = create_run(loaded, workflow, where, options)
     for warning in created.warnings:
         click.echo(f"Warning: {warning}", err=True)

@@ -125,7 +125,7 @@ class OpenRun:
     def _refs(self, repo: Repo) -> dict[str, tuple[str, str]]:
         """All refs of the run: name -> (type of the object, its id)."""
         wanted = "--format=%(objecttype) %(objectname) %(refname)"
-        lines = repo.run("for-each-ref", wanted, *own_prefixes(self._id)).text.splitlines()
+        lines = repo.run("for-each-ref", wanted, *own_prefixes(self._id, self._store.run().branch)).text.splitlines()
         return {name: (kind, oid) for kind, oid, name in (line.split(" ", 2) for line in lines)}
 
     def _only_its_own(self, repo: Repo) -> list[str]:
@@ -144,7 +144,7 @@ class OpenRun:
         )
 
     def _checked_out(self, repo: Repo) -> str | None:
-        own = own_prefixes(self._id)[0]
+        own = own_prefixes(self._id, self._store.run().branch)[0]
         for tree in worktrees.listed(repo):
             if tree.branch and tree.branch.startswith(own):
                 return f"its branch {tree.branch.removeprefix('refs/heads/')} is checked out in {tree.root}"

@@ -16,7 +16,18 @@ from prodigy.workflow.commits import read_commit
 from prodigy.workflow.extracts import with_extracts
 from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.handlers import IGNORED, commands, read_handlers
-from prodigy.workflow.model import Agent, Foreach, Handler, MapReduce, Phase, Policy, Step, Uncommitted, Workspace
+from prodigy.workflow.model import (
+    NOTHING_CONFIGURED,
+    Agent,
+    Foreach,
+    Handler,
+    MapReduce,
+    Phase,
+    Policy,
+    Step,
+    Uncommitted,
+    Workspace,
+)
 from prodigy.workflow.named_worktrees import add_named, is_named
 from prodigy.workflow.policies import outside, read_retry
 from prodigy.workflow.scripts import KnownScripts, Names, ScriptChecks
@@ -55,7 +66,7 @@ class StepReader:
     limits: of the phases, in seconds. worktrees: the names of `worktree` steps. given: names that the environment of
     steps has, which are placeholders in other texts than the shell's. fixed: names that every step has, in all texts.
     env, directory: of every step. subflows: the workflows that are parts of this one. agents_named: the agents that
-    steps ask for. shared_at: where it says `isolation: worktree`.
+    steps ask for. shared_at: where it says `isolation: worktree`. configured: what counts where it says nothing.
     """
 
     def __init__(self, text: Text, findings: Findings, declared: frozenset[str]) -> None:
@@ -73,6 +84,7 @@ class StepReader:
         self.worktrees: dict[str, Position] = {}
         self.agents_named: list[tuple[str, Position]] = []
         self.shared_at: list[Position] = []
+        self.configured = NOTHING_CONFIGURED
         self._declared = declared
         self._names: frozenset[str] = frozenset()
         self._scripts = ScriptChecks()
