@@ -6,6 +6,7 @@ import datetime as dt
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
@@ -17,6 +18,7 @@ from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.git.context import NoRepository, common_dir_around
 from prodigy.store import index
+from prodigy.store.paths import run_directory
 from prodigy.store.rows import FINISHED
 
 if TYPE_CHECKING:  # they import the engine, which most commands do not need
@@ -95,12 +97,20 @@ def again_choices(options: AgainOptions, run_id: str) -> Choices:
         max_parallel=options["max_parallel"],
         budget_usd=options["budget"],
         agent=options["agent"],
-        configured=configuration(Path()),
+        configured=configuration(_checkout_of(run_id)),
         items_from=_items_from(from_start=options["from_start"], from_failed_step=options["from_failed_step"]),
         max_tries=options["max_retries"],
         edited=edited(run_id, options["file"], options["params"], options["param_file"], options["profile"]),
         force=options["force"],
     )
+
+
+def _checkout_of(run_id: str) -> Path:
+    """Where the run's repository is: its configuration counts, wherever the user stands."""
+    from prodigy.store.store import Store
+
+    with closing(Store.open(run_directory(run_id))) as store:
+        return Path(store.run().repo)
 
 
 def _items_from(*, from_start: bool, from_failed_step: bool) -> str | None:

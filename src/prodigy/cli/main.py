@@ -32,6 +32,7 @@ _COMMANDS = {
     "schema": ("prodigy.cli.schema", "schema_command", "Print the JSON Schema of workflow files, for editors."),
     "migrate-yaml": ("prodigy.cli.migrate_yaml", "migrate_command", "Rewrite what is deprecated in workflow files."),
     "dlq": ("prodigy.cli.dlq", "dlq_group", "The dead letter queue: items that failed."),
+    "config": ("prodigy.cli.config", "config_group", "What is configured here, and where it comes from."),
     "doctor": ("prodigy.cli.doctor", "doctor_command", "Check whether this machine is fit for runs."),
     "demo": ("prodigy.cli.demo", "demo_command", "See a whole run on a real package."),
 }
