@@ -85,7 +85,7 @@ def main() -> None:
         click.echo(f"Error: {error_text(error)}", err=True)
         sys.exit(error.exit_code)
     except ProdigyError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {error.told()}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output (head, less) has seen enough; nothing may be flushed into the closed pipe.
