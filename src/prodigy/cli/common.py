@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
@@ -198,16 +198,17 @@ def confirm_merge(target: str, diffstat: str) -> bool:
         signal.signal(signal.SIGINT, handler)
 
 
-def show_summary(summary: dict[str, object], *, err: bool = False) -> None:
-    """The summary for people, on stdout, or on stderr when that is for something else."""
-    for line in _summary_lines(summary):
+def show_summary(summary: dict[str, object], going: Iterable[str] = (), *, err: bool = False) -> None:
+    """The summary for people, on stdout, or on stderr when that is for something else. going: lines on what goes on."""
+    for line in _summary_lines(summary, going):
         click.echo(line, err=err)
 
 
-def _summary_lines(summary: dict[str, object]) -> Iterator[str]:
+def _summary_lines(summary: dict[str, object], going: Iterable[str]) -> Iterator[str]:
     items = cast("dict[str, int]", summary["items"])
     run_id = summary["run_id"]
     yield f"\n{summary['workflow']}: {str(summary['status']).replace('_', ' ')} (run {run_id})"
+    yield from (f"  {line}" for line in going)
     if items["total"]:
         parts = [f"{count} {name}" for name, count in items.items() if count and name != "total"]
         yield f"  items: {items['total']} ({', '.join(parts)})"
@@ -265,7 +266,9 @@ def _next_steps(summary: dict[str, object]) -> list[str]:
         lines.append(f"  look at them: prodigy dlq list {run_id}")
         again = f"dlq retry {run_id}" if status in FINISHED else f"resume {run_id} --include-dlq"
         lines.append(f"  retry them:   prodigy {again}")
-    if status in ("interrupted", "cancelled", "paused", "failed"):
+    if status == "running":
+        lines.append(f"watch it: prodigy attach {run_id}")
+    elif status in ("interrupted", "cancelled", "paused", "failed"):
         lines.append(f"go on with: prodigy resume {run_id}")
     elif status.startswith("completed") and not summary["merged"] and summary["target"] and summary["changed"]:
         lines.append(f"merge it with: prodigy resume {run_id} --yes")

@@ -14,6 +14,7 @@ import click
 from prodigy.cli.common import json_option
 from prodigy.cli.config_variables import remark
 from prodigy.cli.given import checkout_around
+from prodigy.cli.group import Group
 from prodigy.cli.words import printable
 from prodigy.errors import Problem, UsageError, WorkflowError
 from prodigy.home import home
@@ -56,7 +57,7 @@ class Value:
         return {"value": self.value, "source": self.source, "line": self.line}
 
 
-@click.group("config")
+@click.group("config", cls=Group)
 def config_group() -> None:
     """What is configured here, and where it comes from."""
 

@@ -22,6 +22,7 @@ _COMMANDS = {
     "batch": ("prodigy.cli.generated", "batch_command", "Run one step for each file that matches PATTERN."),
     "report": ("prodigy.cli.report", "report_command", "Show what the agents of RUN have cost."),
     "status": ("prodigy.cli.show", "status_command", "Show RUN, or list the runs of this repository."),
+    "sessions": ("prodigy.cli.sessions", "sessions_group", "Runs by their earlier name, and who drove them."),
     "events": ("prodigy.cli.events", "events_group", "What happened in a run."),
     "logs": ("prodigy.cli.logs", "logs_command", "What the steps of RUN printed."),
     "worktree": ("prodigy.cli.worktree", "worktree_group", "The worktrees that runs use."),

@@ -40,6 +40,8 @@ END_PATIENCE_S = 30.0
 @click.option("-n", "--max-iterations", type=click.IntRange(min=1), help="Run the workflow N times.")
 @click.option("--args", "arguments", multiple=True, metavar="VALUE", help="Run it once with VALUE as $ARG.")
 @click.option("--map", "patterns", multiple=True, metavar="PATTERN", help="Run it once for each file, as $FILE.")
+@click.option("--fail-fast", is_flag=True, help="Start nothing more once an item has failed for good; the run can be resumed.")
+@click.option("--resume", "resumed", metavar="RUN", help="Go on with RUN instead; the same as `prodigy resume RUN`.")
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and run nothing.")
 @click.option("--run-input", is_flag=True, help="With --dry-run: run the command that prints the items, to show them.")
 @given_options
@@ -49,6 +51,8 @@ def run_command(
     where: Path,
     *,
     max_iterations: int | None,
+    fail_fast: bool,
+    resumed: str | None,
     arguments: tuple[str, ...],
     patterns: tuple[str, ...],
     dry_run: bool,

@@ -25,6 +25,7 @@ from prodigy.engine.choices import NO_CHOICES, Choices, Listener, require_ended,
 from prodigy.engine.cleaning import How, clean, idle_for, left_on_disk
 from prodigy.engine.confinement import missing_sandboxes, require_sandboxes, with_settled_places
 from prodigy.engine.control import Control
+from prodigy.engine.driver import driver
 from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.environment_sources import Places
 from prodigy.engine.item_keys import AttemptKey, completion, obsolete
@@ -238,7 +239,8 @@ def _begin(run: Run, row: RunRow) -> None:
     remember(run)
     if run.repo.read_ref(row.branch) is None:
         run.repo.update_refs([RefChange(row.branch, None, row.base)])
-    run.store.record(ev.JobStarted(workflow=row.workflow, base=row.base, branch=row.branch, target=row.target))
+    started = ev.JobStarted(workflow=row.workflow, base=row.base, branch=row.branch, target=row.target, **driver())
+    run.store.record(started)
 
 
 def _own_names(workflow: Workflow) -> frozenset[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from prodigy.engine import bundling, cleaning, holding, purging
 from prodigy.engine.clean_parts import DLQ, EVENTS, LOGS, RUNS, Finding, Wanted
+from prodigy.engine.event_archive import archive
 from prodigy.engine.refs import own_prefixes
 from prodigy.executors.allowance import disk_usage
 from prodigy.git import worktrees
@@ -172,9 +173,12 @@ class OpenRun:
             return []
         if why := self._why_it_is_needed():
             return [self._kept(EVENTS, "the events", why)]
+        archived = None
         if not self._wanted.dry_run:
+            if self._wanted.archive is not None:
+                archived = str(archive(self._store, self._wanted.archive))
             self._store.cut_trail(ev.RunCleaned(part=EVENTS, number=number))
-        return [Finding(EVENTS, self._id, "events", number, size)]
+        return [Finding(EVENTS, self._id, "events", number, size, archived=archived)]
 
     # Why it stays ------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from prodigy.engine.budget_clock import within_time
 from prodigy.engine.choices import NO_CHOICES, Choices, Listener
 from prodigy.engine.control import Control, Interrupted, Stopped
+from prodigy.engine.driver import driver
 from prodigy.engine.final_merge import Confirm
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.opening import find_agents, opened_run, settle_merge
@@ -122,7 +123,7 @@ def _resumed(opened: Run, caller: Caller, reprocessed: list[ev.DlqItemsReprocess
     done, failed = total - left - again, counts[ItemState.DEAD] - again
     choices = opened.options.to_json()
     events: list[ev.Event] = [
-        ev.JobResumed(command=caller.command, options=choices, total=total, done=done, failed=failed),
+        ev.JobResumed(command=caller.command, options=choices, total=total, done=done, failed=failed, **driver()),
         *reprocessed,
     ]
     if (file := exported_to(opened.store)) is not None:
