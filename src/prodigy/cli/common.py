@@ -27,6 +27,29 @@ if TYPE_CHECKING:  # they import the engine, which most commands do not need
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+EXECUTORS = ("local",)
+_ON_SEVERAL_HOSTS = ("cluster", "distributed", "dask", "ray")
+
+
+def _known_executor(context: click.Context, _: click.Parameter, name: str | None) -> None:
+    if name is None or name in EXECUTORS or context.resilient_parsing:
+        return
+    if name in _ON_SEVERAL_HOSTS:
+        raise UsageError(
+            f"--executor {name}: this version runs steps on this machine only",
+            hint="Leave it out, or say `--executor local`; `prodigy export` and `import` move a run to another host.",
+        )
+    raise UsageError(f"there is no executor {printable(name)}", hint=f"There is: {', '.join(EXECUTORS)}")
+
+
+def _no_scheduler(context: click.Context, _: click.Parameter, address: str | None) -> None:
+    if address is not None and not context.resilient_parsing:
+        raise UsageError(
+            "--scheduler goes with an executor on several hosts, which this version does not have",
+            hint="Leave it out: `local` needs none.",
+        )
+
+
 def driving_options(command: Command) -> Command:
     """The options of every command that drives a run."""
     for option in reversed(
@@ -42,6 +65,20 @@ def driving_options(command: Command) -> Command:
             ),
             click.option("--agent", metavar="NAME", help="What runs the steps that name no agent."),
             click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
+            click.option(
+                "--executor",
+                metavar="NAME",
+                expose_value=False,
+                callback=_known_executor,
+                help="Where steps run: local, on this machine.",
+            ),
+            click.option(
+                "--scheduler",
+                metavar="ADDRESS",
+                expose_value=False,
+                callback=_no_scheduler,
+                help="Of an executor on several hosts; local has none.",
+            ),
             json_option,
         )
     ):
