@@ -154,13 +154,14 @@ def _chosen(values: dict[str, list[Value]], key: str | None) -> dict[str, list[V
     found = {name: of_it for name, of_it in sorted(values.items()) if name == key or name.startswith(f"{key}.")}
     if found or _is_known(key):
         return found
-    known = [*_known_keys(), *values]
+    known = [*known_keys(), *values]
     nearest = get_close_matches(key, known, 1)
     hint = f"Did you mean {nearest[0]}?" if nearest else f"There are: {', '.join(sorted({*known}))}"
     raise UsageError(f"no key of the configuration is called {printable(key)}", hint=printable(hint))
 
 
-def _known_keys() -> list[str]:
+def known_keys() -> list[str]:
+    """The keys of a configuration that have fixed names."""
     from prodigy.workflow import keys
     from prodigy.workflow.configuration_keys import ROOT, SECTIONS
 
@@ -169,7 +170,7 @@ def _known_keys() -> list[str]:
 
 
 def _is_known(key: str) -> bool:
-    return key in _known_keys() or key.startswith(("agents.", "mcp_servers.", "workspace.limits."))
+    return key in known_keys() or key.startswith(("agents.", "mcp_servers.", "workspace.limits."))
 
 
 # Findings --------------------------------------------------------------------------------------------------
