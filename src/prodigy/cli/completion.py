@@ -154,13 +154,13 @@ def table_text(group: click.Group) -> str:
 
 
 def _fill(found: Table, name: str, command: click.Command, context: click.Context) -> None:
-    options = [parameter for parameter in command.get_params(context) if isinstance(parameter, click.Option)]
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     arguments = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
     found[name] = {
         "options": {
             spelling: {"kind": _kind(option), "help": _first(option.help or ""), **_choices(option)}
             for option in options if not option.hidden for spelling in (*option.opts, *option.secondary_opts)
-        },
+        } | {spelling: {"kind": "flag", "help": "Show help."} for spelling in ("-h", "--help")},
         "arguments": [{"kind": _kind(one), "many": one.nargs == -1, **_choices(one)} for one in arguments],
     }  # fmt: skip
     if not isinstance(command, click.Group):
