@@ -75,7 +75,7 @@ def test_a_run_with_another_prefix_moves_to_another_clone(project: Project, tmp_
 
 def test_defaults_of_time_and_tries_hold_where_the_workflow_says_nothing(project: Project) -> None:
     configured(project, "defaults: {timeout: 1s, retry_attempts: 2, retry_backoff: fixed, parallel_worktrees: 1}\n")
-    done = project.prodigy("run", project.workflow("- shell: echo try >> \"$TALLY\"; exec sleep 60\n"), "--json")
+    done = project.prodigy("run", project.workflow('- shell: echo try >> "$TALLY"; exec sleep 60\n'), "--json")
     assert done.code == 1
     assert "ran longer than 1 s" in done.json["error"]
     assert project.tally()["try"] == 2

@@ -126,11 +126,9 @@ def _values(wanted: dict[str, Any], place: Place, incomplete: str) -> Iterator[C
         yield CompletionItem(incomplete, type=kind)
         return
     pairs = [(text, "") for text in wanted["choices"]] if kind == "choice" else VALUES.get(kind, _nothing)(place.values)
-    for text, said in pairs:
-        if text.startswith(incomplete):
-            yield CompletionItem(text, help=said or None)
-    if kind == "workflow":
-        yield CompletionItem(incomplete, type="file")
+    fitting = [CompletionItem(text, help=said or None) for text, said in pairs if text.startswith(incomplete)]
+    # To the shells it is one or the other: names of ours, or whatever file there is.
+    yield from fitting if fitting or kind != "workflow" else [CompletionItem(incomplete, type="file")]
 
 
 def _nothing(_: dict[str, str]) -> list[tuple[str, str]]:
