@@ -17,17 +17,8 @@ from prodigy.workflow.extracts import with_extracts
 from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.handlers import IGNORED, commands, read_handlers
 from prodigy.workflow.model import (
-    NOTHING_CONFIGURED,
-    Agent,
-    Foreach,
-    Handler,
-    MapReduce,
-    Phase,
-    Policy,
-    Step,
-    Uncommitted,
-    Workspace,
-)
+    NOTHING_CONFIGURED, Agent, Foreach, Handler, MapReduce, Phase, Policy, Step, Uncommitted, Workspace,
+)  # fmt: skip
 from prodigy.workflow.named_worktrees import add_named, is_named
 from prodigy.workflow.policies import outside, read_retry
 from prodigy.workflow.scripts import KnownScripts, Names, ScriptChecks
