@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from prodigy.workflow import actions, fan_outs, keys, legacy, loops
+from prodigy.workflow import actions, fan_outs, keys, legacy, loops, model
 from prodigy.workflow.agent_keys import read_budget
 from prodigy.workflow.captures import CaptureReader, also_named
 from prodigy.workflow.catalogue import IN_ENVIRONMENT, available, behind
@@ -16,9 +16,7 @@ from prodigy.workflow.commits import read_commit
 from prodigy.workflow.extracts import with_extracts
 from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.handlers import IGNORED, commands, read_handlers
-from prodigy.workflow.model import (
-    NOTHING_CONFIGURED, Agent, Foreach, Handler, MapReduce, Phase, Policy, Step, Uncommitted, Workspace,
-)  # fmt: skip
+from prodigy.workflow.model import Agent, Foreach, Handler, MapReduce, Phase, Policy, Step, Uncommitted, Workspace
 from prodigy.workflow.named_worktrees import add_named, is_named
 from prodigy.workflow.policies import outside, read_retry
 from prodigy.workflow.scripts import KnownScripts, Names, ScriptChecks
@@ -75,7 +73,7 @@ class StepReader:
         self.worktrees: dict[str, Position] = {}
         self.agents_named: list[tuple[str, Position]] = []
         self.shared_at: list[Position] = []
-        self.configured = NOTHING_CONFIGURED
+        self.configured = model.NOTHING_CONFIGURED
         self._declared = declared
         self._names: frozenset[str] = frozenset()
         self._scripts = ScriptChecks()
