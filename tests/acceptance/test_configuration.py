@@ -32,6 +32,8 @@ def configured(project: Project, home: str = "", repository: str = "") -> None:
 def test_runs_of_another_branch_prefix_live_and_are_cleaned_as_others(project: Project) -> None:
     configured(project, repository="git: {branch_prefix: bots/pro, merge_strategy: squash}\n")
     git(project.repo, "branch", "prodigy")  # would be in the way of the usual names
+    (finding,) = (one for one in project.prodigy("doctor", "--json").json["findings"] if one["name"] == "repository")
+    assert finding["level"] == "ok"
     (project.folder / "fails-b").touch()
     done = project.prodigy("run", project.workflow(TWO), "--no-merge", "--json")
     assert done.code == 3, done.err
@@ -178,6 +180,7 @@ def test_show_tells_what_counts_and_trace_where_it_comes_from(project: Project) 
     env = {"PRODIGY__BUDGET__PER_DAY_USD": "3"}
     shown = project.prodigy("config", "show", "--json", env=env).json
     assert shown["budget"] == {"per_day_usd": 3}
+    assert project.prodigy("config", "show", "git.branch_prefix").out == "git.branch_prefix: prodigy\n"
     assert (shown["defaults"]["parallel_worktrees"], shown["git"]["branch_prefix"]) == (10, "prodigy")
     (value,) = project.prodigy("config", "trace", "budget", "--json", env=env).json["values"]
     assert (value["key"], value["value"], value["source"]) == ("budget.per_day_usd", 3, "PRODIGY__BUDGET__PER_DAY_USD")

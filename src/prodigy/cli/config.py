@@ -63,18 +63,18 @@ def config_group() -> None:
 
 
 @config_group.command("show")
-@click.argument("where", metavar="[PATH]", type=click.Path(path_type=Path), default=Path())
+@click.argument("key", metavar="[KEY]", required=False)
 @json_option
-def config_show_command(where: Path, *, as_json: bool) -> None:
-    """Show what counts in the repository around PATH (by default where you stand), built-in values included."""
-    found = _layers(where)
+def config_show_command(key: str | None, *, as_json: bool) -> None:
+    """Show what counts in the repository you stand in, built-in values included; of KEY (such as budget) alone."""
+    found = _layers()
     _refuse(problems_of(found))
-    effective = {key: values[-1].value for key, values in _values(found, built_in=True).items()}
+    effective = {name: of_it[-1].value for name, of_it in _chosen(_values(found, built_in=True), key).items()}
     if as_json:
         click.echo(json.dumps(_nested(effective), indent=2))
         return
-    for key, value in sorted(effective.items()):
-        click.echo(printable(f"{key}: {_text(value)}"))
+    for name, value in sorted(effective.items()):
+        click.echo(printable(f"{name}: {_text(value)}"))
 
 
 @config_group.command("trace")
@@ -85,7 +85,7 @@ def config_show_command(where: Path, *, as_json: bool) -> None:
 @json_option
 def config_trace_command(key: str | None, *, every: bool, overrides: bool, diagnose: bool, as_json: bool) -> None:
     """Show where the value of KEY (such as budget.per_day_usd or budget; by default of all) comes from."""
-    found = _layers(Path())
+    found = _layers()
     problems = problems_of(found)
     values = _values(found, built_in=every or key is not None)
     chosen = _chosen(values, key)
@@ -101,10 +101,8 @@ def config_trace_command(key: str | None, *, every: bool, overrides: bool, diagn
     sys.exit(WorkflowError.exit_code if problems else 0)
 
 
-def _layers(where: Path) -> list[Layer]:
-    if not where.is_dir():
-        raise UsageError("there is no such directory", where=printable(str(where)))
-    return layers(checkout_around(where), os.environ)
+def _layers() -> list[Layer]:
+    return layers(checkout_around(Path()), os.environ)
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -16,7 +16,7 @@ import click
 import prodigy
 from prodigy.cli import common
 from prodigy.cli import doctor_checks as checks
-from prodigy.cli.doctor_agents import configured_findings
+from prodigy.cli.doctor_agents import branch_prefix, configured_findings
 from prodigy.cli.doctor_checks import Finding
 from prodigy.cli.words import printable
 from prodigy.engine.run import inherited_environment
@@ -152,7 +152,7 @@ def _root(where: Path) -> Path | None:
 def _repository(where: Path) -> Finding:
     name = "repository"
     try:
-        context = discover(where)
+        context = discover(where, branch_prefix())
     except EnvironmentProblem as problem:
         # Standing elsewhere is no fault of the machine.
         level: checks.Level = "warning" if problem.what == "not a git repository" else "problem"

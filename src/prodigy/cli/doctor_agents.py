@@ -11,6 +11,7 @@ from prodigy.agents.base import find_program
 from prodigy.cli.doctor_checks import Finding, Level
 from prodigy.cli.given import configuration, read_given
 from prodigy.engine.opening import agents_used
+from prodigy.engine.refs import BRANCH_PREFIX
 from prodigy.engine.spec import request_of
 from prodigy.errors import ProdigyError, UsageError, WorkflowError
 from prodigy.executors import sandbox
@@ -49,6 +50,14 @@ def configured_findings(workflow: Path | None) -> Iterator[Finding]:
     for name, settings in wanted.items():
         is_alone = name in needed and agents.default in ((), (name,))
         yield agent_finding(settings, agents, "problem" if is_alone else "warning")
+
+
+def branch_prefix() -> str:
+    """What the names of a run's branches would begin with here."""
+    try:
+        return configuration(Path()).branch_prefix or BRANCH_PREFIX
+    except UsageError:
+        return BRANCH_PREFIX  # what is wrong is told as a finding of its own
 
 
 def _names(agents: Agents) -> list[str]:
