@@ -121,7 +121,7 @@ def test_runs_of_all_repositories_say_whose_they_are(project: Project) -> None:
     assert len(project.prodigy("status", "--json").json) == 1
     found = project.prodigy("status", "--all-repos", "--json").json
     assert {row["repository"] for row in found} == {str(project.repo), str(other.repo)}
-    assert str(other.repo) in project.prodigy("status", "--all-repos").out
+    assert f"{other.folder.name}/repo: flow" in project.prodigy("status", "--all-repos").out
 
 
 def test_status_is_written_for_other_programs(project: Project) -> None:

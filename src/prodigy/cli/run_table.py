@@ -105,7 +105,7 @@ def _cells(summary: Summary, *, all_repos: bool) -> tuple[str, ...]:
     items = cast("dict[str, int]", summary["items"])
     failed = f" -{items['failed']}" if items["failed"] else ""
     status = _SHORT.get(str(summary["status"]), str(summary["status"]))
-    if summary["status"] == "paused":
+    if summary["status"] == "paused" and summary["stop_reason"]:
         status += f" ({summary['stop_reason']})"
     if summary["status"] == "running" and summary["gates"]:
         status += " (waits)"
@@ -117,8 +117,13 @@ def _cells(summary: Summary, *, all_repos: bool) -> tuple[str, ...]:
         f"{items['successful']}/{items['total']}{failed}" if items["total"] else "-",
         "?" if cost is None else f"${cost:,.2f}" if cost else "-",
         age(str(summary["created_at"])),
-        f"{name}  {printable(str(summary['repository']))}" if all_repos else name,
+        f"{_short(str(summary['repository']))}: {name}" if all_repos else name,
     )
+
+
+def _short(repository: str) -> str:
+    """Enough of a path to know it by; `--json` has all of it."""
+    return printable("/".join(repository.rstrip("/").split("/")[-2:]))
 
 
 def age(created_at: str) -> str:

@@ -81,7 +81,11 @@ def _show_one(run_id: str, which: Which, export_file: str | None, form: str | No
         raise UsageError(f"{name} chooses among runs, and RUN names one", hint="Leave one of the two out.")
     with closing(Store.open(run_directory(run_id))) as store:
         summary = summarise(store)
-        going = list(_going_on(store)) if summary["status"] == "running" and not as_json and not export_file else []
+        going = (
+            list(_going_on(store, is_held=summary["held"] is not None))
+            if _goes_on(summary) and not as_json and not export_file
+            else []
+        )
     if export_file is not None:
         _export(summary, export_file, form)
     elif as_json:
@@ -92,8 +96,13 @@ def _show_one(run_id: str, which: Which, export_file: str | None, form: str | No
             common.show_error(summary)
 
 
-def _going_on(store: Store) -> Iterator[str]:
-    """Where a running run is, how long it may take, and what runs."""
+def _goes_on(summary: Summary) -> bool:
+    """Whether a process drives it: one that is held may still have steps that run."""
+    return summary["status"] == "running" or summary["held"] is not None
+
+
+def _going_on(store: Store, *, is_held: bool) -> Iterator[str]:
+    """Where a run is that goes on, how long it may take, and what runs."""
     from prodigy.cli.attach import history
     from prodigy.cli.frame import duration
 
@@ -103,7 +112,7 @@ def _going_on(store: Store) -> Iterator[str]:
     parts = [f"phase: {view.phase}" if view.phase else "phase: not begun"]
     if batch is not None and batch.total:
         parts.append(f"{batch.done} of {batch.total} items ended ({100 * batch.done // batch.total} %)")
-    if (eta := view.eta_s(now)) is not None:
+    if not is_held and (eta := view.eta_s(now)) is not None:
         parts.append(f"about {duration(max(1.0, eta))} left")
     yield ", ".join(parts)
     lines = list(view.lines.values())
