@@ -81,11 +81,8 @@ def _show_one(run_id: str, which: Which, export_file: str | None, form: str | No
         raise UsageError(f"{name} chooses among runs, and RUN names one", hint="Leave one of the two out.")
     with closing(Store.open(run_directory(run_id))) as store:
         summary = summarise(store)
-        going = (
-            list(_going_on(store, is_held=summary["held"] is not None))
-            if _goes_on(summary) and not as_json and not export_file
-            else []
-        )
+        shown = not as_json and export_file is None and _goes_on(summary)
+        going = list(_going_on(store, is_held=summary["held"] is not None)) if shown else []
     if export_file is not None:
         _export(summary, export_file, form)
     elif as_json:
