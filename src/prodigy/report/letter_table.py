@@ -49,7 +49,7 @@ def to_csv(letters: Sequence[Letter]) -> str:
     writer.writerow(COLUMNS)
     for letter in letters:
         facts = _facts(letter)
-        writer.writerow([cell(facts[column]) for column in COLUMNS])
+        writer.writerow([safe_cell(facts[column]) for column in COLUMNS])
     return out.getvalue()
 
 
@@ -64,8 +64,8 @@ def _facts(letter: Letter) -> dict[str, object]:
     }
 
 
-def cell(value: object) -> object:
-    """A value as CSV has it; a text that a spreadsheet would take for a formula gets a `'` in front."""
+def safe_cell(value: object) -> object:
+    """A value as a cell of CSV; a text that a spreadsheet would take for a formula gets a `'` in front."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from prodigy.report.facts import Facts
-from prodigy.report.letter_table import cell
+from prodigy.report.letter_table import safe_cell
 from prodigy.report.metrics import Metrics, all_items
 
 ITEM_COLUMNS = ("item_id", "label", "state", "attempts", "work_s", "cost_usd")
@@ -56,5 +56,5 @@ def _csv(columns: Iterable[str], rows: Iterable[tuple[object, ...]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
-    writer.writerows([cell(value) for value in row] for row in rows)
+    writer.writerows([safe_cell(value) for value in row] for row in rows)
     return text.getvalue()
