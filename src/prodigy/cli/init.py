@@ -16,7 +16,7 @@ import click
 
 from prodigy.cli import from_template as templates
 from prodigy.cli.common import json_option
-from prodigy.cli.given import configuration
+from prodigy.cli.given import configuration, read_given
 from prodigy.cli.init_questions import ask_cost, ask_value, ask_which
 from prodigy.cli.new_files import write_new
 from prodigy.cli.stack import Stack, stack_of
@@ -24,7 +24,6 @@ from prodigy.cli.words import printable, quoted
 from prodigy.errors import UsageError
 from prodigy.git.context import checkout_around, has_commit, is_ignored
 from prodigy.workflow.configuration import Configuration
-from prodigy.workflow.load_options import LoadOptions
 from prodigy.workflow.slash_commands import Command, with_commands
 from prodigy.workflow.template_edits import with_value
 from prodigy.workflow.templates import STARTERS, Template, template
@@ -106,7 +105,7 @@ def init_command(
     plan = _plan(root, Wanted(asks=asks, **wishes))
     target = (output or root / "workflows" / f"{plan.source.template.name}.yml").absolute()
     text, extra = _texts(root, plan, target)
-    templates.check_text(text, target, LoadOptions(agents=configuration(root).agents))
+    templates.check_text(text, target, read_given((), None, None, configuration(root)))
     files = {target: text, root / SCHEMA: _schema(), **{root / each.file: each.text for each in extra}}
     _refuse_outside(root, (each for each in files if not (output and each == target)))
     written = write_new(files, force=force, ours=lambda each: each == root / SCHEMA and _is_ours(each))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from prodigy.cli.from_template import check_text, filled, given_values, read_source, require_values, titled
-from prodigy.cli.given import configuration
+from prodigy.cli.given import configuration, read_given
 from prodigy.cli.new_files import write_new
 from prodigy.cli.problems import problem_lines
 from prodigy.cli.words import printable, quoted
 from prodigy.errors import WorkflowError
-from prodigy.workflow.load_options import LoadOptions
 from prodigy.workflow.parameters import Parameter
 from prodigy.workflow.templates import Template, template
 
@@ -35,7 +35,7 @@ def new_command(name: str, *, params: tuple[str, ...], output: Path | None, forc
     require_values(source, values, f"prodigy template new {name}")
     target = output or Path(f"{name}.yml")
     text = titled(filled(source, values), target, quoted(str(target)), None)
-    check_text(text, target, LoadOptions(agents=configuration(Path()).agents))
+    check_text(text, target, read_given((), None, None, configuration(Path())))
     if output is None:
         click.echo(text, nl=False)
         return
@@ -53,7 +53,7 @@ def validate_command(path: str) -> None:
     file = Path(path)
     source = read_source(Template(file.stem, "repository", file) if file.exists() else template(path, Path()))
     samples: dict[str, object] = {each.name: _sample(each) for each in source.missing}
-    options = LoadOptions(parameters=samples, agents=configuration(Path()).agents)
+    options = replace(read_given((), None, None, configuration(Path())), parameters=samples)
     shown = printable(str(file if file.exists() else source.template.path))
     try:
         check_text(source.text, Path(shown), options)
