@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -21,7 +23,8 @@ def ask_which(question: str, choices: Sequence[Choice], default: str) -> str:
     width = max(map(len, names))
     click.echo(f"\n{question}", err=True)
     for number, (name, what) in enumerate(choices, 1):
-        click.echo(f"  {number:2}  {name:{width}}  {printable(what)}".rstrip(), err=True)
+        head = f"  {number:2}  {name:{width}}  "
+        click.echo(_hanging(head, printable(what)), err=True)
     while True:
         answer = click.prompt("Number or name", default=default, err=True).strip()
         if answer.isdecimal() and 1 <= int(answer) <= len(names):
@@ -30,6 +33,12 @@ def ask_which(question: str, choices: Sequence[Choice], default: str) -> str:
             return answer
         nearest = get_close_matches(answer[:100], names, 1)
         click.echo(f"There is no {printable(answer)}." + (f" Did you mean {nearest[0]}?" if nearest else ""), err=True)
+
+
+def _hanging(head: str, text: str) -> str:
+    """The text behind its head, in as many lines as the terminal needs."""
+    width = max(shutil.get_terminal_size().columns - 1, len(head) + 20)
+    return textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head)) if text else head.rstrip()
 
 
 def ask_cost(question: str, default: float) -> float:
