@@ -39,6 +39,7 @@ def driving_options(command: Command) -> Command:
                 help="What it may cost in all.",
             ),
             click.option("--agent", metavar="NAME", help="What runs the steps that name no agent."),
+            click.option("--executor", metavar="NAME", help="What provides the places where steps run, of a package."),
             click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
             json_option,
         )
@@ -83,6 +84,7 @@ class AgainOptions(TypedDict):
     max_parallel: int | None
     budget: float | None
     agent: str | None
+    executor: str | None
 
 
 def again_choices(options: AgainOptions, run_id: str) -> Choices:
@@ -95,6 +97,7 @@ def again_choices(options: AgainOptions, run_id: str) -> Choices:
         max_parallel=options["max_parallel"],
         budget_usd=options["budget"],
         agent=options["agent"],
+        executor=options["executor"],
         configured=configuration(Path()),
         items_from=_items_from(from_start=options["from_start"], from_failed_step=options["from_failed_step"]),
         max_tries=options["max_retries"],
@@ -127,6 +130,7 @@ def flags(choices: Choices) -> list[str]:
         ("--max-retries", choices.max_tries),
         ("--budget", choices.budget_usd),
         ("--agent", choices.agent),
+        ("--executor", choices.executor),
     ):
         words += [name, str(value)] if value is not None else []
     words += choices.edited.words if choices.edited else ()

@@ -60,6 +60,7 @@ def run_command(
     max_parallel: int | None,
     budget: float | None,
     agent: str | None,
+    executor: str | None,
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -79,6 +80,7 @@ def run_command(
         budget_usd=budget,
         day_usd=configured.per_day_usd,
         agent=known_agent(agent, loaded.workflow.agents),
+        executor=executor,
     )
     if dry_run:
         from prodigy.cli.dry_run import show_plan

@@ -40,7 +40,7 @@ class Options:
     for input files. items_from: where an item that runs again begins: `start`, `failed_step`, or BY_OUTCOME. The
     workflow runs `max_iterations` times for each of args and files, if there are any. budget_usd: dollars that the run
     may cost in all, in place of the workflow's budget; day_usd: that all runs of this home may cost in a day. agent:
-    runs the steps that name none.
+    runs the steps that name none. executor: what provides the places where steps run; None: this host.
     """
 
     merge: str = "ask"
@@ -54,6 +54,7 @@ class Options:
     budget_usd: float | None = None
     day_usd: float | None = None
     agent: str | None = None
+    executor: str | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
