@@ -15,7 +15,7 @@ STEPS = 50
 
 
 def startup(rounds: int) -> list[Result]:
-    """Bare interpreter, `--version` and `validate` in turn. Bytecode is there already, as it is once installed."""
+    """Bare interpreter and three commands in turn. Bytecode is there already, as it is once installed."""
     command = str(Path(sys.executable).with_name("prodigy"))
     with scratch() as folder:
         workflow = folder / "fifty.yml"
@@ -23,6 +23,7 @@ def startup(rounds: int) -> list[Result]:
         calls = {
             "bare": [sys.executable, "-c", "pass"],
             "version": [sys.executable, command, "--version"],
+            "help": [sys.executable, command, "--help"],
             "validate": [sys.executable, command, "validate", str(workflow)],
         }
         env = os.environ | {"PYTHONPYCACHEPREFIX": str(folder / "bytecode"), "PRODIGY_HOME": str(folder / "home")}
@@ -34,6 +35,7 @@ def startup(rounds: int) -> list[Result]:
                 if round_:  # the first one compiles, and checks the scripts that the others know
                     times[name].append(elapsed)
     return [_result("--version", times["version"], times["bare"], 3.0),
+            _result("--help", times["help"], times["bare"], 3.0),
             _result(f"validate, {STEPS} steps", times["validate"], times["bare"], 25.0)]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ class ProdigyError(Exception):
     """
 
     exit_code = 1
+    next_step: str | None = None  # what to do about all errors of a class that have no hint of their own
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(what)
@@ -24,6 +25,10 @@ class ProdigyError(Exception):
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text}\n  {self.hint}" if self.hint else text
+
+    def told(self) -> str:
+        """For the user, at the end of a command: with what to do about all errors of its class, if it has no hint."""
+        return str(self) if self.hint or not self.next_step else f"{self}\n  {self.next_step}"
 
 
 class UsageError(ProdigyError):
@@ -48,6 +53,10 @@ class CorruptState(ProdigyError):
     """What is on disk contradicts itself; we stop instead of guessing."""
 
     exit_code = 5
+    next_step = (
+        "Nothing was changed, no other run is concerned, and all commits are safe: `git branch --list 'prodigy/*'`."
+        " This should not happen: please report it, with what `prodigy export` makes of the run."
+    )
 
 
 @dataclass(frozen=True, order=True)

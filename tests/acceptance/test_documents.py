@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import sys
@@ -223,3 +224,23 @@ def test_every_test_that_the_page_about_reliability_names_exists() -> None:
     assert len(named) > 30
     for file, name in named:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
+
+
+# Troubleshooting -------------------------------------------------------------------------------------------
+
+
+def test_each_message_under_which_help_is_found_is_one_that_the_sources_have() -> None:
+    texts = []
+    for path in (ROOT / "src/prodigy").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):  # what is filled in is any text
+                texts.append("".join(str(p.value) if isinstance(p, ast.Constant) else "\0" for p in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    known = "\n".join(texts)
+    lacking = []
+    for heading in re.findall(r"^### (.+)$", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE):
+        fixed = re.split(r"`?\$?\{?\b[A-Z]{1,}\b\}?`?|'prodigy'|(?<=git) (?=is too)", heading.replace("HEAD", "\1"))
+        if not all(part.replace("\1", "HEAD").strip() in known for part in fixed):
+            lacking.append(heading)
+    assert lacking == []

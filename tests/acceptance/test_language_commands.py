@@ -199,6 +199,46 @@ merge: [{shell: make check, timeout: 5}]
 """
 
 
+BUDGETED = """
+agents:
+  default: [scribe, other]
+  scribe: {kind: command, command: ["true"]}
+  other: {kind: command, command: ["true"]}
+budget: {max_cost_usd_per_item: 0.5}
+map:
+  input: items.json
+  agent_template:
+    - agent: {prompt: "Document ${item}."}
+      validate: {claude: "Is it right?"}
+    - agent: {use: other, prompt: "Review ${item}."}
+reduce:
+  - {claude: "Sum up.", budget: {max_cost_usd: 2}}
+"""
+
+
+def test_a_dry_run_names_who_would_do_a_step_and_where_budgets_stop_it(project: Project) -> None:
+    project.write("items.json", '["a", "b", "c"]')
+    project.commit()
+    flow = project.workflow(BUDGETED)
+    done = project.prodigy("run", flow, "--dry-run")
+    assert "1. scribe or other: Document" in done.out
+    assert "2. other: Review" in done.out
+    assert "agents: other (1 step), scribe or other (3 steps)" in done.out
+    assert "cost: at most about $3.50, where the budgets stop it" in done.out  # three items, and reduce
+    assert "cost: at most about $1.25," in project.prodigy("run", flow, "--dry-run", "--budget", "1.25").out
+    chosen = project.prodigy("run", flow, "--dry-run", "--agent", "other", "--json").json
+    assert chosen["agents"] == {"other": 4}
+    assert chosen["worst_case_cost_usd"] == 3.5
+
+
+def test_a_dry_run_says_when_nothing_limits_the_cost(project: Project) -> None:
+    flow = project.workflow("agents: {default: x, x: {kind: command, command: ['true']}}\nsteps: [{claude: Work.}]\n")
+    assert (
+        "cost: unknown: nothing limits what agents may cost (see `budget`)"
+        in project.prodigy("run", flow, "--dry-run").out
+    )
+
+
 def test_a_dry_run_tells_the_phases_and_the_worst_case(project: Project) -> None:
     project.write("items.json", '["alpha", "beta", "gamma"]')
     project.commit()
@@ -211,7 +251,7 @@ def test_a_dry_run_tells_the_phases_and_the_worst_case(project: Project) -> None
     found = project.prodigy("run", project.workflow(PLANNED), "--dry-run", "--json").json
     assert found["worst_case_s"] == 60 + 2 * 30 + 10 + 5
     assert found["fan_outs"][0]["parallel"] == 2
-    assert found["worst_case_cost_usd"] is None
+    assert found["worst_case_cost_usd"] == 0
     assert found["disk"]["worktrees"] == 3
     assert found["disk"]["bytes"] == 3 * found["disk"]["checkout_bytes"] > 0
     assert not (project.home / "runs").exists()

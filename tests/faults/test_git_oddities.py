@@ -286,7 +286,7 @@ def test_everything_in_the_way_of_the_final_merge_is_named_and_nothing_is_touche
     problem = merge_later(project, code=3)
     assert problem == (
         "your checkout has changes in build/ignored.txt, deleted.txt, edited.txt, mode.txt, staged.txt and 1 more,"
-        " which the merge would overwrite"
+        " which the merge would overwrite: commit, move or delete them"
     )
     assert contents(project.repo) == before
     assert git(project.repo, "status", "--porcelain") == status

@@ -19,7 +19,9 @@ def prompt_bytes(prompt: str) -> bytes:
     try:
         return prompt.encode("utf-8", errors="surrogateescape")
     except UnicodeEncodeError as error:
-        raise UsageError(f"the prompt for the agent is no valid text: {error}") from error
+        raise UsageError(
+            f"the prompt for the agent is no valid text: {error}", hint="Take the value that is no UTF-8 out of it."
+        ) from error
 
 
 def unfit_for_argument(prompt: bytes) -> bool:

@@ -72,7 +72,11 @@ def _started(run_id: str, command: Sequence[str], log: Path) -> tuple[subprocess
                 env={**os.environ, "PRODIGY_HOME": str(log.parent.parent.parent)},
             )  # fmt: skip
     except OSError as error:
-        raise EnvironmentProblem(f"no process can be started in the background: {error}", where=str(log)) from error
+        raise EnvironmentProblem(
+            f"no process can be started in the background: {error}",
+            where=str(log),
+            hint="Drive it in this terminal: leave out --detach.",
+        ) from error
     return process, size
 
 

@@ -108,7 +108,7 @@ def again_choices(options: AgainOptions, run_id: str) -> Choices:
 
 def _items_from(*, from_start: bool, from_failed_step: bool) -> str | None:
     if from_start and from_failed_step:
-        raise UsageError("--from-start and --from-failed-step exclude each other")
+        raise UsageError("--from-start and --from-failed-step exclude each other", hint="Give one of them.")
     return "start" if from_start else "failed_step" if from_failed_step else None
 
 
@@ -117,7 +117,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def merge_choice(*, yes: bool, no_merge: bool) -> str | None:
     if yes and no_merge:
-        raise UsageError("--yes and --no-merge exclude each other")
+        raise UsageError("--yes and --no-merge exclude each other", hint="Give one of them.")
     return "yes" if yes else "no" if no_merge else None
 
 

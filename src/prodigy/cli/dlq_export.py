@@ -73,4 +73,8 @@ def write_whole(path: Path, text: str) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise EnvironmentProblem(f"can't be written: {error.strerror or error}", where=str(path)) from error
+        raise EnvironmentProblem(
+            f"can't be written: {error.strerror or error}",
+            where=str(path),
+            hint="Choose another place, or make it writable.",
+        ) from error

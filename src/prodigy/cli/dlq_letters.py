@@ -155,7 +155,7 @@ def queue(run_reference: str | None, job_id: str | None, *, all_runs: bool) -> Q
 def all_run_ids(also_named: str | None) -> list[str]:
     """Every run of this repository, newest first."""
     if also_named is not None:
-        raise UsageError("RUN and --all-runs exclude each other")
+        raise UsageError("RUN and --all-runs exclude each other", hint="Give one of them.")
     return [row.id for row in index.runs(str(common_dir_around(Path.cwd())))]
 
 

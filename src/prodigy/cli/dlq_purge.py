@@ -83,7 +83,7 @@ def _told(error: ProdigyError, worst: int, *, alone: bool) -> int:
     """Say it and go on; the exit status so far."""
     if alone:
         raise error
-    click.echo(f"Error: {error}", err=True)
+    click.echo(f"Error: {error.told()}", err=True)
     return RunLocked.exit_code if isinstance(error, RunLocked) else max(worst, error.exit_code)
 
 

@@ -34,7 +34,7 @@ def drive(
     else:
         common.show_summary(ended.summary)
     if ended.error is not None:
-        click.echo(f"Error: {ended.error}", err=True)
+        click.echo(f"Error: {ended.error.told()}", err=True)
     sys.exit(0 if ended.error is None and ended.summary["status"] == wanted else _status(ended, control))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from prodigy.cli.estimate import Width, count_of, workflow_s
+from prodigy.cli.estimate import Width, count_of, workflow_s, worst_usd
 from prodigy.cli.words import counted, printable
 from prodigy.engine.lodging import workspace_of
 from prodigy.engine.run import Options, inherited_environment
@@ -45,13 +45,20 @@ class FanOut:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run would take. worst_s: in seconds; None: cannot be told. checkout: the files of the commit, in bytes."""
+    """What a run would take. doers: id of an agent's step -> who does it. worst_s: in seconds; worst_usd: in
+    dollars; None: cannot be told. checkout: the files of the commit, in bytes."""
 
     fan_outs: tuple[FanOut, ...]
-    agents: Counter[str]
+    doers: dict[int, str]
     worst_s: float | None
+    worst_usd: float | None
     checkout: int
     worktrees: int
+
+    @property
+    def agents(self) -> Counter[str]:
+        """Who -> how many steps."""
+        return Counter(self.doers.values())
 
 
 def show_plan(loaded: Loaded, where: Path, options: Options, *, as_json: bool, run_input: bool = False) -> None:
@@ -87,11 +94,21 @@ def _forecast(workflow: Workflow, checked: Checked, options: Options) -> Forecas
     pools = [_pool(workflow, one) for one in fan_outs]
     return Forecast(
         fan_outs,
-        Counter(step.action.use for step in every_step(workflow) if isinstance(step.action, Agent)),
+        _doers(workflow, options),
         None if once is None else once * len(options.iterations()),
+        worst_usd(workflow, lambda mapping: width_of(mapping)[0], options.budget_usd, len(options.iterations())),
         _checkout_size(checked),
         1 + max(pools, default=0),
     )
+
+
+def _doers(workflow: Workflow, options: Options) -> dict[int, str]:
+    """The agents that may do each step that has one; the first of them if it can."""
+    return {
+        id(step): " or ".join(workflow.agents.candidates(step.action.wanted or options.agent))
+        for step in every_step(workflow)
+        if isinstance(step.action, Agent)
+    }
 
 
 def _fan_out(workflow: Workflow, number: int | None, mapping: MapReduce, checked: Checked, options: Options) -> FanOut:
@@ -148,11 +165,20 @@ def _items_of(mapping: MapReduce, root: Path) -> Plan:
             timeout=INPUT_TIMEOUT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise UsageError(f"the input command ran longer than {INPUT_TIMEOUT_S:g} s") from None
+        raise UsageError(
+            f"the input command ran longer than {INPUT_TIMEOUT_S:g} s",
+            hint="Leave --run-input out; in a run it may take as long as its `timeout` says.",
+        ) from None
     except OSError as error:
-        raise EnvironmentProblem(f"bash cannot be started: {error.strerror}") from error
+        raise EnvironmentProblem(
+            f"bash cannot be started: {error.strerror}", hint="Install bash, or put it on PATH."
+        ) from error
     if done.returncode:
-        raise UsageError(f"the input command failed with exit code {done.returncode}", where=mapping.input.text)
+        raise UsageError(
+            f"the input command failed with exit code {done.returncode}",
+            where=mapping.input.text,
+            hint="What it printed stands above; run it by hand in the repository.",
+        )
     return identify(items_of_output(done.stdout, mapping.json_path, mapping.select).values)
 
 
@@ -204,7 +230,7 @@ def _lines(steps: Sequence[Step], checked: Checked, forecast: Forecast, indent: 
     for number, step in enumerate(steps, first):
         condition = f"  (when {step.when})" if step.when else ""
         if not isinstance(step.action, MapReduce):
-            yield f"{indent}{number}. {_what(step)}{condition}"
+            yield f"{indent}{number}. {_what(step, forecast)}{condition}"
             if isinstance(step.action, Foreach | Group):
                 yield from _lines(step.action.do, checked, forecast, indent + "     ")
             continue
@@ -225,8 +251,8 @@ def _lines(steps: Sequence[Step], checked: Checked, forecast: Forecast, indent: 
             yield from _lines(mapping.reduce, checked, forecast, indent + "     ")
 
 
-def _what(step: Step) -> str:
-    kind = step.action.use if isinstance(step.action, Agent) else step.action.kind
+def _what(step: Step, forecast: Forecast) -> str:
+    kind = forecast.doers.get(id(step), step.action.kind)
     limit = f", at most {step.policy.timeout_s:g} s" if step.policy.timeout_s else ""
     tries = f", up to {step.policy.retry.attempts} tries" if step.policy.retry else ""
     return f"{kind}: {step.label}{limit}{tries}"
@@ -266,7 +292,11 @@ def _time_words(forecast: Forecast) -> str:
 
 
 def _cost_words(forecast: Forecast) -> str:
-    return "unknown: nothing limits what agents may cost" if forecast.agents else "none, no step runs an agent"
+    if not forecast.agents:
+        return "none, no step runs an agent"
+    if forecast.worst_usd is None:
+        return "unknown: nothing limits what agents may cost (see `budget`)"
+    return f"at most about ${forecast.worst_usd:,.2f}, where the budgets stop it"
 
 
 def _duration(seconds: float) -> str:
@@ -313,7 +343,7 @@ def _as_json(loaded: Loaded, checked: Checked, options: Options, forecast: Forec
         "agents": dict(sorted(forecast.agents.items())),
         "withheld_variables": _withheld(workflow, options),
         "worst_case_s": forecast.worst_s,
-        "worst_case_cost_usd": None,
+        "worst_case_cost_usd": forecast.worst_usd,
         "uses_agents": bool(forecast.agents),
         "disk": {
             "worktrees": forecast.worktrees,

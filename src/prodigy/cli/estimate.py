@@ -1,4 +1,5 @@
-"""The longest that a workflow can take: time limits, tries, handlers and repairs, all used to the full.
+"""The longest that a workflow can take, with time limits, tries, handlers and repairs all used to the full, and where
+budgets stop what it costs.
 
 Times are in seconds; None means that it cannot be told. They cover what steps do, not the merging between them.
 """
@@ -26,6 +27,7 @@ from prodigy.workflow.model import (
     WriteFile,
 )
 from prodigy.workflow.timeouts import places_of
+from prodigy.workflow.walk import every_step, walk
 
 _COUNTED_PAUSES = 200  # further ones are taken as the longest there can be
 
@@ -156,3 +158,40 @@ def _times(time: float | None, count: int | None) -> float | None:
 
 def _most(times: Sequence[float | None]) -> float | None:
     return None if None in times else max((time for time in times if time is not None), default=0.0)
+
+
+# Money -------------------------------------------------------------------------------------------------------
+
+
+def worst_usd(
+    workflow: Workflow, items_of: Callable[[MapReduce], int | None], total: float | None, iterations: int
+) -> float | None:
+    """Where budgets stop a run, in dollars; None when nothing does.
+
+    items_of: how many items a map has at most, None when that is not known. total: the run's budget, in place of the
+    workflow's.
+    """
+    cap = total or (workflow.budget.usd if workflow.budget else None)
+    maps = [step.action for step in every_step(workflow) if isinstance(step.action, MapReduce)]
+    inside = {id(step) for mapping in maps for step in _in_items(mapping)}
+    parts = [_worst_of_items(workflow, mapping, items_of(mapping)) for mapping in maps if _agents(_in_items(mapping))]
+    outside = [step for step in every_step(workflow) if id(step) not in inside]
+    parts += [step.policy.budget.usd if step.policy.budget else None for step in _agents(outside)]
+    of_parts = _times(_sum(parts), iterations)
+    return min((usd for usd in (cap, of_parts) if usd is not None), default=None)
+
+
+def _in_items(mapping: MapReduce) -> list[Step]:
+    return list(walk([*mapping.template, *(step for part in mapping.named for step in part.do)]))
+
+
+def _agents(steps: Iterable[Step]) -> list[Step]:
+    return [step for step in steps if isinstance(step.action, Agent)]
+
+
+def _worst_of_items(workflow: Workflow, mapping: MapReduce, items: int | None) -> float | None:
+    budgets = [budget for budget in (mapping.budget, workflow.budget) if budget]
+    each = next((budget.usd_per_item for budget in budgets if budget.usd_per_item), None)
+    whole = mapping.budget.usd if mapping.budget else None
+    caps = (whole, None if each is None or items is None else each * items)
+    return min((usd for usd in caps if usd is not None), default=None)

@@ -89,7 +89,11 @@ def _of_file(path: Path) -> tuple[dict[str, object], dict[str, Position]]:
         raise UsageError(f"--param-file: {error.what}", where=error.where, hint=error.hint) from error
     findings = Findings()
     if not isinstance(document.root, Mapping):
-        raise UsageError("--param-file: this is no mapping of names and values", where=shown)
+        raise UsageError(
+            "--param-file: this is no mapping of names and values",
+            where=shown,
+            hint="Write one parameter on each line, `name: value`.",
+        )
     found = read_values(document.root, "--param-file", findings)
     if problems := document.problems + findings.problems:
         raise WorkflowError(shown, problems)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from prodigy import __version__
+from prodigy.cli.overview import overview
 
 
 class LazyGroup(click.Group):
@@ -19,10 +20,9 @@ class LazyGroup(click.Group):
         self.places = places or {}
         self.aliases: Mapping[str, str] = {}
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Without asking the commands themselves, which would import all of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in self.places.items()])
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """The overview, without asking the commands themselves, which would import all of them."""
+        return overview(self.places)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.places)

@@ -148,7 +148,11 @@ def _opened(path: Path) -> BinaryIO | None:
     except OSError as error:
         if error.errno in _NO_FILE:
             return None
-        raise EnvironmentProblem(f"the log can't be read: {error.strerror}", where=str(path)) from error
+        raise EnvironmentProblem(
+            f"the log can't be read: {error.strerror}",
+            where=str(path),
+            hint="Make it readable; it belongs to whoever ran the step.",
+        ) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         return None

@@ -96,7 +96,7 @@ def _refuse_together(*groups: dict[str, object]) -> None:
     for group in groups:
         given = [name for name, value in group.items() if value]
         if len(given) > 1:
-            raise UsageError(f"{' and '.join(given)} exclude each other")
+            raise UsageError(f"{' and '.join(given)} exclude each other", hint="Give one of them.")
 
 
 # Lists -----------------------------------------------------------------------------------------------------

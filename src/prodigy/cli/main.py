@@ -9,6 +9,7 @@ import os
 import sys
 
 from prodigy import __version__
+from prodigy.cli.overview import overview
 
 # command -> (module, attribute, what it does); a module is imported when its command is used.
 _COMMANDS = {
@@ -51,8 +52,12 @@ def main() -> None:
 
         sys.stderr.write(f"Error: {_NO_WINDOWS}\n")
         sys.exit(EnvironmentProblem.exit_code)
+    # What people type to see whether it is there: answered without what takes longer than Python's own start.
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"prodigy, version {__version__}\n")
+        return
+    if sys.argv[1:] in ([], ["--help"], ["-h"]):
+        sys.stdout.write(f"{overview(_COMMANDS)}\n")
         return
     import click
 
@@ -79,7 +84,7 @@ def main() -> None:
         click.echo(f"Error: {error_text(error)}", err=True)
         sys.exit(error.exit_code)
     except ProdigyError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {error.told()}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output (head, less) has seen enough; nothing may be flushed into the closed pipe.

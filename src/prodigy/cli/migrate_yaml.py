@@ -81,7 +81,11 @@ def _files(path: Path) -> Iterator[Path]:
             click.echo(f"{printable(str(file))}: left, because it leads out of {printable(str(path))}", err=True)
     workflows = [file for file in found if is_workflow(_text(file))]
     if not workflows:
-        raise UsageError("there is no workflow in this directory", where=str(path))
+        raise UsageError(
+            "there is no workflow in this directory",
+            where=str(path),
+            hint="Name the file, or the directory that holds workflow files.",
+        )
     yield from workflows
 
 
@@ -98,7 +102,11 @@ def _read(file: Path) -> str:
     try:
         return file.read_bytes().decode()
     except OSError as error:
-        raise UsageError(f"the workflow file cannot be read: {error.strerror}", where=str(file)) from error
+        raise UsageError(
+            f"the workflow file cannot be read: {error.strerror}",
+            where=str(file),
+            hint="Make it readable, or name another.",
+        ) from error
     except UnicodeDecodeError as error:
         raise UsageError("this is not UTF-8 text", where=str(file), hint="Save the file as UTF-8.") from error
 
@@ -142,7 +150,11 @@ def _write(file: Path, old: str, new: str, *, backup: bool, force: bool) -> None
             _replace(kept, old, target)
         _replace(target, new, target)
     except OSError as error:
-        raise EnvironmentProblem(f"the file cannot be written: {error.strerror}", where=str(target)) from error
+        raise EnvironmentProblem(
+            f"the file cannot be written: {error.strerror}",
+            where=str(target),
+            hint="Make it and its directory writable.",
+        ) from error
 
 
 def _replace(target: Path, text: str, like: Path) -> None:

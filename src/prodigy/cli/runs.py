@@ -66,7 +66,7 @@ def run_command(
 ) -> None:
     """Run WORKFLOW on the repository you stand in. --args and --map may be given several times."""
     if run_input and not dry_run:
-        raise UsageError("--run-input goes with --dry-run")
+        raise UsageError("--run-input goes with --dry-run", hint="Without --dry-run, the input runs anyway.")
     merge = common.merge_choice(yes=yes, no_merge=no_merge)
     configured = configuration(where)
     loaded = load(workflow, CheckedScripts(), read_given(params, param_file, profile, configured))

@@ -104,7 +104,7 @@ def worktree_merge_command(run_reference: str | None, *, every: bool) -> None:
         _merge(run_id)
         return
     if run_reference is not None:
-        raise UsageError("RUN and --all exclude each other")
+        raise UsageError("RUN and --all exclude each other", hint="Give one of them.")
     sys.exit(_merge_all(_unmerged(str(common_dir_around(Path.cwd())))))
 
 
@@ -119,7 +119,7 @@ def _merge_all(run_ids: list[str]) -> int:
         try:
             _merge(run_id)
         except ProdigyError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {error.told()}", err=True)
             worst = max(worst, error.exit_code)
         except SystemExit as ended:  # how a drive tells how it went
             status = ended.code if isinstance(ended.code, int) else 1
@@ -199,7 +199,7 @@ def worktree_clean_command(
     """
     reference = job_id if run_reference is None else run_reference
     if reference is not None and every:
-        raise UsageError("RUN and --all exclude each other")
+        raise UsageError("RUN and --all exclude each other", hint="Give one of them.")
     common_dir, lefts = _of_repository() if reference is None else _of_run(reference)
     if reference is not None and not force:  # a worktree with a name is the next run's as well
         lefts = [left for left in lefts if left.status != cleaning.NAMED]

@@ -111,7 +111,10 @@ def write(stream: IO[bytes], manifest: Manifest, files: Sequence[Path], at: floa
     ):
         text = manifest.to_json()
         if len(text) > _LARGEST_MANIFEST:
-            raise UsageError(f"the run has too many files to be exported: {len(manifest.members)}")
+            raise UsageError(
+                f"the run has too many files to be exported: {len(manifest.members)}",
+                hint="`prodigy clean logs` takes old outputs away.",
+            )
         tar.addfile(_header(MANIFEST, len(text), at), io.BytesIO(text))
         for number, (member, file) in enumerate(zip(manifest.members, files, strict=True), 1):
             with file.open("rb") as content:
@@ -187,7 +190,11 @@ class Archive:
             except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
                 raise self.refusal(f"two of its members have the same place: {member.path!r}") from error
             except OSError as error:
-                raise EnvironmentProblem(f"the run can't be unpacked: {error}", where=str(directory)) from error
+                raise EnvironmentProblem(
+                    f"the run can't be unpacked: {error}",
+                    where=str(directory),
+                    hint="Make room there, then import it again.",
+                ) from error
             if digest != member.sha256:
                 raise self.refusal(f"its member {member.path!r} is damaged: the sum in its manifest is another one")
         self._expect_end()

@@ -120,7 +120,10 @@ def look_through(repo: Repo, manifest: Manifest, refs: Mapping[str, str], bundle
             _unpack(repo, bundle, manifest.refs, objects)
         looked = Looked(repo, objects, refs)
     if lacking := looked.lacks(refs.values()):
-        raise UsageError(f"the archive lacks the commit {lacking[0]}, which a ref of the run names")
+        raise UsageError(
+            f"the archive lacks the commit {lacking[0]}, which a ref of the run names",
+            hint="Export the run again where it was made.",
+        )
     return looked
 
 

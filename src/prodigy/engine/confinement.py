@@ -65,7 +65,9 @@ def _settled(settings: AgentSettings, known: dict[str, str]) -> AgentSettings:
                     place.mkdir(parents=True)
             except OSError as error:
                 what = f"`sandbox` of the agent {settings.name!r}: {text} can't be made: {error.strerror}"
-                raise EnvironmentProblem(what, where=named) from error
+                raise EnvironmentProblem(
+                    what, where=named, hint="Mend the path under `sandbox`, or make it."
+                ) from error
             known[named] = str(place)
         return known[named]
 

@@ -56,7 +56,9 @@ def read_files(names: Sequence[str], places: Places) -> tuple[dict[str, str], li
                 ours.append(variable)
                 continue
             if problem := too_large(value):
-                raise UsageError(f"the variable {variable}: {problem}", where=str(path))
+                raise UsageError(
+                    f"the variable {variable}: {problem}", where=str(path), hint="Pass large values by a file."
+                )
             found[variable] = value
         if ours:
             notes.append(f"{path}: names that begin with PRODIGY_ are ours; left out: {', '.join(ours)}")
@@ -83,9 +85,14 @@ async def read_secret(secret: Secret, places: Places, env: Mapping[str, str], sh
         except ProdigyError as error:
             raise EnvironmentProblem(f"the secret {secret.name}: {error.what}", hint=error.hint) from error
         if not value:
-            raise EnvironmentProblem(f"the secret {secret.name}: its command printed nothing")
+            raise EnvironmentProblem(
+                f"the secret {secret.name}: its command printed nothing",
+                hint="Run the command by hand: its output is the secret.",
+            )
     if problem := too_large(value):
-        raise EnvironmentProblem(f"the secret {secret.name}: {problem}")
+        raise EnvironmentProblem(
+            f"the secret {secret.name}: {problem}", hint="A secret goes into one variable of the environment."
+        )
     return value
 
 
@@ -100,10 +107,18 @@ def _stored_secret(secret: Secret, places: Places, env: Mapping[str, str]) -> st
         return value
     path = places.find(secret.key)
     if path is None:
-        raise EnvironmentProblem(f"the secret {secret.name}: there is no file {secret.key}", where=str(places.root))
+        raise EnvironmentProblem(
+            f"the secret {secret.name}: there is no file {secret.key}",
+            where=str(places.root),
+            hint="Create it, or mend the path under `secrets`.",
+        )
     value = _text_of(path).rstrip("\r\n")
     if not value:
-        raise EnvironmentProblem(f"the secret {secret.name}: the file is empty", where=str(path))
+        raise EnvironmentProblem(
+            f"the secret {secret.name}: the file is empty",
+            where=str(path),
+            hint="Write the secret into it, as one line.",
+        )
     return value
 
 
@@ -112,12 +127,18 @@ def _text_of(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(_MAX_FILE_BYTES + 1)
         if len(data) > _MAX_FILE_BYTES:
-            raise UsageError(f"it is larger than {_MAX_FILE_BYTES >> 20} MiB", where=str(path))
+            raise UsageError(
+                f"it is larger than {_MAX_FILE_BYTES >> 20} MiB",
+                where=str(path),
+                hint="Name a file of `NAME=value` lines, or of one secret.",
+            )
         return data.decode()
     except UnicodeDecodeError as error:
-        raise UsageError("it is not UTF-8 text", where=str(path)) from error
+        raise UsageError("it is not UTF-8 text", where=str(path), hint="Save the file as UTF-8.") from error
     except OSError as error:
-        raise UsageError(f"it can't be read: {error.strerror}", where=str(path)) from error
+        raise UsageError(
+            f"it can't be read: {error.strerror}", where=str(path), hint="Make it readable for you."
+        ) from error
 
 
 def too_large(value: str) -> str | None:

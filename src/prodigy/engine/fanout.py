@@ -21,7 +21,7 @@ from prodigy.engine.item_queue import ItemQueue
 from prodigy.engine.kept_failed import keep_newest
 from prodigy.engine.lodging import has_room, slots_for_items
 from prodigy.engine.run import Run
-from prodigy.engine.run_steps import RunWorkspace, StepFailed
+from prodigy.engine.run_steps import RunWorkspace, StepFailed, see_output
 from prodigy.engine.specials import Specials
 from prodigy.engine.tamper import TamperCheck
 from prodigy.engine.teardown import end_abandoned, tear_down_pool
@@ -104,7 +104,7 @@ async def _input(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -
     if outcome.failure is not None:
         raise StepFailed(
             f"the {what} failed: {outcome.failure.message}", where=mapping.input.text,
-            hint=f"Its output is in {run.directory / (outcome.failure.log or '')}", path=f"{path}/{INPUT}",
+            hint=see_output(run.id, f"{path}/{INPUT}"), path=f"{path}/{INPUT}",
         )  # fmt: skip
     execution = run.store.executions(f"{path}/{INPUT}")[-1].execution
     output = (run.directory / "steps" / execution / "stdout").read_bytes()

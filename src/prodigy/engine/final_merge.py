@@ -90,7 +90,7 @@ async def _obstacle(run: Run, checkout: Checkout, plan: FinalPlan) -> str | None
         return _told(error)
     if not paths:
         return None
-    return f"your checkout has changes in {_some(paths)}, which the merge would overwrite"
+    return f"your checkout has changes in {_some(paths)}, which the merge would overwrite: commit, move or delete them"
 
 
 async def _apply(run: Run, proposal: _Proposal) -> None:

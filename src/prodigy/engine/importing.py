@@ -103,7 +103,9 @@ def _opened(source: Path) -> IO[bytes]:
     try:
         return source.open("rb")
     except OSError as error:
-        raise UsageError(f"it can't be read: {error.strerror}", where=str(source)) from error
+        raise UsageError(
+            f"it can't be read: {error.strerror}", where=str(source), hint="Name the file that `prodigy export` wrote."
+        ) from error
 
 
 @contextmanager
@@ -192,7 +194,10 @@ def _settle(state: Path, manifest: Manifest, looked: Looked, where: Path) -> lis
     with closing(Store.open(state)) as store:
         row = store.run()
         if row.base != manifest.base:
-            raise UsageError("manifest and database of the archive name different commits as the run's base")
+            raise UsageError(
+                "manifest and database of the archive name different commits as the run's base",
+                hint="Export the run again where it was made.",
+            )
         _require_commits(store, row, manifest, looked)
         warnings = _moved_in(store, row, where)
         store.record(

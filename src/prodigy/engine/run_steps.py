@@ -27,6 +27,11 @@ from prodigy.state.step_path import is_of_the_run
 from prodigy.workflow.model import Step
 
 
+def see_output(run_id: str, step: str) -> str:
+    """The way on after a step outside the items failed."""
+    return f"See its output: prodigy logs {run_id} --step {step}. Mend it, then: prodigy resume {run_id}"
+
+
 class StepFailed(ProdigyError):
     """A step outside the items failed, which stops the run. path: the step's."""
 
@@ -95,7 +100,7 @@ class RunWorkspace:
             raise StepFailed(
                 f"workspace.setup failed: {failure.message}",
                 path="run",
-                hint=f"Its output is in {self._run.directory / (failure.log or '')}.",
+                hint=f"Its output is in {self._run.directory / (failure.log or '')}. Mend it, then resume the run.",
             )
 
     async def tear_down(self) -> None:

@@ -14,7 +14,7 @@ from prodigy.engine.merge_phase import merge_names
 from prodigy.engine.named import worktree_names
 from prodigy.engine.places import MERGE
 from prodigy.engine.run import Run
-from prodigy.engine.run_steps import Past, RunWorkspace, StepFailed
+from prodigy.engine.run_steps import Past, RunWorkspace, StepFailed, see_output
 from prodigy.engine.time_limits import TimeLimit, part_limit
 from prodigy.state import events as ev
 from prodigy.state.items import ItemState
@@ -211,6 +211,6 @@ class _Walk:
         raise StepFailed(
             f"{label}: {failure.message}",
             where=f"{step.file or run.workflow.source}:{step.line}",
-            hint=f"Its output is in {run.directory / (failure.log or '')}. Mend it, then `prodigy resume {run.id}`.",
+            hint=see_output(run.id, f"{prefix}/{number}"),
             path=f"{prefix}/{number}",
         )

@@ -127,11 +127,13 @@ def _require_free(target: Path, *, overwrite: bool) -> Path:
     try:
         file = Path(os.path.realpath(target))
         if not file.parent.is_dir():
-            raise UsageError("there is no such directory", where=str(file.parent))
+            raise UsageError("there is no such directory", where=str(file.parent), hint="Make it first: mkdir -p.")
         if os.path.lexists(file) and not file.is_file():
             raise UsageError("this is no file that could be replaced", where=str(target), hint="Choose another name.")
     except OSError as error:
-        raise UsageError(f"it can't be looked at: {error.strerror}", where=str(target)) from error
+        raise UsageError(
+            f"it can't be looked at: {error.strerror}", where=str(target), hint="Choose another name."
+        ) from error
     if os.path.lexists(target) and not overwrite:
         raise UsageError("it is there already", where=str(target), hint="Choose another name, or give --overwrite.")
     return file
@@ -168,7 +170,9 @@ def staged(directory: Path) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(mode=0o700)
     except OSError as error:
-        raise EnvironmentProblem(f"the run can't be staged: {error}", where=str(directory)) from error
+        raise EnvironmentProblem(
+            f"the run can't be staged: {error}", where=str(directory), hint="Make room there, then export it again."
+        ) from error
     try:
         yield directory
     finally:
@@ -253,5 +257,9 @@ def _publish(store: Store, target: Path, manifest: Manifest, files: list[Path], 
         finally:
             Path(part).unlink(missing_ok=True)
     except OSError as error:
-        raise EnvironmentProblem(f"the run can't be exported: {error}", where=str(target)) from error
+        raise EnvironmentProblem(
+            f"the run can't be exported: {error}",
+            where=str(target),
+            hint="Make room, or choose another place; the run is as it was.",
+        ) from error
     return file.stat().st_size

@@ -51,7 +51,9 @@ class Furnishing:
                 _copy(self.source / path, tree.work_tree, path, tree.directory / "include.part")
             except OSError as error:
                 raise EnvironmentProblem(
-                    f"`workspace.include`: {path} can't be copied into a worktree: {error}", where=str(self.source)
+                    f"`workspace.include`: {path} can't be copied into a worktree: {error}",
+                    where=str(self.source),
+                    hint="Make it readable, or take it out of the list.",
                 ) from error
 
     def _remove_included(self, root: Path) -> None:

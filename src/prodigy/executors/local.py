@@ -240,7 +240,9 @@ class LocalExecutor:
             clone.mark(tree.directory, is_clone=isinstance(tree, PrivateClone))
             (tree.directory / MARK).unlink(missing_ok=True)
         except OSError as error:
-            raise EnvironmentProblem(f"a worktree can't be made: {error}", where=str(root)) from error
+            raise EnvironmentProblem(
+                f"a worktree can't be made: {error}", where=str(root), hint="Make room there, or make it writable."
+            ) from error
         return tree
 
     def attach(self, slot: str) -> LocalWorkspace | None:

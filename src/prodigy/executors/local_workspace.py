@@ -63,7 +63,10 @@ class LocalWorkspace:
                 sandbox.Surroundings(self.path, shown, hidden=(home(), self.tree.private.repo.common_dir / "config")),
             )
         except OSError as error:
-            raise EnvironmentProblem(f"what its sandbox may write can't be made: {error}") from error
+            raise EnvironmentProblem(
+                f"what its sandbox may write can't be made: {error}",
+                hint="Make the directories that `sandbox: {write}` names yourself.",
+            ) from error
 
     def state(self, execution: str) -> ProcessState:
         return self.processes.state(execution)

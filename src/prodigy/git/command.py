@@ -97,6 +97,7 @@ class GitError(ProdigyError):
     """
 
     exit_code = 5
+    next_step = "`prodigy doctor` looks at the repository. When git can do this again, `prodigy resume` goes on."
 
     def __init__(
         self,

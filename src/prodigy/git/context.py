@@ -121,7 +121,7 @@ def _locate(path: Path) -> Repo:
 
 
 def _unusable(path: Path, error: GitError) -> EnvironmentProblem:
-    where = str(path)
+    where = str(path.absolute())
     if "dubious ownership" in error.stderr:
         directory = (re.findall(r"safe\.directory (\S.*)", error.stderr) or [where])[0]
         return EnvironmentProblem(
@@ -196,7 +196,11 @@ def _require_commit(repo: Repo) -> Head:
             f"git cannot read HEAD: {error.what}", where=str(repo.root), hint="git fsck"
         ) from error
     if found is None:
-        raise EnvironmentProblem("the commit of HEAD cannot be read", where=str(repo.root), hint="git fsck")
+        raise EnvironmentProblem(
+            "the commit of HEAD cannot be read",
+            where=str(repo.root),
+            hint="`git fsck` says what is missing; `git fetch` may bring it back.",
+        )
     return head
 
 

@@ -23,6 +23,8 @@ _SCRIPT_HINT = "an input file holds items; to run a script, write `bash FILE`"
 class InputError(UsageError):
     """The input of a fan-out is missing or is not a list of items."""
 
+    next_step = "Mend the input, or name another one under `input`; `prodigy run --dry-run` shows the items of a file."
+
 
 @dataclass(frozen=True)
 class Document:

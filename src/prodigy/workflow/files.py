@@ -46,11 +46,19 @@ def _read(path: Path, shown: str) -> bytes:
     except IsADirectoryError:
         raise UsageError("this is a directory, not a workflow file", where=shown, hint=_files_in(path)) from None
     except ValueError:
-        raise UsageError("this is not a file name", where=shown) from None
+        raise UsageError(
+            "this is not a file name", where=shown, hint="Name a workflow file, such as flow.yml."
+        ) from None
     except OSError as error:
-        raise UsageError(f"the workflow file cannot be read: {error.strerror}", where=shown) from error
+        raise UsageError(
+            f"the workflow file cannot be read: {error.strerror}", where=shown, hint="Make it readable for you."
+        ) from error
     if len(data) > MAX_BYTES:
-        raise UsageError(f"a file of more than {MAX_BYTES >> 20} MiB is not a workflow", where=shown)
+        raise UsageError(
+            f"a file of more than {MAX_BYTES >> 20} MiB is not a workflow",
+            where=shown,
+            hint="Keep the items in a file of their own, and name it under `input`.",
+        )
     return data
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prodigy.workflow.canonical import canonical_json, short_hash
 from prodigy.workflow.frozen import Value
-from prodigy.workflow.model import Foreach, Group, MapReduce, Step, Workflow
+from prodigy.workflow.model import Foreach, Group, MapReduce, Step, Workflow, Workspace
 
 
 def fingerprint(step: Step) -> str:
@@ -31,7 +31,13 @@ def _what_it_does(value: object) -> object:
 
 def every_step(workflow: Workflow) -> Iterator[Step]:
     """Every step of a workflow, those inside of others too."""
-    waiting = [*workflow.steps, *workflow.workspace.setup, *workflow.workspace.teardown, *workflow.merge]
+    own = workflow.workspace
+    return walk([*workflow.steps, *own.setup, *own.teardown, *workflow.merge], own)
+
+
+def walk(steps: Iterable[Step], around: Workspace | None = None) -> Iterator[Step]:
+    """These steps and those inside of them. around: the workspace whose steps are among them already."""
+    waiting = list(steps)
     while waiting:
         step = waiting.pop(0)
         yield step
@@ -39,9 +45,9 @@ def every_step(workflow: Workflow) -> Iterator[Step]:
             case MapReduce(template=template, reduce=reduce, named=named, workspace=workspace):
                 waiting += [*template, *reduce, *(inner for part in named for inner in part.do)]
                 waiting += [*step.action.merge.check, *step.action.on_conflict]
-                own = workspace or workflow.workspace
-                waiting += own.setup if own.setup != workflow.workspace.setup else ()
-                waiting += own.teardown if own.teardown != workflow.workspace.teardown else ()
+                if workspace is not None:
+                    waiting += workspace.setup if around is None or workspace.setup != around.setup else ()
+                    waiting += workspace.teardown if around is None or workspace.teardown != around.teardown else ()
             case Foreach(do=do) | Group(do=do):
                 waiting += do
         for check in step.checks:

@@ -42,7 +42,10 @@ def parse(script: bytes) -> Node:
     if done.returncode != 0:
         match = _SHFMT_ERROR.search(done.stderr.decode(errors="replace"))
         if not match:
-            raise EnvironmentProblem(f"shfmt failed: {done.stderr.decode(errors='replace').strip()}")
+            raise EnvironmentProblem(
+                f"shfmt failed: {done.stderr.decode(errors='replace').strip()}",
+                hint="Install Prodigy again: shfmt comes with it (the package shfmt-py).",
+            )
         raise ShellSyntaxError(int(match[1]), int(match[2]), match[3].strip())
     tree: Node = json.loads(done.stdout)
     return tree
