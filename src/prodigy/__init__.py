@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         run_async,
         start,
     )
+    from prodigy.api.logs import StepLog
     from prodigy.api.records import DeadLetter, Event, Failure, Item
     from prodigy.api.results import ItemCounts, Result, RunFailed
     from prodigy.api.runs import Run, find, runs, status
@@ -43,6 +44,7 @@ _FROM = {
         "run_async",
         "start",
     ),
+    "prodigy.api.logs": ("StepLog",),
     "prodigy.api.records": ("DeadLetter", "Event", "Failure", "Item"),
     "prodigy.api.results": ("ItemCounts", "Result", "RunFailed"),
     "prodigy.api.runs": ("Run", "find", "runs", "status"),
@@ -73,6 +75,7 @@ __all__ = [
     "Run",
     "RunFailed",
     "RunLocked",
+    "StepLog",
     "UsageError",
     "Workflow",
     "WorkflowError",

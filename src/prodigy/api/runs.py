@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from prodigy.api.logs import StepLog, logs_of
 from prodigy.api.records import DeadLetter, Event, Item
 from prodigy.api.results import Result
 from prodigy.engine.summary import summarise
@@ -77,6 +78,12 @@ class Run:
         with self._store() as store:
             for record in store.events(after, types=types, limit=limit):
                 yield Event.stored(self.id, record)
+
+    def logs(self, item: str | None = None, characters: int = 20_000) -> list[StepLog]:
+        """What the steps of an item's newest attempt printed; without an item, those outside of the items. characters:
+        of the end of each. Raises UsageError for an item that there is not."""
+        with self._store() as store:
+            return logs_of(store, item, characters)
 
     def wait(self, timeout_s: float | None = None) -> Result:
         """Wait until no process works on it any more, at most so many seconds; how it stands then."""

@@ -13,9 +13,9 @@ import click
 from prodigy.cli import common
 from prodigy.cli.events import find_item, the_run
 from prodigy.cli.log_output import STREAMS, Follower, Printer
-from prodigy.cli.log_steps import Execution, Log
 from prodigy.cli.words import printable
 from prodigy.errors import UsageError
+from prodigy.report.executions import Execution, Log
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
 

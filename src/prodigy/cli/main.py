@@ -33,6 +33,7 @@ _COMMANDS = {
     "migrate-yaml": ("prodigy.cli.migrate_yaml", "migrate_command", "Rewrite what is deprecated in workflow files."),
     "dlq": ("prodigy.cli.dlq", "dlq_group", "The dead letter queue: items that failed."),
     "doctor": ("prodigy.cli.doctor", "doctor_command", "Check whether this machine is fit for runs."),
+    "mcp": ("prodigy.cli.mcp", "mcp_command", "Serve tools to an agent (MCP)."),
     "demo": ("prodigy.cli.demo", "demo_command", "See a whole run on a real package."),
 }
 # Names that the earlier system had for them.

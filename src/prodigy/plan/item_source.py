@@ -69,7 +69,7 @@ def main() -> None:
         with redirect_stdout(sys.stderr):
             print_items(stream)
     except ProdigyError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.told()}\n")
         sys.exit(error.exit_code)
 
 
