@@ -168,6 +168,7 @@ def test_jobs_of_limited_time_do_one_run_together(ci: Project) -> None:
     assert git(origin, "show", "agents/77:b.txt") == "1\n2"
 
 
+@pytest.mark.chaos  # twelve seconds, most of which are grace
 def test_the_last_job_fails_when_something_is_left(ci: Project) -> None:
     assert Job(ci, ci.folder / "job1", ci.folder / "store", 1, 1).run() == {"failed": "True"}
     (ci.folder / "go").touch()

@@ -52,8 +52,8 @@ class RunOptions(TypedDict, total=False):
 class AgainOptions(TypedDict, total=False):
     """How a run goes on; what is left out is as before.
 
-    merge, max_parallel, budget_usd (the new total), agent, executor: as for `run`. max_retries: leave out items with
-        so many tries or more. workflow: an edited one, for everything that has not begun.
+    merge, max_parallel, agent, executor: as for `run`. budget_usd: the new total. max_retries: leave out items with so
+        many tries or more. workflow: an edited one, for everything that has not begun.
     items_from: items that run again begin at their `start` or at the `failed_step`. force: take the run from a process
         on another host that is gone.
     """
@@ -146,9 +146,9 @@ def resume(
     """Go on with a run where it stands; nothing that is finished runs again. A run that has ended is offered its merge.
 
     run: a `Run`, or what `find` takes, in the repository around `repo`. include_dead_letters: they run again too, after
-    everything else; include_failed: also those that are past their limit of tries. The rest is as for `run`.
+    everything else; include_failed: also those that are past their limit of tries.
 
-    Raises RunLocked when another process works on it.
+    The rest is as for `run`. Raises RunLocked when another process works on it.
     """
     return drive(lambda: _resumed(run, repo, options, include_dead_letters, include_failed), on_event)
 
@@ -181,7 +181,9 @@ def retry_dead_letters(
 
     items: only those with these ids. filter: only those for which the expression holds, e.g.
     "error_type == 'timeout'". every: also those that can't succeed by themselves. reduce: run the reduce steps again
-    afterwards. The rest is as for `resume`. Raises UsageError when an item has no dead letter.
+    afterwards.
+
+    The rest is as for `resume`. Raises UsageError when an item has no dead letter.
     """
     return drive(lambda: _retried(run, repo, options, items, filter, every, reduce), on_event)
 

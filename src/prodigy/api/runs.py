@@ -81,7 +81,10 @@ class Run:
 
     def logs(self, item: str | None = None, characters: int = 20_000) -> list[StepLog]:
         """What the steps of an item's newest attempt printed; without an item, those outside of the items. characters:
-        of the end of each. Raises UsageError for an item that there is not."""
+        of the end of each.
+
+        Raises UsageError for an item that there is not.
+        """
         with self._store() as store:
             return logs_of(store, item, characters)
 
