@@ -133,6 +133,18 @@ def test_waiting_tells_of_each_change_and_of_a_time_that_is_over(project: Projec
         while not (waited := await agent.ask("wait_for_run", run=run, timeout_s=0, after_event=seen))["timed_out"]:
             seen = waited["status"]["last_event"]
         assert (waited["ended"], waited["events"], waited["status"]["is_driven"]) == (False, [], True)
+        assert "this changes nothing" in await agent.refusal("steer_run", run=run)
+        await agent.ask("steer_run", run=run, max_parallel=3, budget_usd=2.5)
+        paused = (await agent.ask("pause_run", run=run))["status"]
+        assert (paused["status"], paused["next_steps"]) == ("paused", ["resume_run: it was paused"])
+        assert (await agent.ask("resume_run", run=run))["status"]["status"] == "running"
+        heard = await agent.ask("wait_for_run", run=run, timeout_s=0, after_event=seen)
+        assert [event["type"] for event in heard["events"]] == [
+            "job_steered",
+            "job_steered",
+            "job_held",
+            "job_released",
+        ]
         assert (await agent.ask("cancel_run", run=run))["done"] == "It is cancelled."
         assert "a run is cancelled by its id" in await agent.refusal("cancel_run", run="latest")
         (project.folder / "go").touch()

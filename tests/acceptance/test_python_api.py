@@ -282,7 +282,14 @@ def test_a_run_in_the_background_is_watched_and_cancelled(project: Project) -> N
     with pytest.raises(prodigy.RunLocked):
         prodigy.resume(run)
     wait_until((project.folder / "runs").exists, "the step runs")
+    assert run.pause().held is not None
+    assert run.steer(max_parallel=2, budget_usd=3).status == "paused"
+    assert run.go_on().status == "running"
+    with pytest.raises(prodigy.UsageError, match="nobody has no dead letter"):
+        run.steer(retry=["nobody"])
     assert run.cancel().status == "cancelled"
+    with pytest.raises(prodigy.UsageError, match="no process drives run"):
+        run.pause()
     assert [found.id for found in prodigy.runs(".")] == [run.id]
     assert [event.type for event in run.events(types=["job_paused"])] == ["job_paused"]
     with pytest.raises(prodigy.UsageError, match="nothing of run"):

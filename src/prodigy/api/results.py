@@ -60,7 +60,8 @@ class Result:
     duration_s, steps_run, steps_reused: of this call alone; None for a run that was only looked at.
     branch: the run branch. target: the branch it is for, None when HEAD was detached. merged: whether it is merged
         into it. merge_problem: why that was not possible. changed: whether there is anything to merge.
-    error: what stopped it. created_at: RFC 3339, UTC. spend, gates, merge_queue: as in the summary with `--json`.
+    held: who paused a run that goes on, and since when. error: what stopped it. created_at: RFC 3339, UTC. spend,
+        gates, merge_queue: as in the summary with `--json`.
     """
 
     run_id: str
@@ -86,6 +87,7 @@ class Result:
     spend: Mapping[str, Any] = field(default_factory=dict, hash=False)
     gates: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     merge_queue: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    held: Mapping[str, str] | None = field(default=None, hash=False)
     cause: ProdigyError | None = field(default=None, repr=False, compare=False)
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from prodigy.api.logs import StepLog, logs_of
 from prodigy.api.records import DeadLetter, Event, Item
 from prodigy.api.results import Result
+from prodigy.engine import steering
 from prodigy.engine.summary import summarise
 from prodigy.errors import ProdigyError, UsageError
 from prodigy.git.context import NoRepository, common_dir_around
@@ -20,7 +21,10 @@ from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
 
 POLL_S = 0.1
+OBEY_PATIENCE_S = 10.0
 END_PATIENCE_S = 30.0  # for a process that was asked to end a run
+
+_WAY = "Python"  # what the user steers by, as events tell
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,49 @@ class Run:
         done here. The run can be resumed. Raises UsageError when nothing of it runs."""
         with self._store() as store:
             if is_held(store.directory):
-                store.add_request("cancel")
+                steering.cancel(store, steering.who(_WAY))
                 return self.wait(END_PATIENCE_S)
             if not store.started_steps():
                 raise UsageError(f"nothing of run {self.id} is running", hint="There is nothing to cancel.")
         from prodigy.api.driving import cancel
 
         return cancel(self.id)
+
+    def pause(self) -> Result:
+        """Let nothing new start until `go_on`; what runs may finish, and the process that drives it stays. Raises
+        UsageError when there is none."""
+        return self._steered(steering.hold)
+
+    def go_on(self) -> Result:
+        """Let a run start things again that is paused. Raises UsageError when no process drives it: `resume` does."""
+        return self._steered(steering.release)
+
+    def steer(
+        self, *, max_parallel: int | None = None, budget_usd: float | None = None, retry: Sequence[str] = ()
+    ) -> Result:
+        """Change how a run goes on, without stopping it.
+
+        max_parallel: so many items at a time from now on. budget_usd: what it may cost in all. retry: run these dead
+        items, by their ids, again while their map goes on.
+
+        Raises UsageError when no process drives it, or an item has no dead letter.
+        """
+        if retry:
+            self._steered(lambda store, by: steering.retry(store, list(retry), by))
+        if budget_usd is not None:
+            self._steered(lambda store, by: steering.set_budget(store, budget_usd, by))
+        if max_parallel is not None:
+            self._steered(lambda store, by: steering.set_max_parallel(store, max_parallel, by))
+        return self.status()
+
+    def _steered(self, ask: Callable[[Store, str], int]) -> Result:
+        """Ask the process that drives the run, and wait until it has obeyed, or for a while."""
+        with self._store() as store:
+            number = ask(store, steering.who(_WAY))
+            give_up = time.monotonic() + OBEY_PATIENCE_S
+            while not steering.is_done(store, number) and time.monotonic() < give_up:
+                time.sleep(POLL_S)
+        return self.status()
 
     @contextmanager
     def _store(self) -> Iterator[Store]:

@@ -208,6 +208,8 @@ def _summary_lines(summary: dict[str, object]) -> Iterator[str]:
     if summary["steps_run"] is not None:
         steps = f"{summary['steps_run']} run, {summary['steps_reused']} taken from before"
         yield f"  steps: {steps}, in {summary['duration_s']} s"
+    if held := cast("dict[str, str] | None", summary["held"]):
+        yield f"  paused by {printable(held['by'])} since {held['since'][:19].replace('T', ' ')} UTC"
     if summary["stop_reason"] not in (None, "user"):
         why = str(summary["error"]).partition("\n")[0]
         yield f"  stopped: {printable(why)} ({summary['stop_reason']})"

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
+from prodigy.cli.progress import steered_words
 from prodigy.cli.tail import Describe, last_line, signature
 from prodigy.cli.view import RunView, StepNow
 from prodigy.cli.words import BREAKER_CLOSED, breaker_opened, counted, were_done
@@ -200,6 +201,8 @@ def announcement(event: ev.Event) -> Message | None:
             return breaker_opened(failures, pause_s), "yellow"
         case ev.BreakerClosed():
             return BREAKER_CLOSED, "yellow"
+        case ev.JobHeld() | ev.JobReleased() | ev.JobSteered():
+            return steered_words(event), "yellow"
         case ev.AgentInterrupted(label=label):
             return f"ended  {label}", ""
         case ev.StepLost(path=path, reason="lost"):

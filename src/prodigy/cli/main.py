@@ -15,6 +15,8 @@ from prodigy.cli.overview import overview
 _COMMANDS = {
     "run": ("prodigy.cli.runs", "run_command", "Run WORKFLOW on the repository you stand in."),
     "resume": ("prodigy.cli.runs", "resume_command", "Go on with RUN where it stands."),
+    "pause": ("prodigy.cli.steer", "pause_command", "Start nothing new in RUN until `resume`; what runs may finish."),
+    "steer": ("prodigy.cli.steer", "steer_command", "Change the budget or the width of RUN while it runs, or retry."),
     "cancel": ("prodigy.cli.runs", "cancel_command", "End what runs of RUN; it can be resumed later."),
     "detach": ("prodigy.cli.runs", "detach_command", "Let RUN go on in the background."),
     "attach": ("prodigy.cli.attach", "attach_command", "Watch RUN, which another process drives."),

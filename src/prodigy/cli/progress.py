@@ -14,6 +14,17 @@ from prodigy.state import events as ev
 from prodigy.state.step_path import is_of_the_run
 
 
+def steered_words(event: ev.JobHeld | ev.JobReleased | ev.JobSteered) -> str:
+    """What is said when a user steers the run."""
+    match event:
+        case ev.JobHeld(by=by):
+            return f"paused by {by}: nothing new starts until `prodigy resume`"
+        case ev.JobReleased(by=by):
+            return f"{by} lets it go on"
+        case ev.JobSteered(what=what, by=by):
+            return f"from now on {what}, says {by}"
+
+
 class Progress:
     """Turns events into lines with the time since the command began."""
 
@@ -87,6 +98,11 @@ class Progress:
                 return f"again  {item} in {delay_s:g} s"
             case ev.AgentSkipped(label=item):
                 return f"skipped {item}: the workflow leaves out items that fail"
+            case ev.JobHeld() | ev.JobReleased() | ev.JobSteered():
+                return steered_words(event)
+            case ev.DlqItemsReprocessed(ordinals=ordinals, by=by) if by:
+                self._done -= len(ordinals)
+                return f"{counted(len(ordinals), 'item')} run again, says {by}"
             case ev.AgentInterrupted(label=item):
                 return f"ended  {item}"
             case ev.StepRetrying(path=path, delay_s=delay_s, reason=reason):

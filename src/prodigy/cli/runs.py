@@ -15,6 +15,8 @@ from prodigy.cli import common
 from prodigy.cli.background import POLL_S, drive_in_background
 from prodigy.cli.driving import drive
 from prodigy.cli.given import configuration, given_options, read_given
+from prodigy.cli.steer import TERMINAL, ask
+from prodigy.engine import steering
 from prodigy.engine.choices import Choices
 from prodigy.engine.opening import known_agent, permissions_note
 from prodigy.engine.run import Options
@@ -102,6 +104,7 @@ def run_command(
 @click.argument("run_reference", metavar="[RUN]", default="latest")
 @click.option("--include-dlq", is_flag=True, help="Run dead letters again too, after everything else.")
 @click.option("--include-failed", is_flag=True, help="The same, and items that are past their limit of tries.")
+@click.option("--still-held", is_flag=True, hidden=True, help="A run that is paused stays so.")
 @common.again_options
 @common.driving_options
 def resume_command(
@@ -109,6 +112,7 @@ def resume_command(
     *,
     include_dlq: bool,
     include_failed: bool,
+    still_held: bool,
     detach: bool,
     as_json: bool,
     **options: Unpack[common.AgainOptions],
@@ -118,6 +122,10 @@ def resume_command(
     RUN is a run id, the beginning of one, a workflow's file or name, or `latest` (the default).
     """
     run_id = common.resolve_to_act(run_reference)
+    if _is_paused(run_id):
+        ask(run_id, steering.release)
+        click.echo(f"run {run_id} goes on; watch it: prodigy attach {run_id}", err=True)
+        return
     choices = replace(common.again_choices(options, run_id), past_limit=include_failed)
     include_dead = include_dlq or include_failed
     with closing(Store.open(run_directory(run_id))) as store:
@@ -135,9 +143,16 @@ def resume_command(
     drive(
         run_id,
         "resume",
-        lambda caller: resume(run_id, caller, choices, include_dead=include_dead),
+        lambda caller: resume(run_id, replace(caller, still_held=still_held), choices, include_dead=include_dead),
         as_json=as_json,
     )
+
+
+def _is_paused(run_id: str) -> bool:
+    """Whether the process that drives the run lets nothing new start, because a user wants that."""
+    directory = run_directory(run_id)
+    with closing(Store.open(directory)) as store:
+        return store.run().held_by is not None and is_held(directory)
 
 
 def _left_out(store: Store, choices: Choices, *, include_dead: bool) -> Iterator[str]:
@@ -160,7 +175,7 @@ def cancel_command(run_reference: str) -> None:
     run_id = common.resolve_to_act(run_reference)
     with closing(Store.open(run_directory(run_id))) as store:
         if is_held(store.directory):
-            store.add_request("cancel")
+            steering.cancel(store, steering.who(TERMINAL))
             click.echo(f"asked run {run_id} to end", err=True)
             _await_end(store)
             return
@@ -189,7 +204,7 @@ def detach_command(run_reference: str) -> None:
     if before is None:
         raise UsageError(f"no process drives run {run_id}", hint=f"`prodigy resume {run_id} --detach` starts one.")
     with closing(Store.open(directory)) as store:
-        store.add_request("detach")
+        steering.detach(store, steering.who(TERMINAL))
     give_up = time.monotonic() + START_PATIENCE_S
     while (now := holder(directory)) is None or now == before:
         if _has_ended(run_id):

@@ -129,6 +129,7 @@ class RunView:
     retries: int = 0
     merges: int = 0
     merged_into: str | None = None
+    held_by: str | None = None  # who paused it
     started_at: float | None = None
     # Counted as failed, without a dead letter: they may run again.
     _open_failures: set[tuple[str, int]] = field(default_factory=set)
@@ -181,8 +182,9 @@ class RunView:
         match event:
             case ev.JobStarted(workflow=workflow):
                 self.workflow, self.state = workflow, RUNNING
-            case ev.JobResumed(total=total, done=done, failed=failed):
+            case ev.JobResumed(total=total, done=done, failed=failed, still_held=still_held):
                 self._resume(total, done, failed, at)
+                self.held_by = self.held_by if still_held else None
             case ev.JobCompleted(status=status):
                 self._end(status, None)
             case ev.JobFailed(error=error):
@@ -210,6 +212,13 @@ class RunView:
                 self.gates[account] = event
             case ev.AgentGateOpened(account=account):
                 self.gates.pop(account, None)
+            case ev.JobHeld(by=by):
+                self.held_by = by
+            case ev.JobReleased():
+                self.held_by = None
+            case ev.DlqItemsReprocessed(ordinals=ordinals, by=by) if by and self.batch:  # else JobResumed has counted
+                for _ in ordinals:
+                    self.batch.reopen()
             case ev.FinalMergeFinished(target=target):
                 self.merged_into = target.removeprefix("refs/heads/")
 

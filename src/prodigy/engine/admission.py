@@ -105,7 +105,7 @@ class Admissions:
             for name in self.candidates(agents, step.action)
         }
         while True:
-            self.control.check()
+            await self.control.may_start()
             accounts = self._accounts(agents, step.action)
             if (until := self.gates.longest_wait_is_over(accounts)) is not None:
                 when = clock(until, time.time())

@@ -63,7 +63,7 @@ class Attempt:
         if row.state is ItemState.RUNNING:
             key, attempt = self._key(row.attempt), previous[-1]
         else:
-            self._run.control.check()
+            await self._run.control.may_start()
             key = self._key(row.attempt + 1)
             attempt = self._begin(key, previous[-1] if previous else None)
         self._workflow, self._mapping = self._version(attempt)

@@ -92,7 +92,7 @@ def _started(run_id: str, command: Sequence[str], log: Path) -> tuple[subprocess
         with log.open("ab") as output:
             size = output.tell()
             process = subprocess.Popen(
-                [sys.executable, "-m", "prodigy.cli.main", *(command or ("resume", run_id))],
+                [sys.executable, "-m", "prodigy.cli.main", *(command or ("resume", run_id, "--still-held"))],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/",
                 env={**os.environ, "PRODIGY_HOME": str(log.parent.parent.parent)},
             )  # fmt: skip

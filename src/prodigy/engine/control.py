@@ -30,6 +30,8 @@ class Control:
     _draining: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: asyncio.Event = field(default_factory=asyncio.Event)
     _leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    _held: bool = False
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def draining(self) -> bool:
@@ -39,9 +41,29 @@ class Control:
     def ending(self) -> bool:
         return self._ending.is_set()
 
+    @property
+    def held(self) -> bool:
+        return self._held
+
+    def hold(self) -> None:
+        """Start nothing new until it is released; what runs may finish."""
+        self._held = True
+
+    def release(self) -> None:
+        self._held = False
+        self._changed.set()
+
+    async def may_start(self) -> None:
+        """Wait as long as the run is held. Raises as `check` does."""
+        while self._held and not self.draining:
+            self._changed.clear()
+            await self._changed.wait()
+        self.check()
+
     def drain(self) -> None:
         """Start nothing new; what runs may finish."""
         self._draining.set()
+        self._changed.set()
 
     def pause(self, reason: str | None, error: str) -> None:
         """Start nothing new because of a rule, not of the user; whoever stopped the run first keeps the word. reason:
@@ -52,7 +74,7 @@ class Control:
 
     def end(self) -> None:
         """Stop what runs as well."""
-        self._draining.set()
+        self.drain()
         self._ending.set()
 
     async def wait_for_end(self) -> None:
@@ -69,7 +91,7 @@ class Control:
 
     def leave(self) -> None:
         """Start nothing new, and go away soon even if something still runs."""
-        self._draining.set()
+        self.drain()
         self._leaving.set()
 
     def hand_over(self) -> None:

@@ -105,7 +105,7 @@ class Executions:
         execution, exit_ = await self._processes.resumed(step, last, site, before, admission) if last else (None, None)
         refused: tuple[str, str] | None = None
         if execution is None:
-            self.control.check()
+            await self.control.may_start()
             if isinstance(step.action, Agent):
                 found = await self.admissions.admit(step, path, agents, self._fingerprint(step))
                 if isinstance(found, Refusal):

@@ -22,6 +22,7 @@ from prodigy.engine.kept_failed import keep_newest
 from prodigy.engine.lodging import has_room, slots_for_items
 from prodigy.engine.run import Run
 from prodigy.engine.run_steps import RunWorkspace, StepFailed, see_output
+from prodigy.engine.slots import Going, Slots
 from prodigy.engine.specials import Specials
 from prodigy.engine.tamper import TamperCheck
 from prodigy.engine.teardown import end_abandoned, tear_down_pool
@@ -123,19 +124,24 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
     tamper = TamperCheck(run, path)
     await tamper.start()
     await end_abandoned(run, path)
-    slots = slots_for_items(run, mapping, len(rows))
+    wanted = slots_for_items(run, mapping, len(rows))
     try:
         budget = within_time(run.store, run.control, mapping.budget, "the map", path)
         with gate.listening():
             async with budget, asyncio.TaskGroup() as group:
                 if checked is not None:
                     group.create_task(checked.work())
-                workers = [group.create_task(_worker(run, here, queue, tamper, gate, checked)) for _ in range(slots)]
+                slots = Slots(group, lambda: _worker(run, here, queue, tamper, gate, checked, slots.one_too_many))
+                slots.resize(wanted)
+                run.going[path] = _going(run, here, queue, slots, len(rows))
+                await slots.all_ended()
+                del run.going[path]
                 if checked is not None:
-                    await asyncio.wait(workers)
                     checked.close()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the first worker's error stopped the others
+    finally:
+        run.going.pop(path, None)
     await tamper.finish()
     gate.tell(ended=True)
     counts = run.store.counts(path)
@@ -146,6 +152,18 @@ async def run_items(run: Run, here: FanoutPlace) -> None:
     await end_abandoned(run, "run")
     await tear_down_pool(run, mapping)
     run.store.record(ev.FanoutFinished(fanout=path))
+
+
+def _going(run: Run, here: FanoutPlace, queue: ItemQueue, slots: Slots, items: int) -> Going:
+    def resize() -> None:
+        slots.resize(slots_for_items(run, here.mapping, items))
+        queue.look()
+
+    def again(row: ItemRow) -> None:
+        queue.put(row, 0.0)
+        slots.refill()
+
+    return Going(resize, again)
 
 
 def _work(run: Run, here: FanoutPlace) -> tuple[tuple[ItemRow, ...], int]:
@@ -190,9 +208,10 @@ async def _worker(
     tamper: TamperCheck,
     gate: FanoutGate,
     checked: CheckedMerges | None,
+    unwanted: Callable[[], bool],
 ) -> None:
-    """One slot: takes item after item until none is left or the run drains."""
-    while row := await queue.take():
+    """One slot: takes item after item until none is left, the run drains, or there are more slots than wanted."""
+    while row := await queue.take(unwanted):
         # What was in flight goes on: its worktree is there, and its process may run.
         if row.state is not ItemState.RUNNING and not has_room(run, here.mapping):
             return

@@ -46,7 +46,7 @@ async def offer_final_merge(run: Run, confirm: Confirm) -> None:
             return
         proposal = await _propose(run)  # the world has moved on while the user thought
     if proposal is not None:
-        run.control.check()
+        await run.control.may_start()
         await _apply(run, proposal)
 
 

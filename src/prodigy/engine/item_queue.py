@@ -49,9 +49,14 @@ class ItemQueue:
         self._taken -= 1
         self._changed.set()
 
-    async def take(self) -> ItemRow | None:
-        """The next item, when there is one that may begin; None when none is left, or nothing may start any more."""
-        while not self._control.draining:
+    def look(self) -> None:
+        """Something that those who wait look at has changed."""
+        self._changed.set()
+
+    async def take(self, unwanted: Callable[[], bool]) -> ItemRow | None:
+        """The next item, when there is one that may begin; None when none is left, nothing may start any more, or its
+        taker is unwanted."""
+        while not (self._control.draining or unwanted()):
             while self._waiting and self._waiting[0][0] <= time.monotonic():
                 self._stand(heapq.heappop(self._waiting)[2])
             pause_s = self._pause_s()

@@ -93,7 +93,7 @@ async def opened_run(
         store = Store.open(directory)
         stack.callback(store.close)
         store.migrate()
-        store.take_requests()  # they were for the process before us; from now on they are for us
+        store.close_requests()  # they were for the process before us; from now on they are for us
         helpers = take_helpers_lock(directory)
         stack.callback(close_descriptor, helpers)
         store.listener = listener

@@ -12,6 +12,7 @@ from pathlib import Path
 from prodigy.engine.control import Control
 from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.merge_queue import MergeQueue
+from prodigy.engine.slots import Going
 from prodigy.engine.steps import StepRunner
 from prodigy.executors.base import Executor
 from prodigy.git.identity import AGENT_UNSET
@@ -79,7 +80,7 @@ class Run:
     workflow: the newest of its versions. max_tries: this call's limit on the tries of an item, beside the workflow's;
     past_limit: items that are past a limit run all the same.
     env: the environment that every step gets. environment: what the workflow says of it. kept_failed: by
-    fan-out, the worktrees of failed items that stay, the oldest first.
+    fan-out, the worktrees of failed items that stay, the oldest first. going: the fan-outs that run now, by path.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Run:
     max_tries: int | None = None
     past_limit: bool = False
     kept_failed: dict[str, list[Path]] = field(default_factory=dict)
+    going: dict[str, Going] = field(default_factory=dict)
     _earlier: dict[int, Workflow] = field(default_factory=dict)
 
     @property

@@ -13,6 +13,7 @@ from prodigy.engine.choices import NO_CHOICES, Choices, Listener
 from prodigy.engine.control import Control, Interrupted, Stopped
 from prodigy.engine.final_merge import Confirm
 from prodigy.engine.merge_queue import MergeRequest
+from prodigy.engine.obeying import obey
 from prodigy.engine.opening import find_agents, opened_run, settle_merge
 from prodigy.engine.places import MERGE
 from prodigy.engine.run import Run
@@ -32,7 +33,6 @@ from prodigy.store.store import Store
 
 # After SIGTERM, seconds: how long running steps may still finish before they are left to their wardens.
 LEAVING_DRAIN_S = 5.0
-REQUEST_POLL_S = 0.5
 
 # Whether a dead item, of the fan-out with this path, is to run again.
 Chosen = Callable[[str, ItemRow], bool]
@@ -40,12 +40,14 @@ Chosen = Callable[[str, ItemRow], bool]
 
 @dataclass(frozen=True)
 class Caller:
-    """Who drives a run: where events go as they happen, who answers the merge question, what stops it."""
+    """Who drives a run: where events go as they happen, who answers the merge question, what stops it. still_held:
+    whether a run that its user holds stays so, because another process only hands it on."""
 
     on_event: Listener
     confirm: Confirm
     control: Control
     command: str
+    still_held: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,14 @@ def _resumed(opened: Run, caller: Caller, reprocessed: list[ev.DlqItemsReprocess
     done, failed = total - left - again, counts[ItemState.DEAD] - again
     choices = opened.options.to_json()
     events: list[ev.Event] = [
-        ev.JobResumed(command=caller.command, options=choices, total=total, done=done, failed=failed),
+        ev.JobResumed(
+            command=caller.command,
+            options=choices,
+            total=total,
+            done=done,
+            failed=failed,
+            still_held=caller.still_held,
+        ),
         *reprocessed,
     ]
     if (file := exported_to(opened.store)) is not None:
@@ -220,7 +229,9 @@ async def _drive(run_id: str, caller: Caller, choices: Choices, before: Callable
             await settle_merge(opened)
             await before(opened)
         index.note(store.run())
-        watch = asyncio.create_task(_obey_requests(store, caller.control))
+        if store.run().held_by is not None:
+            caller.control.hold()
+        watch = asyncio.create_task(obey(opened))
         try:
             budget = opened.steps.admissions.budgets.run_budget
             with blaming_full_disk(*places):
@@ -269,15 +280,3 @@ async def _leave_when_told(driving: Coroutine[object, object, None], control: Co
         task.result()
     finally:
         leaving.cancel()
-
-
-async def _obey_requests(store: Store, control: Control) -> None:
-    """Do what other processes ask of this run: `cancel` ends it, `detach` makes us let go of it."""
-    while True:
-        for request in store.take_requests():
-            if request == "cancel":
-                control.status = "cancelled"
-                control.end()
-            elif request == "detach":
-                control.hand_over()
-        await asyncio.sleep(REQUEST_POLL_S)

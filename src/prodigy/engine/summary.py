@@ -37,7 +37,7 @@ def summarise(
     cost_usd: dollars, None when agents ran and none of them could tell. spend: of that, what was spent on work that
     failed or was repeated, what is an estimate, and of how many executions the cost is not known; tokens by kind.
     gates: the accounts that let no agent start now. merge_queue: what waits to be merged, which counts as running; see
-    `queue_told`. changed: whether there is anything to merge.
+    `queue_told`. held: who paused a run that goes on, and since when. changed: whether there is anything to merge.
 
     The five parts of `items` add up to its total; `failed` counts dead items too.
     """
@@ -48,12 +48,16 @@ def summarise(
     status = row.status
     if status in ("new", "running") and not driving and not is_held(store.directory):
         status = "interrupted"  # its process is gone without a word
+    stop_reason = row.stop_reason
+    if row.held_by is not None and row.status in ("new", "running"):
+        status, stop_reason = "paused", "user"
     branch = row.branch.removeprefix("refs/heads/")
     return {
         "run_id": row.id,
         "workflow": row.workflow,
         "status": status,
-        "stop_reason": row.stop_reason,
+        "stop_reason": stop_reason,
+        "held": None if row.held_by is None else {"by": row.held_by, "since": row.held_at},
         "phase": row.phase,
         "items": {
             "total": sum(counts.values()),

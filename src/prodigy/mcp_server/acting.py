@@ -39,6 +39,8 @@ class Acting:
             (self.start_run, False),
             (self.resume_run, False),
             (self.retry_dead_letters, False),
+            (self.pause_run, False),
+            (self.steer_run, False),
             (self.cancel_run, True),
         ]
 
@@ -79,11 +81,16 @@ class Acting:
         budget_usd: Budget = None,
     ) -> out.Acted:
         """Go on with a run that is interrupted, paused, cancelled or failed, in the background. What is finished does
-        not run again and is not paid again. With merge=true, a completed run is merged into its target branch.
+        not run again and is not paid again. A run that pause_run paused starts things again. With merge=true, a
+        completed run is merged into its target branch.
 
         budget_usd is the new total, for a run that paused at its budget.
         """
         known = self.access.run(run)
+        if known.is_driven and known.status().held:
+            known.go_on()
+            known.steer(max_parallel=max_parallel, budget_usd=budget_usd)
+            return out.Acted(run_id=known.id, done="It starts things again.", status=status_of(known))
         resume_in_background(
             known, include_dead_letters=include_dead_letters, yes=merge is True, no_merge=merge is False,
             max_parallel=max_parallel, budget=budget_usd,
@@ -111,6 +118,31 @@ class Acting:
             max_parallel=max_parallel,
         )  # fmt: skip
         return out.Acted(run_id=known.id, done="They run; wait_for_run tells how.", status=status_of(known))
+
+    @answering
+    def pause_run(self, run: RunName = "latest") -> out.Acted:
+        """Let nothing new start in a run that goes on; what runs may finish. resume_run lets it start things again."""
+        known = self.access.run(run)
+        known.pause()
+        return out.Acted(run_id=known.id, done="Nothing new starts; resume_run goes on.", status=status_of(known))
+
+    @answering
+    def steer_run(
+        self,
+        run: RunName = "latest",
+        max_parallel: Parallel = None,
+        budget_usd: Budget = None,
+        retry_items: Annotated[
+            list[str] | None, Field(description="item_ids of dead letters to run again while the map still goes on.")
+        ] = None,
+    ) -> out.Acted:
+        """Change how a run goes on without stopping it: items at a time, the budget in all, or dead items to run again
+        now. For a run that no process drives use resume_run or retry_dead_letters."""
+        if not (max_parallel or budget_usd or retry_items):
+            raise UsageError("this changes nothing", hint="Give max_parallel, budget_usd or retry_items.")
+        known = self.access.run(run)
+        known.steer(max_parallel=max_parallel, budget_usd=budget_usd, retry=retry_items or ())
+        return out.Acted(run_id=known.id, done="It goes on so.", status=status_of(known))
 
     @answering
     def cancel_run(

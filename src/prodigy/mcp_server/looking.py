@@ -39,7 +39,8 @@ _SHOWN = 10
 TELLING = (
     "agent_completed", "agent_failed", "dlq_item_added", "phase_started", "warned", "merge_check_finished",
     "agent_gate_closed", "agent_gate_opened", "breaker_opened", "final_merge_refused", "final_merge_finished",
-    "job_started", "job_resumed", "job_paused", "job_failed", "job_completed",
+    "job_held", "job_released", "job_steered", "dlq_items_reprocessed", "job_started", "job_resumed",
+    "job_paused", "job_failed", "job_completed",
 )  # fmt: skip
 
 
@@ -252,7 +253,7 @@ def sentence(result: Result) -> str:
 
 def _next(result: Result, *, is_driven: bool) -> Iterable[str]:
     if is_driven:
-        yield "wait_for_run: it goes on"
+        yield "resume_run: it was paused" if result.held else "wait_for_run: it goes on"
         return
     if result.status in ("interrupted", "cancelled", "paused", "failed", "new", "running"):
         yield "resume_run: nothing that is finished runs again"
@@ -292,7 +293,9 @@ async def _waited(run: Run, until: str, timeout_s: float, after: int | None) -> 
 def _words(event: Event) -> str:
     data = event.data
     whose = next((str(data[name]) for name in ("label", "phase", "agent", "target") if data.get(name)), "")
-    why = next((str(data[name]) for name in ("error", "message", "problem", "status") if data.get(name)), "")
+    why = next(
+        (str(data[name]) for name in ("error", "message", "problem", "what", "status", "by") if data.get(name)), ""
+    )
     return ": ".join(part for part in (event.type.replace("_", " "), whose, why) if part)
 
 

@@ -59,13 +59,35 @@ class JobStarted(Event):
 @dataclass(frozen=True, kw_only=True)
 class JobResumed(Event):
     """`options` are the run's choices from here on, as JSON. So many of its items (`total`) have ended (`done`), some
-    of those as dead (`failed`) and not to be retried now."""
+    of those as dead (`failed`) and not to be retried now. still_held: if it is held, it stays so."""
 
     command: str
     options: str
     total: int
     done: int
     failed: int = 0
+    still_held: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobHeld(Event):
+    """Nothing new starts until the run is released; what runs may finish. by: who wanted it, and from where."""
+
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobReleased(Event):
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSteered(Event):
+    """`options` are the run's choices from here on, as JSON; `what` of them is new, in words."""
+
+    options: str
+    what: str
+    by: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,10 +407,12 @@ class ItemsDeduplicated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class DlqItemsReprocessed(Event):
-    """These dead items are pending again; their dead letters stay until they succeed."""
+    """These dead items are pending again; their dead letters stay until they succeed. by: who wants it, when that was
+    while the run was going on."""
 
     fanout: str
     ordinals: tuple[int, ...]
+    by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

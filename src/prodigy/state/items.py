@@ -140,6 +140,7 @@ class Folded:
     queued: set[tuple[str, int]] = field(default_factory=set)
     checks: dict[tuple[str, int], str] = field(default_factory=dict)
     status: str = "new"
+    held_by: str | None = None
     merging: str | None = None
     merged: bool = False
 
@@ -191,8 +192,15 @@ def fold(folded: Folded, event: ev.Event) -> Folded:
             folded.merged = False  # the target does not have this yet
         case ev.JobImported():
             folded.merged = False
-        case ev.JobStarted() | ev.JobResumed():
+        case ev.JobStarted():
             folded.status = "running"
+        case ev.JobResumed(still_held=still_held):
+            folded.status = "running"
+            folded.held_by = folded.held_by if still_held else None
+        case ev.JobHeld(by=by):
+            folded.held_by = by
+        case ev.JobReleased():
+            folded.held_by = None
         case ev.JobCompleted(status=status) | ev.JobPaused(status=status):
             folded.status = status
         case ev.JobFailed():

@@ -75,6 +75,10 @@ def project(db: sqlite3.Connection, event: ev.Event, at: str) -> None:
         case ev.FinalMergeRefused(problem=problem):
             db.execute("DELETE FROM final_merge_intent")
             db.execute("UPDATE run SET merge_problem = ?", (problem,))
+        case ev.JobHeld(by=by):
+            db.execute("UPDATE run SET held_by = ?, held_at = ?", (by, at))
+        case ev.JobReleased():
+            db.execute("UPDATE run SET held_by = NULL, held_at = NULL")
         case _:
             _run(db, event)
 
@@ -83,7 +87,9 @@ def _run(db: sqlite3.Connection, event: ev.Event) -> None:
     match event:
         case ev.JobStarted():
             db.execute("UPDATE run SET status = 'running'")
-        case ev.JobResumed(options=options):
+        case ev.JobResumed(options=options, still_held=still_held):
+            if not still_held:
+                db.execute("UPDATE run SET held_by = NULL, held_at = NULL")
             # The worktrees of a completed run were taken away, or were about to be.
             db.execute("UPDATE run SET slot = NULL WHERE status LIKE 'completed%'")
             db.execute(
@@ -91,6 +97,8 @@ def _run(db: sqlite3.Connection, event: ev.Event) -> None:
                 " options = ?",
                 (options,),
             )
+        case ev.JobSteered(options=options):
+            db.execute("UPDATE run SET options = ?", (options,))
         case ev.PhaseStarted(phase=phase, path=path, head=head, snapshot=snapshot):
             db.execute("UPDATE run SET phase = ?", (phase,))
             db.execute("INSERT OR IGNORE INTO phase VALUES (?, ?)", (path, phase))

@@ -35,6 +35,17 @@ class RunRow:
     head: str | None = None
     snapshot: str | None = None
     failed_path: str | None = None
+    held_by: str | None = None
+    held_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What another process asks the coordinator for."""
+
+    id: int
+    kind: str
+    data: dict[str, object]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from prodigy.store.last_event import LastEvent
 from prodigy.store.project import project
 from prodigy.store.questions import Questions
 from prodigy.store.rescue import rescued
-from prodigy.store.rows import RunRow
+from prodigy.store.rows import Request, RunRow
 from prodigy.store.trouble import damaged, passes, trouble
 
 _Answer = TypeVar("_Answer")
@@ -215,20 +215,21 @@ class Store(Questions):
             hint=f"Find out what deletes files there, then: prodigy resume {self.directory.name}",
         )
 
-    def add_request(self, kind: str, data: dict[str, object] | None = None) -> None:
-        """Ask the run's coordinator for something (`stop`); any process may."""
+    def add_request(self, kind: str, data: dict[str, object] | None = None) -> int:
+        """Ask the run's coordinator for something (`cancel`); any process may. The request's number."""
         values = (now(), kind, json.dumps(data or {}))
-        self._in_transaction(lambda db: db.execute("INSERT INTO request (at, kind, data) VALUES (?, ?, ?)", values))
+        insert = "INSERT INTO request (at, kind, data) VALUES (?, ?, ?)"
+        return int(self._in_transaction(lambda db: db.execute(insert, values).lastrowid) or 0)
 
-    def take_requests(self) -> list[str]:
-        """The kinds of all requests that nobody has taken yet, oldest first; they are taken now."""
-        rows = self._all("SELECT id, kind FROM request WHERE handled_at IS NULL ORDER BY id")
-        if rows:
-            at = now()
-            self._in_transaction(
-                lambda db: db.execute("UPDATE request SET handled_at = ? WHERE handled_at IS NULL", (at,))
-            )
-        return [str(row["kind"]) for row in rows]
+    def requests(self) -> list[Request]:
+        """Those that nobody has done yet, oldest first."""
+        rows = self._all("SELECT id, kind, data FROM request WHERE handled_at IS NULL ORDER BY id")
+        return [Request(row["id"], row["kind"], json.loads(row["data"])) for row in rows]
+
+    def close_requests(self, until: int | None = None) -> None:
+        """The requests up to that number, or all, are done with."""
+        update = "UPDATE request SET handled_at = ? WHERE handled_at IS NULL AND (? IS NULL OR id <= ?)"
+        self._in_transaction(lambda db: db.execute(update, (now(), until, until)))
 
 
 def _nobody(_: ev.Event) -> None:
