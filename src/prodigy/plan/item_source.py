@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from prodigy import plugins
@@ -41,8 +42,11 @@ class ItemSource(Protocol):
 
 
 def environment(name: str, options: object) -> dict[str, str]:
-    """The variables by which `SCRIPT` knows what to ask for."""
-    return {PYTHON: sys.executable, ASKED: json.dumps({"source": name, "with": options})}
+    """The variables by which `SCRIPT` knows what to ask for. It finds the packages that this process has."""
+    found = {PYTHON: sys.executable, ASKED: json.dumps({"source": name, "with": options})}
+    if path := os.environ.get("PYTHONPATH"):  # it stands elsewhere
+        found["PYTHONPATH"] = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep) if part)
+    return found
 
 
 def print_items(stream: TextIO) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prodigy import plugins
 from prodigy.errors import ProdigyError
@@ -13,7 +13,7 @@ from prodigy.workflow import keys
 from prodigy.workflow.model import Input
 from prodigy.workflow.texts import read_structure
 from prodigy.workflow.values import read_keys, read_text, shown
-from prodigy.workflow.yaml_nodes import Mapping, Node, Position, Sequence
+from prodigy.workflow.yaml_nodes import Mapping, Node, Position, Sequence, visible
 
 if TYPE_CHECKING:
     from prodigy.workflow.model import Phase
@@ -57,12 +57,22 @@ def _check(reader: StepReader, name: str, at: Position, options: Mapping, values
     except ProdigyError as error:
         reader.findings.problem(at, error.what, error.hint)
         return
-    for path, message in found:
-        reader.findings.problem(_place(options, path), f"`source: {name}`: {message}")
+    for complaint in found:
+        at = _place(options, complaint.path, key=complaint.key)
+        reader.findings.problem(at, f"`source: {name}`: {complaint.message}", complaint.hint)
 
 
-def _complaints(plugin: plugins.Plugin, source: object, values: object) -> Iterator[tuple[list[str | int], str]]:
-    """(place in the options, what is wrong there). What is a placeholder is not known yet."""
+class _Complaint(NamedTuple):
+    """path: of the value in the options. key: the one of its keys that is meant."""
+
+    path: list[str | int]
+    message: str
+    hint: str | None = None
+    key: str | None = None
+
+
+def _complaints(plugin: plugins.Plugin, source: object, values: object) -> Iterator[_Complaint]:
+    """What the source's schema minds. What is a placeholder is not known yet."""
     schema = getattr(source, "schema", None)
     if schema is None:
         return
@@ -74,14 +84,31 @@ def _complaints(plugin: plugins.Plugin, source: object, values: object) -> Itera
         raise plugins.failure(plugin, "schema", error) from error
     for found in errors:
         if not (isinstance(found.instance, str) and _PLACEHOLDER in found.instance):
-            yield list(found.absolute_path), found.message
+            yield from _told(found)
 
 
-def _place(node: Node, path: list[str | int]) -> Position:
-    """Where the value at `path` stands, or the nearest that is there."""
+def _told(error: Any) -> Iterator[_Complaint]:
+    """An error of the schema as the loader would say it of keys of its own."""
+    path = list(error.absolute_path)
+    if error.validator == "additionalProperties" and error.validator_value is False:
+        known = list(error.schema.get("properties", ()))
+        for key in error.instance.keys() - set(known):
+            nearest = get_close_matches(key[:100], known, 1)
+            hint = f"did you mean `{nearest[0]}`?" if nearest else f"it takes {', '.join(known) or 'none'}"
+            yield _Complaint(path, f"unknown option `{visible(key)}`", hint, key)
+    elif error.validator == "required":
+        yield from [
+            _Complaint(path, f"`{key}` is missing") for key in error.validator_value if key not in error.instance
+        ]
+    else:
+        yield _Complaint(path, error.message)
+
+
+def _place(node: Node, path: list[str | int], *, key: str | None) -> Position:
+    """Where the value at `path` stands, or its key, or the nearest that is there."""
     for step in path:
         if isinstance(node, Mapping) and step in node.entries:
             node = node.entries[str(step)].value
         elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
-    return node.at
+    return node.entries[key].key.at if isinstance(node, Mapping) and key in node.entries else node.at
