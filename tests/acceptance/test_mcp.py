@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -243,6 +244,20 @@ def test_nothing_but_the_protocol_is_on_standard_output(project: Project) -> Non
     assert [answer["id"] for answer in answers] == [1, 2]
     assert (rest, server.returncode) == (b"", 0)
     assert b"Traceback" not in err
+
+
+def test_ctrl_c_ends_the_server_though_it_waits_for_input(project: Project) -> None:
+    argv = [sys.executable, "-m", "prodigy.cli.main", "mcp"]
+    with subprocess.Popen(
+        argv, cwd=project.repo, env=project.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+        server.stdin.flush()
+        assert json.loads(server.stdout.readline())["id"] == 1
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=60) == -signal.SIGINT
 
 
 def test_outside_of_a_repository_the_server_says_so(project: Project, tmp_path: Path) -> None:

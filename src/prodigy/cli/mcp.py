@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import click
@@ -34,4 +36,8 @@ def mcp_command(where: Path, *, read_only: bool) -> None:
     if why is None and (run_id := inside_of_run()) is not None:
         why = f"It was started in a step of run {run_id}, and a step starts no runs by it."
         click.echo(f"Warning: {why} Only the tools that look are offered.", err=True)
+    if sys.stdin.isatty():
+        click.echo("waiting for an agent's messages on standard input; Ctrl-C ends it", err=True)
+    # The thread that reads would keep a terminal waiting; nothing is lost, for runs have processes of their own.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     server(access, read_only=why).run("stdio")
