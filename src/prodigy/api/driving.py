@@ -36,7 +36,8 @@ class RunOptions(TypedDict, total=False):
     merge: `yes` merges the run branch into the branch you are on at the end, if nothing is lost by it; `no` (the
         default) leaves it. max_parallel: items at a time. budget_usd: what agents may cost in all.
     agent: runs the steps that name none. executor: what provides the places where steps run, of another package.
-    max_iterations: how often the workflow is run; args, files: once for each, as $ARG and $FILE.
+    max_iterations: how often the workflow is run; args, files: once for each, as $ARG and $FILE. fail_fast: nothing
+        more starts once an item has failed for good.
     """
 
     merge: Merge
@@ -47,6 +48,7 @@ class RunOptions(TypedDict, total=False):
     max_iterations: int
     args: Sequence[str]
     files: Sequence[str]
+    fail_fast: bool
 
 
 class AgainOptions(TypedDict, total=False):
@@ -116,6 +118,7 @@ def _new(workflow: AnyWorkflow, repo: str | Path, options: RunOptions) -> tuple[
 def _create(workflow: AnyWorkflow, repo: str | Path, options: RunOptions) -> str:
     chosen = _checked(_RunOptions, options)
     known = as_workflow(workflow, repo)
+    found = configured(repo)
     stored = Options(
         merge=chosen.merge or "no",
         max_parallel=chosen.max_parallel,
@@ -124,7 +127,9 @@ def _create(workflow: AnyWorkflow, repo: str | Path, options: RunOptions) -> str
         args=tuple(chosen.args),
         files=tuple(map(str, chosen.files)),
         budget_usd=chosen.budget_usd,
-        day_usd=configured(repo).per_day_usd,
+        day_usd=found.per_day_usd,
+        branch_prefix=found.branch_prefix,
+        fail_fast=chosen.fail_fast,
         agent=known_agent(chosen.agent, known.loaded.workflow.agents),
         executor=chosen.executor,
     )
@@ -215,9 +220,9 @@ def _resumed(
     dead: bool,
     failed: bool,
 ) -> tuple[str, Act]:
-    run_id = as_run(run, repo).id
-    choices = replace(_choices(options, repo), past_limit=failed)
-    return run_id, lambda caller: resume_run(run_id, caller, choices, include_dead=dead or failed)
+    known = as_run(run, repo)
+    choices = replace(_choices(options, known), past_limit=failed)
+    return known.id, lambda caller: resume_run(known.id, caller, choices, include_dead=dead or failed)
 
 
 def _retried(
@@ -230,7 +235,7 @@ def _retried(
     reduce: bool,
 ) -> tuple[str, Act]:
     known = as_run(run, repo)
-    choices = _choices(options, repo)
+    choices = _choices(options, known)
     choices = replace(choices, items_from=choices.items_from or BY_OUTCOME, reduce=reduce)
     chosen = _chosen(known, items, expression)
     return known.id, lambda caller: retry_run(known.id, caller, choices, chosen=chosen, every=every)
@@ -255,7 +260,8 @@ def _chosen(run: Run, items: Collection[str], expression: str | None) -> Chosen:
     return chosen
 
 
-def _choices(options: AgainOptions, repo: str | Path) -> Choices:
+def _choices(options: AgainOptions, run: Run) -> Choices:
+    repo = run.repository
     chosen = _checked(_AgainOptions, options)
     edited = None
     if chosen.workflow is not None:
@@ -292,6 +298,7 @@ class _RunOptions(_Common):
     max_iterations: int | None = None
     args: Sequence[str] = ()
     files: Sequence[str] = ()
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True)

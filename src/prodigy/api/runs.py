@@ -42,6 +42,12 @@ class Run:
         return run_directory(self.id)
 
     @property
+    def repository(self) -> Path:
+        """The checkout that it was started in."""
+        with self._store() as store:
+            return Path(store.run().repo)
+
+    @property
     def is_driven(self) -> bool:
         """Whether a process works on it now."""
         return is_held(self.directory)

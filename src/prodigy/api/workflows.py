@@ -99,8 +99,10 @@ def as_workflow(given: Workflow | str | Path | Mapping[str, Any], repo: str | Pa
 def configured(repo: str | Path) -> Configuration:
     """What is configured for the repository around a directory. Raises WorkflowError, UsageError."""
     where = Path(repo).absolute()
-    return read_configuration(next((folder for folder in (where, *where.parents) if (folder / ".git").exists()), None))
+    around = next((folder for folder in (where, *where.parents) if (folder / ".git").exists()), None)
+    return read_configuration(around, known=CheckedScripts())
 
 
 def _given(params: Mapping[str, Any] | None, profile: str | None, repo: str | Path) -> LoadOptions:
-    return LoadOptions(dict(params or {}), profile, agents=configured(repo).agents)
+    found = configured(repo)
+    return LoadOptions(dict(params or {}), profile, agents=found.agents, configured=found.configured)

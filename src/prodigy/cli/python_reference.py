@@ -31,7 +31,7 @@ _GROUPS = {
         "ProdigyError", "UsageError", "WorkflowError", "EnvironmentProblem", "RunLocked", "CorruptState", "RunFailed",
     ),
 }  # fmt: skip
-_OPTIONS = {"RunOptions": RunOptions, "AgainOptions": AgainOptions}
+_OPTIONS: dict[str, Any] = {"RunOptions": RunOptions, "AgainOptions": AgainOptions}
 
 
 def python_page() -> str:
