@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import click
 
+from prodigy import plugins
 from prodigy.cli.agent_words import gate_words, spend_lines
 from prodigy.cli.given import configuration, edited, given_options
 from prodigy.cli.words import printable
@@ -27,19 +28,17 @@ if TYPE_CHECKING:  # they import the engine, which most commands do not need
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-EXECUTORS = ("local",)
 _ON_SEVERAL_HOSTS = ("cluster", "distributed", "dask", "ray")
 
 
-def _known_executor(context: click.Context, _: click.Parameter, name: str | None) -> None:
-    if name is None or name in EXECUTORS or context.resilient_parsing:
-        return
-    if name in _ON_SEVERAL_HOSTS:
+def _known_executor(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
+    """That there is one of another name is looked up where the run is made."""
+    if name in _ON_SEVERAL_HOSTS and name not in plugins.names(plugins.EXECUTORS) and not context.resilient_parsing:
         raise UsageError(
             f"--executor {name}: this version runs steps on this machine only",
             hint="Leave it out, or say `--executor local`; `prodigy export` and `import` move a run to another host.",
         )
-    raise UsageError(f"there is no executor {printable(name)}", hint=f"There is: {', '.join(EXECUTORS)}")
+    return name
 
 
 def _no_scheduler(context: click.Context, _: click.Parameter, address: str | None) -> None:
@@ -64,14 +63,13 @@ def driving_options(command: Command) -> Command:
                 help="What it may cost in all.",
             ),
             click.option("--agent", metavar="NAME", help="What runs the steps that name no agent."),
-            click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
             click.option(
                 "--executor",
                 metavar="NAME",
-                expose_value=False,
                 callback=_known_executor,
-                help="Where steps run: local, on this machine.",
+                help="Where steps run: local, on this machine, or what another package adds.",
             ),
+            click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
             click.option(
                 "--scheduler",
                 metavar="ADDRESS",
@@ -122,6 +120,7 @@ class AgainOptions(TypedDict):
     max_parallel: int | None
     budget: float | None
     agent: str | None
+    executor: str | None
 
 
 def again_choices(options: AgainOptions, run_id: str) -> Choices:
@@ -134,6 +133,7 @@ def again_choices(options: AgainOptions, run_id: str) -> Choices:
         max_parallel=options["max_parallel"],
         budget_usd=options["budget"],
         agent=options["agent"],
+        executor=options["executor"],
         configured=configuration(_checkout_of(run_id)),
         items_from=_items_from(from_start=options["from_start"], from_failed_step=options["from_failed_step"]),
         max_tries=options["max_retries"],
@@ -174,6 +174,7 @@ def flags(choices: Choices) -> list[str]:
         ("--max-retries", choices.max_tries),
         ("--budget", choices.budget_usd),
         ("--agent", choices.agent),
+        ("--executor", choices.executor),
     ):
         words += [name, str(value)] if value is not None else []
     words += choices.edited.words if choices.edited else ()

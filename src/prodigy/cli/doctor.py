@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
 
 import prodigy
+from prodigy import plugins
 from prodigy.cli import common
 from prodigy.cli import doctor_checks as checks
 from prodigy.cli.doctor_agents import branch_prefix, configured_findings
@@ -86,6 +88,7 @@ def _findings(where: Path) -> Iterator[Finding]:
         ("sandbox", _sandbox),
         ("logout", _logout),
         ("process tree", _process_tree),
+        *(("plugin", partial(_plugin, plugin)) for group in plugins.WORDS for plugin in plugins.installed(group)),
     ]
     for name, look in looks:
         try:
@@ -119,6 +122,14 @@ def _agent_versions() -> dict[str, str]:
             lines = (_printed_by([path, "--version"]) or "").strip().splitlines()
             found[name] = lines[0][:60] if lines else "(does not tell its version)"
     return found
+
+
+def _plugin(plugin: plugins.Plugin) -> Finding:
+    try:
+        plugins.load(plugin.group, plugin.name)
+    except EnvironmentProblem as error:
+        return Finding("plugin", "problem", error.what, error.hint)
+    return Finding("plugin", "ok", f"{plugins.WORDS[plugin.group]} {plugin.name}, of {plugin.package} {plugin.version}")
 
 
 def _agent_variables() -> Finding:

@@ -281,6 +281,8 @@ def _unknown(fan_out: FanOut) -> str:
         return f"{len(fan_out.mapping.input.values)}"
     if fan_out.mapping.input.kind == "command" and fan_out.number == 1:
         return f"{most}the command would be run; with --run-input it is run now, in your checkout"
+    if fan_out.mapping.input.kind == "source":
+        return f"{most}the source is asked when the run has begun"
     return f"{most}known when the steps before have run"
 
 

@@ -12,10 +12,10 @@ import click
 
 from prodigy.cli import common
 from prodigy.cli.log_output import STREAMS, Follower, Printer
-from prodigy.cli.log_steps import Execution, Log
 from prodigy.cli.references import find_item, the_run
 from prodigy.cli.words import printable
 from prodigy.errors import UsageError
+from prodigy.report.executions import Execution, Log
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
 

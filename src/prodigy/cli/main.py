@@ -40,6 +40,7 @@ _COMMANDS = {
     "config": ("prodigy.cli.config", "config_group", "What is configured here, and where it comes from."),
     "completion": ("prodigy.cli.completion", "completion_command", "Let your shell complete what you type."),
     "doctor": ("prodigy.cli.doctor", "doctor_command", "Check whether this machine is fit for runs."),
+    "mcp": ("prodigy.cli.mcp", "mcp_command", "Serve tools to an agent (MCP)."),
     "demo": ("prodigy.cli.demo", "demo_command", "See a whole run on a real package."),
 }
 # Names that the earlier system had for them.

@@ -70,6 +70,7 @@ def run_command(
     max_parallel: int | None,
     budget: float | None,
     agent: str | None,
+    executor: str | None,
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -95,6 +96,7 @@ def run_command(
         budget_usd=budget,
         day_usd=configured.per_day_usd,
         agent=known_agent(agent, loaded.workflow.agents),
+        executor=executor,
         branch_prefix=configured.branch_prefix,
         fail_fast=fail_fast,
     )

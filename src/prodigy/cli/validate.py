@@ -48,6 +48,7 @@ class Verdict:
     help="For people (simplified is the earlier name of text) or programs.",
 )
 @click.option("--suggest/--no-suggest", default=True, help="Say what to do about each problem.")
+@click.option("--only-workflows", is_flag=True, help="Leave out files that are none, as a commit hook needs it.")
 @given_options
 @json_option
 def validate_command(
@@ -56,6 +57,7 @@ def validate_command(
     strict: bool,
     form: str,
     suggest: bool,
+    only_workflows: bool,
     params: tuple[str, ...],
     param_file: Path | None,
     profile: str | None,
@@ -63,9 +65,12 @@ def validate_command(
 ) -> None:
     """Check WORKFLOW and list every problem at its place. Exits with 2 when there is one.
 
-    With --json: one object for one file, an array for several.
+    With --json: one object for one file, an array for several. --only-workflows looks at what the steps in a file do,
+    misspelled ones included, so that other programs' YAML may be named too.
     """
     given = read_given(params, param_file, profile, configuration(Path()))
+    if only_workflows:
+        workflows = tuple(path for path in workflows if _may_be_workflow(path))
     verdicts = [_verdict(workflow_file(path), CheckedScripts(), given) for path in workflows]
     if as_json or form == "json":
         found = [_as_json(verdict, strict=strict, suggest=suggest) for verdict in verdicts]
@@ -75,6 +80,15 @@ def validate_command(
             _show(verdict, strict=strict, suggest=suggest)
     if not all(verdict.valid(strict=strict) for verdict in verdicts):
         raise click.exceptions.Exit(WorkflowError.exit_code)
+
+
+def _may_be_workflow(path: Path) -> bool:
+    from prodigy.workflow.recognise import is_workflow
+
+    try:
+        return is_workflow(path.read_text(errors="replace"))
+    except OSError:
+        return True  # that it can't be read is for the caller to hear
 
 
 def _verdict(path: Path, known: CheckedScripts, given: LoadOptions) -> Verdict:

@@ -40,8 +40,9 @@ from prodigy.engine.tamper import remember
 from prodigy.engine.versions import adopt
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.executors.base import RUN_SLOT
-from prodigy.executors.local import LocalExecutor
 from prodigy.executors.processes import Processes
+from prodigy.executors.registry import Site
+from prodigy.executors.registry import executor as make_executor
 from prodigy.git import clone
 from prodigy.git.context import discover
 from prodigy.git.identity import agent_env, no_push_env
@@ -128,11 +129,11 @@ async def opened_run(
         if has_clones(workflow):
             clone.prepare(private, is_of_a_run)
         environment = _environment(store, row, options, workflow, repo, private.excludes if ignored else None)
-        executor = LocalExecutor(
-            repo, private, processes, worktrees, run_id, store.running_worktrees(),
-            lodging(workflow, None, Path(row.repo)),
-            retired=_slots_of_failed(store),
-        )  # fmt: skip
+        own = lodging(workflow, None, Path(row.repo))
+        site = Site(
+            run_id, repo, private, processes, worktrees, store.running_worktrees(), own, _slots_of_failed(store)
+        )
+        executor = make_executor(options.executor, site)
         admissions = Admissions(
             control,
             AgentGates(store),

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from collections.abc import Mapping as AbstractMapping
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points
 
+from prodigy import plugins
 from prodigy.workflow import keys
 from prodigy.workflow.agent_settings import (
     NO_AGENTS,
@@ -36,13 +36,12 @@ from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, 
 
 DEFAULT = "default"
 _PASSED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?|\*")
-PLUGINS = "prodigy.agents"  # the group of entry points by which other packages add kinds
 
 
 @cache
 def kinds() -> tuple[str, ...]:
     """The names of all adapters: ours, and those of installed packages."""
-    return (*keys.AGENT_KINDS, *sorted({point.name for point in entry_points(group=PLUGINS)} - {*keys.AGENT_KINDS}))
+    return (*keys.AGENT_KINDS, *(name for name in plugins.names(plugins.AGENTS) if name not in keys.AGENT_KINDS))
 
 
 def read_agents(root: Node | None, findings: Findings, configured: Agents = NO_AGENTS) -> Agents:

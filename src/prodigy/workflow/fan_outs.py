@@ -157,6 +157,10 @@ def _template(reader: StepReader, entry: Entry) -> tuple[Step, ...]:
 
 
 def _input(reader: StepReader, node: Node) -> Input | None:
+    if isinstance(node, Mapping):
+        from prodigy.workflow.item_sources import read_item_source  # few workflows have one
+
+        return read_item_source(reader, node, "")
     text = read_text(node, "input", reader.findings)
     if text is None or not isinstance(node, Scalar):
         return None

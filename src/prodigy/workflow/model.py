@@ -70,14 +70,14 @@ class WriteFile(Value):
 
 
 class Input(Value):
-    """Where work items come from: a file, the output of a shell command, the files that match a pattern, or `values`,
-    which may hold placeholders.
+    """Where work items come from: a file, the output of a shell command, the files that match a pattern, `values`,
+    which may hold placeholders, or the source `text` of another package, whose options are the one of `values`.
 
     options: of the command's bash, as in `Shell`. structured: whether the values are JSON texts, in whose strings the
     placeholders are.
     """
 
-    kind: Literal["file", "command", "glob", "values"]
+    kind: Literal["file", "command", "glob", "values", "source"]
     text: str = ""
     values: tuple[str, ...] = ()
     structured: bool | None = None

@@ -33,6 +33,8 @@ from prodigy.workflow.values import LONGEST_DURATION_S
 
 Schema = dict[str, object]
 
+# A name, not a place: editors are given a file.
+SCHEMA_ID = "urn:prodigy:schema:workflow"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TIME = r"(?:\s*\d+(?:\.\d+)?\s*(?:ms|s|m|h|d))+\s*|\d+(?:\.\d+)?"
 _TEXT: Schema = {"type": ["string", "number", "boolean"], "pattern": r"\S"}
@@ -46,6 +48,7 @@ def workflow_schema() -> Schema:
     """The schema of a workflow file. The same in every call, keys in a fixed order."""
     root: Schema = {
         "$schema": DIALECT,
+        "$id": SCHEMA_ID,
         "title": "Prodigy workflow",
         "description": "A list of steps, or a mapping with `map` or `steps`.",
         "anyOf": [_list_of(_EVERYWHERE, 1), _ref("workflow")],
