@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from prodigy.cli import common
 from prodigy.cli.from_template import check_text, filled, given_values, read_source, require_values, titled
 from prodigy.cli.given import configuration, read_given
 from prodigy.cli.new_files import write_new
 from prodigy.cli.problems import problem_lines
 from prodigy.cli.words import printable, quoted
 from prodigy.errors import WorkflowError
+from prodigy.secrets import mask
 from prodigy.workflow.parameters import Parameter
 from prodigy.workflow.templates import Template, template
 
@@ -45,7 +48,8 @@ def new_command(name: str, *, params: tuple[str, ...], output: Path | None, forc
 
 @click.command("validate")
 @click.argument("path", metavar="PATH|NAME")
-def validate_command(path: str) -> None:
+@common.json_option
+def validate_command(path: str, *, as_json: bool) -> None:
     """Check the template in the file PATH, or the one called NAME, as `prodigy validate` does.
 
     Parameters without a default need no value for it. Exits with 2 when there is a problem.
@@ -58,6 +62,10 @@ def validate_command(path: str) -> None:
     try:
         check_text(source.text, Path(shown), options)
     except WorkflowError as error:
+        if as_json:
+            problems = mask(str(error)).splitlines()
+            click.echo(json.dumps({"template": shown, "valid": False, "problems": problems}, indent=2))
+            raise click.exceptions.Exit(WorkflowError.exit_code) from error
         for line in problem_lines(error.file, error.problems):
             click.echo(f"Error: {line}" if line.startswith(error.file) else line, err=True)
         raise click.exceptions.Exit(WorkflowError.exit_code) from error
@@ -66,6 +74,9 @@ def validate_command(path: str) -> None:
         click.echo(f"Warning: {shown} has no `description`, by which it is found", err=True)
     if undescribed:
         click.echo(f"Warning: parameters without a description: {', '.join(undescribed)}", err=True)
+    if as_json:
+        click.echo(json.dumps({"template": shown, "valid": True, "problems": []}, indent=2))
+        return
     click.echo(f"{shown} is a valid template with {len(source.parameters)} parameters")
 
 

@@ -164,8 +164,8 @@ def _definition(written: str) -> Schema:
 
 
 def _mapping(place: Place) -> Schema:
-    wanted, rules = _required(place, place.required), dict(place.rules)
-    both = [*_items(wanted.pop("allOf", [])), *_items(rules.pop("allOf", []))]
+    wanted, rules = _required(place, () if place.name == "map" else place.required), dict(place.rules)
+    both = [*_items(wanted.pop("allOf", [])), *_items(rules.pop("allOf", [])), *_whole_map(place)]
     return {
         "type": "object",
         "properties": _properties(place),
@@ -174,6 +174,15 @@ def _mapping(place: Place) -> Schema:
         **rules,
         **({"allOf": both} if both else {}),
     }
+
+
+def _whole_map(place: Place) -> list[Schema]:
+    """What a `map` below this place needs: a workflow that is made out of another one may have a part of it."""
+    whole: Schema = {"properties": {"map": _required(BY_NAME["map"], BY_NAME["map"].required)}}
+    if place.name == "mapreduce":
+        return [whole]
+    made: Schema = {"anyOf": [{"required": ["extends"]}, {"required": ["template"]}]}
+    return [{"if": {"not": made}, "then": whole}] if place.name == "workflow" else []
 
 
 def _items(value: object) -> list[object]:
