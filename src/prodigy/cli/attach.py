@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ import click
 
 from prodigy.cli import common
 from prodigy.cli.display import describers
-from prodigy.cli.live import LiveView, fits
+from prodigy.cli.live import LiveView, fits, keyboard
 from prodigy.cli.progress import Progress
 from prodigy.cli.view import RunView
 from prodigy.engine.summary import exit_code, summarise
@@ -71,7 +72,16 @@ def watch(store: Store) -> None:
         return
     view, seen = history(store)
     if fits(sys.stderr):
-        with LiveView(view.run_id, sys.stderr, store.directory, view=view, describers=describers()) as live:
+        watched = LiveView(
+            view.run_id,
+            sys.stderr,
+            store.directory,
+            view=view,
+            describers=describers(),
+            keyboard=keyboard(),
+            attached=True,
+        )
+        with watched as live:
             _follow(store, live, seen)
         return
     with Progress(view.run_id, sys.stderr) as progress:
@@ -85,12 +95,23 @@ def history(store: Store) -> tuple[RunView, int]:
     """The view of everything that has happened so far, and the number of the last event in it."""
     row = store.run()
     view, seen = RunView(row.id, row.workflow), 0
+    view.budget_usd, view.max_parallel = limits(row.options, store.workflow()[1])
     # Events carry the time of day; the view counts on the monotonic clock.
     offset = time.monotonic() - dt.datetime.now(dt.UTC).timestamp()
     for seen, event, timestamp in _events(store, 0):  # noqa: B007 - the last number is what we want
         if event is not None:
             view.apply(event, dt.datetime.fromisoformat(timestamp).timestamp() + offset)
     return view, seen
+
+
+def limits(options: str, workflow: str) -> tuple[float | None, int | None]:
+    """(dollars that a run may cost in all, items at a time), as its user chose or else its workflow says. Both are
+    JSON, read without the model, which takes longer to import than all the rest."""
+    chosen, written = json.loads(options), json.loads(workflow)
+    budget = (written.get("budget") or {}).get("usd")
+    actions = [step.get("action") or {} for step in written.get("steps") or ()]
+    widths = [action["max_parallel"] for action in actions if action.get("max_parallel")]
+    return chosen.get("budget_usd") or budget, chosen.get("max_parallel") or next(iter(widths), None)
 
 
 def _is_driven(store: Store) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 from types import TracebackType
 from typing import Protocol, Self
 
 from prodigy.agents import AGENTS
-from prodigy.cli.live import LiveView, fits
+from prodigy.cli.live import LiveView, fits, keyboard
 from prodigy.cli.progress import Progress
 from prodigy.cli.tail import Describe
 from prodigy.state import events as ev
@@ -26,6 +26,10 @@ class Display(Protocol):
     ) -> None: ...
     def say(self, text: str) -> None: ...
     def event(self, event: ev.Event) -> None: ...
+    def drains_by(self, drain: Callable[[], None]) -> None:
+        """What lets the run drain, where a key asks for that."""
+        ...
+
     def suspend(self) -> AbstractContextManager[None]:
         """The terminal is the caller's meanwhile, to ask a question."""
         ...
@@ -56,4 +60,4 @@ def display(run_id: str) -> Display:
     directory = run_directory(run_id)
     with closing(Store.open(directory)) as store:
         view, _ = history(store)
-    return LiveView(run_id, sys.stderr, directory, view=view, describers=describers())
+    return LiveView(run_id, sys.stderr, directory, view=view, describers=describers(), keyboard=keyboard())

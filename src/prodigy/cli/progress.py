@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
@@ -53,6 +53,9 @@ class Progress:
             self._stream.flush()
         except (OSError, ValueError):
             return  # the run matters more than its audience
+
+    def drains_by(self, drain: Callable[[], None]) -> None:
+        """There are no keys here."""
 
     @contextmanager
     def suspend(self) -> Iterator[None]:

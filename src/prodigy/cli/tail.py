@@ -82,3 +82,22 @@ def _shown(line: bytes | str | None) -> str:
     text = line.decode(errors="replace") if isinstance(line, bytes) else line
     text = mask(_ESCAPES.sub("", mask(text))).replace("\t", " ").strip()
     return printable(text[:LONGEST_LINE])[:LONGEST_LINE]
+
+
+def last_lines(directory: Path, agent: str | None, describe: Describe | None, count: int) -> list[str]:
+    """The last `count` lines that the step in `directory` printed, as `last_line` tells them; stderr behind stdout."""
+    lines: list[str] = []
+    for name in (STDERR, STDOUT):
+        says = describe if agent is not None and name == STDOUT else None
+        for raw in _lines_backwards(_tail(directory / name)):
+            if len(lines) >= count:
+                break
+            if text := _shown(raw if says is None else says(raw)):
+                lines.append(text)
+    return lines[::-1]
+
+
+def written_at(directory: Path) -> float | None:
+    """When the step printed last (UNIX time, seconds); None when it has not."""
+    newest = max(at for at, _ in signature(directory))
+    return newest / 1e9 if newest else None
