@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from types import FrameType
-from typing import Protocol, cast
+from typing import cast
 
 import click
 
 from prodigy.cli import common
-from prodigy.cli.display import describers
-from prodigy.cli.live import LiveView, fits, keyboard
-from prodigy.cli.progress import Progress
+from prodigy.cli.display import Display, display_of
+from prodigy.cli.live import fits
+from prodigy.cli.telling import quiet_option, verbose_option
 from prodigy.cli.view import RunView
 from prodigy.engine.summary import exit_code, summarise
 from prodigy.state import events as ev
@@ -31,21 +31,18 @@ START_PATIENCE_S = 5.0  # a run that was just made is not driven for a moment
 TERMINATED_EXIT_CODE = 143
 
 
-class _Audience(Protocol):
-    """`Progress` and `LiveView`."""
-
-    def event(self, event: ev.Event) -> None: ...
-
-
 @click.command("attach")
 @click.argument("run_reference", metavar="[RUN]", default="latest")
+@quiet_option
+@verbose_option
 def attach_command(run_reference: str) -> None:
     """Watch RUN, which another process drives, until it ends; exit with its status. Ctrl-C only stops watching.
 
     RUN is a run id, the beginning of one, a workflow's file or name, or `latest` (the default).
     """
     run_id = common.resolve(run_reference)
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminated)
     with closing(Store.open(run_directory(run_id))) as store:
         try:
             watch(store)
@@ -71,24 +68,11 @@ def watch(store: Store) -> None:
     if not _is_driven(store):
         return
     view, seen = history(store)
-    if fits(sys.stderr):
-        watched = LiveView(
-            view.run_id,
-            sys.stderr,
-            store.directory,
-            view=view,
-            describers=describers(),
-            keyboard=keyboard(),
-            attached=True,
-        )
-        with watched as live:
-            _follow(store, live, seen)
-        return
-    with Progress(view.run_id, sys.stderr) as progress:
-        if view.batch:
+    with display_of(view, store.directory, attached=True) as shown:
+        if view.batch and not fits(sys.stderr):
             total, done, failed = view.batch.total, view.batch.done, view.batch.failed
-            progress.event(ev.JobResumed(command="attach", options="", total=total, done=done, failed=failed))
-        _follow(store, progress, seen)
+            shown.event(ev.JobResumed(command="attach", options="", total=total, done=done, failed=failed))
+        _follow(store, shown, seen)
 
 
 def history(store: Store) -> tuple[RunView, int]:
@@ -124,7 +108,7 @@ def _is_driven(store: Store) -> bool:
     return True
 
 
-def _follow(store: Store, audience: _Audience, seen: int) -> None:
+def _follow(store: Store, audience: Display, seen: int) -> None:
     driven = True
     while driven:
         driven = is_held(store.directory)  # asked first: what was written before the end is still read

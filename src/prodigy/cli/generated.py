@@ -12,6 +12,7 @@ import click
 from prodigy.cli import common
 from prodigy.cli.background import drive_in_background
 from prodigy.cli.driving import drive
+from prodigy.cli.telling import note, quiet_option, verbose_option
 from prodigy.engine.run import Options
 from prodigy.engine.session import run
 from prodigy.engine.start import create_run, files_matching
@@ -31,6 +32,8 @@ def _generating_options(command: Any) -> Any:
             click.option("--no-merge", is_flag=True, help="Leave the result on the run's branch."),
             click.option("--dry-run", is_flag=True, help="Show the workflow, and run nothing."),
             click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
+            quiet_option,
+            verbose_option,
             common.json_option,
         )
     ):
@@ -97,7 +100,7 @@ def _run(
     options = Options(merge="no" if no_merge else "yes", started_in=str(where.absolute()))
     created = create_run(loaded, None, where, options)
     for warning in created.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        note(f"Warning: {warning}")
     if detach:
         drive_in_background(created.run_id, as_json=as_json)
     else:

@@ -26,7 +26,7 @@ def steered_words(event: ev.JobHeld | ev.JobReleased | ev.JobSteered) -> str:
 
 
 class Progress:
-    """Turns events into lines with the time since the command began."""
+    """Turns events into lines with the time of day, as logs of others have it, and the time since the command began."""
 
     def __init__(self, run_id: str, stream: TextIO) -> None:
         self._stream = stream
@@ -49,7 +49,7 @@ class Progress:
         """Print one line; a terminal that went away does not stop the run."""
         elapsed = time.monotonic() - self._started
         try:
-            self._stream.write(f"[{elapsed:7.1f}s] {printable(text)}\n")
+            self._stream.write(f"{time.strftime('%H:%M:%S')} [{elapsed:7.1f}s] {printable(text)}\n")
             self._stream.flush()
         except (OSError, ValueError):
             return  # the run matters more than its audience
@@ -136,3 +136,21 @@ class Progress:
 
     def _count(self) -> str:
         return f"  [{self._done}/{self._total}]" if self._total else ""
+
+
+class Quiet(Progress):
+    """Only what went wrong."""
+
+    def __enter__(self) -> Quiet:
+        return self
+
+    def say(self, text: str) -> None:
+        """What is neither a result nor an error is not said."""
+
+    def event(self, event: ev.Event) -> None:
+        text = self._text(event)
+        lines = event.message.split("\n") if isinstance(event, ev.ErrorsCollected) else [text or ""]
+        told = isinstance(event, ev.AgentFailed | ev.StepFinished | ev.ErrorsCollected | ev.FinalMergeRefused)
+        for line in lines if told else ():
+            if line:
+                super().say(line)

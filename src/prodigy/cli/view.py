@@ -334,7 +334,7 @@ class RunView:
             case ev.StepStarted(label=label, agent=agent, adapter=adapter):
                 self._step_runs(StepNow(path, label or _nameless(path), agent, at, adapter or agent), at)
             case ev.StepAdopted():
-                line = self.lines.get(_owner(path))
+                line = self.lines.get(owner_of(path))
                 if line is None or line.step is None or line.step.path != path:  # its start was before our time
                     self._step_runs(StepNow(path, _nameless(path), None, at), at)
             case ev.StepRetrying(delay_s=delay_s, reason=reason):
@@ -344,7 +344,7 @@ class RunView:
             case ev.StepFinished() | ev.StepLost():
                 self._step_ended(path)
                 self._account(event)
-                line = self.lines.get(_owner(path))
+                line = self.lines.get(owner_of(path))
                 if line is not None and isinstance(event, ev.StepLost):
                     line.waiting = event.reason in ("rate_limited", "agent_down")
 
@@ -354,7 +354,7 @@ class RunView:
 
     def _line(self, path: str, at: float) -> Line:
         """The line that a step execution belongs to; made anew when its beginning was before our time."""
-        owner = _owner(path)
+        owner = owner_of(path)
         if owner not in self.lines:
             attempt = parse_attempt(owner)
             if attempt:
@@ -365,7 +365,7 @@ class RunView:
         return self.lines[owner]
 
     def _step_ended(self, path: str) -> None:
-        owner = _owner(path)
+        owner = owner_of(path)
         line = self.lines.get(owner)
         if line is None or line.step is None or line.step.path != path:
             return
@@ -375,7 +375,7 @@ class RunView:
             del self.lines[owner]
 
     def _account(self, event: ev.StepFinished | ev.StepLost) -> None:
-        line = self.lines.get(_owner(event.path))
+        line = self.lines.get(owner_of(event.path))
         for spender in (self, line) if line is not None else (self,):
             if event.cost_usd is not None:
                 spender.cost_usd = (spender.cost_usd or 0.0) + event.cost_usd
@@ -385,7 +385,7 @@ class RunView:
             self._note_failure(f"step {event.path}", event.kind, event.message or "")
 
 
-def _owner(path: str) -> str:
+def owner_of(path: str) -> str:
     """The path of the line that shows a step execution: its item's attempt, else the step without its try."""
     found = _IN_ATTEMPT.match(path)
     return found["attempt"] if found else path.rpartition("/t")[0]
