@@ -348,7 +348,9 @@ def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(shell: Sea
     shell.press('"$SHARED/watch"\n')
     shell.expect(FOOT)
     assert not shell.echoes()
+    shell.look()
     shell.press("\x1a")
+    shell.expect("\x1b[?25h")  # the cursor; the shell brings back the rest itself
     shell.expect("Stopped")
     assert shell.echoes()
     shell.press("echo it is $((6*7))\n")

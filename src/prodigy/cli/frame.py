@@ -200,8 +200,11 @@ def _foot(view: RunView, canvas: Canvas, controls: Controls) -> list[Text]:
         return []
     width = f" ({view.max_parallel})" if view.max_parallel else ""
     pause = "go on" if view.held_by is not None else "pause"
-    keys = [f"p {pause}", "l log", "r retry", f"+/- at a time{width}", "q quit", "? help"]
-    return [_line("  ".join(keys), canvas, "dim")]
+    line, last = f"p {pause}", "  ? help"
+    for key in ("q quit", "l log", "r retry", f"+/- at a time{width}"):
+        if 2 + len(line) + 2 + len(key) + len(last) <= canvas.cells:
+            line += f"  {key}"
+    return [_line(line + last, canvas, "dim")]
 
 
 def _menu(title: str, entries: Sequence[tuple[str, str]], canvas: Canvas) -> list[Text]:
