@@ -16,6 +16,7 @@ import click
 import prodigy
 from prodigy.cli import common
 from prodigy.cli import doctor_checks as checks
+from prodigy.cli.doctor_agents import branch_prefix, configured_findings
 from prodigy.cli.doctor_checks import Finding
 from prodigy.cli.words import printable
 from prodigy.engine.run import inherited_environment
@@ -41,10 +42,12 @@ _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "problem": ("
 
 
 @click.command("doctor")
+@click.argument("workflow", metavar="[WORKFLOW]", required=False, type=click.Path(path_type=Path))
 @common.json_option
-def doctor_command(*, as_json: bool) -> None:
-    """Check git, disk, limits, agents and the repository you stand in. Changes nothing; exits with 5 on a problem."""
-    findings = list(_findings(Path.cwd()))
+def doctor_command(workflow: Path | None, *, as_json: bool) -> None:
+    """Check git, disk, limits, configuration, agents and the repository you stand in; with WORKFLOW also the agents
+    that it uses. Changes nothing; exits with 5 on a problem."""
+    findings = [*_findings(Path.cwd()), *configured_findings(workflow)]
     has_problem = any(finding.level == "problem" for finding in findings)
     if as_json:
         click.echo(json.dumps({"ok": not has_problem, "findings": [asdict(f) for f in findings]}, indent=2))
@@ -149,7 +152,7 @@ def _root(where: Path) -> Path | None:
 def _repository(where: Path) -> Finding:
     name = "repository"
     try:
-        context = discover(where)
+        context = discover(where, branch_prefix())
     except EnvironmentProblem as problem:
         # Standing elsewhere is no fault of the machine.
         level: checks.Level = "warning" if problem.what == "not a git repository" else "problem"

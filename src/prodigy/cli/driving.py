@@ -14,6 +14,7 @@ import click
 from prodigy.cli import common
 from prodigy.cli.background import drive_in_background
 from prodigy.cli.display import Display, display
+from prodigy.cli.log_file import Listener, logged
 from prodigy.engine.control import Control
 from prodigy.engine.session import Caller, Ended
 from prodigy.engine.summary import exit_code
@@ -25,8 +26,8 @@ def drive(
     run_id: str, command: str, act: Callable[[Caller], Awaitable[Ended]], *, as_json: bool, wanted: str | None = None
 ) -> None:
     """Drive a run in the foreground, print its summary, exit with its status: with 0 for the `wanted` one."""
-    with display(run_id) as shown:
-        ended, control = asyncio.run(_with_signals(command, act, shown))
+    with display(run_id) as shown, logged(run_id, shown.event) as listener:
+        ended, control = asyncio.run(_with_signals(command, act, shown, listener))
     if control.handed_over and ended.error is None and ended.summary["status"] == "interrupted":
         drive_in_background(run_id, as_json=as_json)
         return
@@ -53,7 +54,7 @@ def _told(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
 
 
 async def _with_signals(
-    command: str, act: Callable[[Caller], Awaitable[Ended]], shown: Display
+    command: str, act: Callable[[Caller], Awaitable[Ended]], shown: Display, listener: Listener
 ) -> tuple[Ended, Control]:
     control = Control()
     loop = asyncio.get_running_loop()
@@ -94,5 +95,5 @@ async def _with_signals(
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGTERM, terminate)
     loop.add_signal_handler(signal.SIGHUP, terminate)
-    caller = Caller(shown.event, confirm, control, command)
+    caller = Caller(listener, confirm, control, command)
     return await act(caller), control

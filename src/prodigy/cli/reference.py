@@ -14,6 +14,7 @@ import click
 
 from prodigy.cli import main
 from prodigy.cli.agents_table import agent_variables_table, agents_table
+from prodigy.cli.completion import TABLE, table_text
 from prodigy.cli.group import command_group
 from prodigy.workflow.catalogue_page import variables_page
 from prodigy.workflow.reference import given_up_keys, other_names, refused_keys, workflow_page
@@ -102,6 +103,7 @@ def write(directory: Path) -> None:
     (directory / "reference" / "commands.md").write_text(commands_page())
     (directory / "reference" / "workflow.md").write_text(workflow_page())
     (directory / "reference" / "variables.md").write_text(variables_page())
+    TABLE.write_text(table_text(command_group(COMMANDS, ALIASES)), "utf-8")
     for page in sorted(directory.rglob("*.md")):
         text = page.read_text()
         if (fresh := with_generated_parts(text)) != text:

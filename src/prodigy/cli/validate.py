@@ -39,7 +39,13 @@ class Verdict:
 @click.command("validate")
 @click.argument("workflows", metavar="WORKFLOW...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--strict", is_flag=True, help="Say more, and fail on every warning.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "simplified", "json"]),
+    default="text",
+    help="For people (simplified is the earlier name of text) or programs.",
+)
 @click.option("--suggest/--no-suggest", default=True, help="Say what to do about each problem.")
 @given_options
 @json_option

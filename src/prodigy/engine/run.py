@@ -41,7 +41,8 @@ class Options:
     for input files. items_from: where an item that runs again begins: `start`, `failed_step`, or BY_OUTCOME. The
     workflow runs `max_iterations` times for each of args and files, if there are any. budget_usd: dollars that the run
     may cost in all, in place of the workflow's budget; day_usd: that all runs of this home may cost in a day. agent:
-    runs the steps that name none.
+    runs the steps that name none. branch_prefix: what the run's branches begin with; None: the built-in one.
+    fail_fast: nothing more starts once an item has been parked.
     """
 
     merge: str = "ask"
@@ -55,6 +56,8 @@ class Options:
     budget_usd: float | None = None
     day_usd: float | None = None
     agent: str | None = None
+    branch_prefix: str | None = None
+    fail_fast: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -51,7 +51,7 @@ def check_run(loaded: Loaded, where: Path, options: Options) -> Checked:
 
     Raises UsageError for the call and the input, EnvironmentProblem for the rest.
     """
-    context = discover(where)
+    context = discover(where, options.branch_prefix or refs.BRANCH_PREFIX)
     if context.branch is None and options.merge == "yes":
         raise UsageError(
             "HEAD is detached: there is no branch to merge into",
@@ -85,7 +85,7 @@ def create_run(loaded: Loaded, file: Path | None, where: Path, options: Options)
         repo=str(context.repo.root),
         common_dir=str(context.repo.common_dir),
         base=context.head,
-        branch=refs.run_branch(run_id),
+        branch=refs.run_branch(run_id, options.branch_prefix),
         target=context.branch,
         options=options.to_json(),
         created_at=now(),

@@ -11,8 +11,8 @@ from prodigy.workflow.error_policy import read_error_policy
 from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.inputs import classify, refusal
 from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
-from prodigy.workflow.merging import read_map_merge
-from prodigy.workflow.model import Input, MapReduce, Merging, Phase, Step, Uncommitted, Workspace
+from prodigy.workflow.merging import read_map_merge, usual_merging
+from prodigy.workflow.model import Input, MapReduce, Phase, Step, Uncommitted, Workspace
 from prodigy.workflow.selections import read_priority, read_selection, read_variables
 from prodigy.workflow.timeouts import check_places, read_item_limits
 from prodigy.workflow.values import (
@@ -114,7 +114,7 @@ def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy, budget: Budge
     if "max_parallel" in entries:
         key, value = entries["max_parallel"]
         max_parallel = read_whole_number(value, key.value, reader.findings)
-    merge, on_conflict = read_map_merge(reader, entries["merge"]) if "merge" in entries else (Merging(), ())
+    merge, on_conflict = read_map_merge(reader, entries["merge"]) if "merge" in entries else (usual_merging(reader), ())
     priority = read_priority(entries["priority"], reader.text, reader.findings) if "priority" in entries else None
     workspace = read_workspace(reader, entries["workspace"], reader.workspace) if "workspace" in entries else None
     uncommitted = read_uncommitted(entries, reader.findings) or reader.defaults.on_uncommitted

@@ -9,6 +9,7 @@ from prodigy.workflow import keys
 from prodigy.workflow.failures import ErrorPolicy
 from prodigy.workflow.inputs import GLOB, classify, refusal
 from prodigy.workflow.legacy import scalar
+from prodigy.workflow.merging import usual_merging
 from prodigy.workflow.model import Foreach, Input, MapReduce, Phase, Step
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.selection import Selection
@@ -64,6 +65,7 @@ def read_parallel(reader: StepReader, entries: dict[str, Entry], phase: Phase, a
     action = MapReduce(
         input=source,
         select=Selection(max_items=most) if most else None,
+        merge=usual_merging(reader),
         max_parallel=width,
         on_uncommitted=None if uncommitted == "commit" else uncommitted,
         errors=ErrorPolicy(continue_on_failure=_goes_on(reader, entries)),
