@@ -133,6 +133,17 @@ def test_a_closed_gate_says_until_when_and_why() -> None:
     assert lines[2].endswith(": session limit")
 
 
+def test_nothing_is_said_of_the_time_left_while_nothing_starts() -> None:
+    view = view_of(3)
+    for ordinal in (50, 51):
+        view.apply(started(ordinal, "x")[0], 110.0)
+        done = ev.AgentCompleted(**key(ordinal, "x"), duration_s=10.0, commits=(), merged=None)  # type: ignore[arg-type]
+        view.apply(done, 120.0)
+    assert "ETA" in text(frame(view, WIDE, 130.0, {}))
+    view.held_by = "ada"
+    assert "ETA" not in text(frame(view, WIDE, 130.0, {}))
+
+
 def test_how_to_quit_is_asked_below_the_run() -> None:
     asked = text(frame(view_of(1), WIDE, 130.0, {}, dataclasses.replace(KEYED, mode=Mode.QUIT)))
     assert asked.endswith("""\

@@ -100,7 +100,8 @@ def _bar(view: RunView, batch: Batch, canvas: Canvas, now: float) -> Text:
         text.append(f"  {batch.failed} failed", style="red")
     if running_now := sum(1 for line in view.lines.values() if line.attempt):
         text.append(f"  {running_now} running", style="cyan")
-    facts = [f"ETA {duration(eta)}"] if (eta := view.eta_s(now)) is not None else []
+    eta = None if view.held_by is not None or view.gates else view.eta_s(now)  # nobody knows how long they wait
+    facts = [] if eta is None else [f"ETA {duration(eta)}"]
     facts += _spend(view)
     if view.retries:
         facts.append(f"{view.retries} retries" if view.retries > 1 else "1 retry")
