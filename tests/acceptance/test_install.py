@@ -99,6 +99,7 @@ def _use(command: Path, env: Mapping[str, str], project: Project) -> None:
     git(project.repo, "commit", "--quiet", "-m", "all")
     _run([command, "run", "flow.yml", "--yes"], env, project.repo)
     assert (project.repo / "ALL").read_text() == "ONE\nTWO\n"
+    assert "fix-problems" in _run([command, "template", "list"], env, project.repo)
 
 
 def _environment(tmp_path: Path) -> dict[str, str]:

@@ -13,6 +13,8 @@ from prodigy.cli.overview import overview
 
 # command -> (module, attribute, what it does); a module is imported when its command is used.
 _COMMANDS = {
+    "init": ("prodigy.cli.init", "init_command", "Write a first workflow, out of a starter."),
+    "template": ("prodigy.cli.template", "template_group", "Workflows that are known by a name."),
     "run": ("prodigy.cli.runs", "run_command", "Run WORKFLOW on the repository you stand in."),
     "resume": ("prodigy.cli.runs", "resume_command", "Go on with RUN where it stands."),
     "pause": ("prodigy.cli.steer", "pause_command", "Start nothing new in RUN until `resume`; what runs may finish."),

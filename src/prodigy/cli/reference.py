@@ -16,6 +16,7 @@ from prodigy.cli import main
 from prodigy.cli.agents_table import agent_variables_table, agents_table
 from prodigy.cli.completion import TABLE, table_text
 from prodigy.cli.group import command_group
+from prodigy.cli.starters_table import starters_list
 from prodigy.workflow.catalogue_page import variables_page
 from prodigy.workflow.reference import given_up_keys, other_names, refused_keys, workflow_page
 
@@ -89,6 +90,7 @@ PARTS = {
     "given up keys": given_up_keys,
     "agents": agents_table,
     "agent variables": agent_variables_table,
+    "starters": starters_list,
 }
 _PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

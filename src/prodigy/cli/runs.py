@@ -15,6 +15,7 @@ from prodigy.cli import common
 from prodigy.cli.background import POLL_S, drive_in_background
 from prodigy.cli.driving import drive
 from prodigy.cli.given import configuration, given_options, read_given
+from prodigy.cli.named import workflow_file
 from prodigy.cli.retention import prune
 from prodigy.cli.steer import TERMINAL, ask
 from prodigy.cli.telling import note
@@ -83,6 +84,7 @@ def run_command(
         raise UsageError("--run-input goes with --dry-run", hint="Without --dry-run, the input runs anyway.")
     merge = common.merge_choice(yes=yes, no_merge=no_merge)
     configured = configuration(where)
+    workflow = workflow_file(workflow)
     loaded = load(workflow, CheckedScripts(), read_given(params, param_file, profile, configured))
     options = Options(
         merge=merge or "ask",

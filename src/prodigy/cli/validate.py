@@ -11,6 +11,7 @@ import click
 
 from prodigy.cli.common import json_option
 from prodigy.cli.given import configuration, given_options, read_given
+from prodigy.cli.named import workflow_file
 from prodigy.cli.problems import problem_lines
 from prodigy.cli.words import counted
 from prodigy.errors import Problem, UsageError, WorkflowError
@@ -65,7 +66,7 @@ def validate_command(
     With --json: one object for one file, an array for several.
     """
     given = read_given(params, param_file, profile, configuration(Path()))
-    verdicts = [_verdict(path, CheckedScripts(), given) for path in workflows]
+    verdicts = [_verdict(workflow_file(path), CheckedScripts(), given) for path in workflows]
     if as_json or form == "json":
         found = [_as_json(verdict, strict=strict, suggest=suggest) for verdict in verdicts]
         click.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))

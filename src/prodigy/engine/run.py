@@ -129,9 +129,13 @@ class Run:
 
     def inputs(self, given: Mapping[str, str]) -> dict[str, str]:
         """What the environment of every step has besides: the iteration's inputs and the workflow's parameters."""
-        parameters = {name: render(json.loads(text)) for name, text in self.workflow.parameters}
-        fit = {n: text for n, text in parameters.items() if _VARIABLE.fullmatch(n) and not takes_no_data(n)}
-        return {**fit, **given}
+        return {**parameter_variables(self.workflow), **given}
+
+
+def parameter_variables(workflow: Workflow) -> dict[str, str]:
+    """The parameters that are variables of steps, as text."""
+    parameters = {name: render(json.loads(text)) for name, text in workflow.parameters}
+    return {n: text for n, text in parameters.items() if _VARIABLE.fullmatch(n) and not takes_no_data(n)}
 
 
 def inherited_environment() -> dict[str, str]:

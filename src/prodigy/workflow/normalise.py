@@ -108,7 +108,7 @@ def normalise(
     else:
         _refuse_root(root, findings)
         return None
-    agents = read_agents(root, findings)
+    agents = read_agents(root, findings, given.agents)
     if reader.subflows:
         agents = reader.subflows.with_agents(agents)
     agents = with_agents_of(agents, given.agents)
