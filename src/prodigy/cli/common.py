@@ -15,6 +15,7 @@ import click
 from prodigy import plugins
 from prodigy.cli.agent_words import gate_words, spend_lines
 from prodigy.cli.given import configuration, edited, given_options
+from prodigy.cli.telling import quiet_option, verbose_option
 from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.git.context import NoRepository, common_dir_around
@@ -63,13 +64,15 @@ def driving_options(command: Command) -> Command:
                 help="What it may cost in all.",
             ),
             click.option("--agent", metavar="NAME", help="What runs the steps that name no agent."),
+            click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
+            quiet_option,
+            verbose_option,
             click.option(
                 "--executor",
                 metavar="NAME",
                 callback=_known_executor,
                 help="Where steps run: local, on this machine, or what another package adds.",
             ),
-            click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
             click.option(
                 "--scheduler",
                 metavar="ADDRESS",

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import click
 
@@ -46,6 +47,12 @@ def _status(ended: Ended, control: Control) -> int:
     return control.exit_code if code == 130 else code
 
 
+def _told(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+    """Let the loop act, as asked by another thread; one that has ended has nothing to do any more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(act)
+
+
 async def _with_signals(
     command: str, act: Callable[[Caller], Awaitable[Ended]], shown: Display, listener: Listener
 ) -> tuple[Ended, Control]:
@@ -80,6 +87,11 @@ async def _with_signals(
         control.exit_code = TERMINATED_EXIT_CODE
         control.leave()
 
+    def drain() -> None:
+        if not control.draining:
+            interrupt()
+
+    shown.drains_by(lambda: _told(loop, drain))
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGTERM, terminate)
     loop.add_signal_handler(signal.SIGHUP, terminate)

@@ -14,6 +14,7 @@ from prodigy.cli.background import drive_in_background
 from prodigy.cli.driving import drive
 from prodigy.cli.given import configuration, read_given
 from prodigy.cli.retention import prune
+from prodigy.cli.telling import note, quiet_option, verbose_option
 from prodigy.engine.run import Options
 from prodigy.engine.session import run
 from prodigy.engine.start import create_run, files_matching
@@ -33,6 +34,8 @@ def _generating_options(command: Any) -> Any:
             click.option("--no-merge", is_flag=True, help="Leave the result on the run's branch."),
             click.option("--dry-run", is_flag=True, help="Show the workflow, and run nothing."),
             click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
+            quiet_option,
+            verbose_option,
             common.json_option,
         )
     ):
@@ -106,7 +109,7 @@ def _run(
     prune(configured, where)
     created = create_run(loaded, None, where, options)
     for warning in created.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        note(f"Warning: {warning}")
     if detach:
         drive_in_background(created.run_id, as_json=as_json)
     else:

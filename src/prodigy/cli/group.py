@@ -10,6 +10,7 @@ import click
 
 from prodigy import __version__
 from prodigy.cli.overview import overview
+from prodigy.cli.telling import verbose_option
 
 
 class Group(click.Group):
@@ -81,6 +82,7 @@ def command_group(places: Mapping[str, tuple[str, str, str]], aliases: Mapping[s
 
 
 @click.group(cls=_Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@verbose_option
 @click.version_option(__version__, prog_name="prodigy")
 @click.pass_context
 def _cli(context: click.Context) -> None:

@@ -18,6 +18,7 @@ from prodigy.cli.given import configuration, given_options, read_given
 from prodigy.cli.named import workflow_file
 from prodigy.cli.retention import prune
 from prodigy.cli.steer import TERMINAL, ask
+from prodigy.cli.telling import note
 from prodigy.engine import steering
 from prodigy.engine.choices import Choices
 from prodigy.engine.opening import known_agent, permissions_note
@@ -108,9 +109,9 @@ def run_command(
     prune(configured, where)
     created = create_run(loaded, workflow, where, options)
     for warning in created.warnings:
-        click.echo(f"Warning: {warning}", err=True)
-    if note := permissions_note(loaded.workflow, agent):
-        click.echo(note, err=True)
+        note(f"Warning: {warning}")
+    if rights := permissions_note(loaded.workflow, agent):
+        note(rights)
     if detach:
         drive_in_background(created.run_id, as_json=as_json)
     else:
@@ -176,9 +177,9 @@ def resume_command(
         warning = changed_since(store) if goes_on and choices.edited is None else None
         notes = list(_left_out(store, choices, include_dead=include_dead))
     if warning:
-        click.echo(f"Warning: {warning}", err=True)
-    for note in notes:
-        click.echo(note, err=True)
+        note(f"Warning: {warning}")
+    for left_out in notes:
+        note(left_out)
     if detach:
         which = ["--include-failed"] if include_failed else ["--include-dlq"] if include_dlq else []
         drive_in_background(run_id, ("resume", run_id, *which, *common.flags(choices)), as_json=as_json)

@@ -101,7 +101,7 @@ def _goes_on(summary: Summary) -> bool:
 def _going_on(store: Store, *, is_held: bool) -> Iterator[str]:
     """Where a run is that goes on, how long it may take, and what runs."""
     from prodigy.cli.attach import history
-    from prodigy.cli.frame import duration
+    from prodigy.cli.canvas import duration
 
     view, _ = history(store)
     now = time.monotonic()
