@@ -13,6 +13,7 @@ from prodigy.workflow.key_texts.shapes import (
     Each,
     Flag,
     Key,
+    Many,
     Part,
     Place,
     Text,
@@ -28,9 +29,9 @@ _EXPRESSION = Text(words="expression")
 
 _ITEMS = {
     "input": Key(
-        either(Text(), Part("item source")),
-        "A file (JSON, JSON Lines, YAML, CSV, TSV, lines), `glob:PATTERN`, a shell command, or a source that another"
-        " package adds.",
+        either(Text(), Many(Anything(), or_one=False), Part("item source")),
+        "A file (JSON, JSON Lines, YAML, CSV, TSV, lines), `glob:PATTERN`, a shell command, a list of items, or a"
+        " source that another package adds.",
         "required",
         'input: "glob:src/**/*.py"',
     ),
