@@ -229,7 +229,7 @@ map:
     done = project.prodigy("run", flow, "--yes", "--json")
     assert (done.json["items"]["successful"], done.json["duplicates"]) == (2, 1)
     files = project.files("main")
-    assert (files["a.txt"], files["b.txt"]) == ("red\n", "green\n")
+    assert (files["a.txt"], files["b.txt"]) == ("red", "green")
 
 
 def test_a_list_of_words_is_items_too_and_takes_no_path(project: Project) -> None:
