@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from support import Project, end_processes_of, make_project
 os.environ["IS_SANDBOX"] = "1"
 # Where `make sandbox` puts bubblewrap on a machine without it.
 os.environ["PATH"] += os.pathsep + str(Path(sys.prefix) / "bin")
+
+# A suite that a shell runs in the background ignores Ctrl-C, and so would every program that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The suite says the same each time; `make fuzz` looks for what it does not know yet.
 # How long an example takes says more of the machine than of the code.

@@ -30,7 +30,7 @@ reduce:
 
 def told(done: Done) -> list[str]:
     """The lines of progress, without their times."""
-    return [re.sub(r"^\[ *\d+\.\ds\] ", "", line) for line in done.err.splitlines()]
+    return [re.sub(r"^[\d:]+ \[ *\d+\.\ds\] ", "", line) for line in done.err.splitlines()]
 
 
 # Rules that stop -------------------------------------------------------------------------------------------

@@ -239,7 +239,8 @@ def _downgrade(project: Project) -> None:
         for column in ("start_head", "start_snapshot", "retry_delay_s"):
             db.execute(f"ALTER TABLE attempt DROP COLUMN {column}")
         db.execute("ALTER TABLE dead_letter DROP COLUMN snapshot")
-        db.execute("ALTER TABLE run DROP COLUMN failed_path")
+        for column in ("failed_path", "held_by", "held_at"):
+            db.execute(f"ALTER TABLE run DROP COLUMN {column}")
         db.execute("DROP TABLE gate")
         db.execute("DROP TABLE merge_check")
         db.execute("DROP INDEX attempt_queued")

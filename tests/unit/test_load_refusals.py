@@ -90,7 +90,7 @@ REFUSED: list[tuple[str, int, int, str, str | None]] = [
      "`$N`: no parameter, no `env` of the workflow and no environment variable is called N", "give it a value"),
     (mapping(f"input: x.json\nmax_parallel: 1\nparallel: 2\n{TEMPLATE}"), 4, 3,
      "`parallel` and `max_parallel` are two names of one thing", "remove one of them; the other is on line 3"),
-    (mapping(f"input: [a]\n{TEMPLATE}"), 2, 10, "`input` must be text, got a list", None),
+    (mapping(f"input: [a, null]\n{TEMPLATE}"), 2, 14, "a value of `input` must be text, got nothing", None),
     (mapping(f"input:\n{TEMPLATE}"), 2, 3, "`input` must be text, got nothing", None),
     (mapping(f"input: glob:../*.py\n{TEMPLATE}"), 2, 10, "`input`: ../*.py leaves the worktree", "`glob:src/**/*.py`"),
     (mapping(f"input: 'glob: '\n{TEMPLATE}"), 2, 10, "`input`: it is empty", None),
@@ -164,14 +164,14 @@ map:
     - shell: a
       commit_required: maybe
     - [nonsense]
-  input: [1]
+  input: [null]
 reduce:
   - shel: x
   - shell: 'x'
     shell: 'y'
 """
     assert [(problem.line, problem.column) for problem in problems_of(text)] == [
-        (1, 1), (3, 17), (4, 3), (6, 7), (8, 24), (9, 7), (10, 10), (12, 5), (14, 5),
+        (1, 1), (3, 17), (4, 3), (6, 7), (8, 24), (9, 7), (10, 11), (12, 5), (14, 5),
     ]  # fmt: skip
 
 
