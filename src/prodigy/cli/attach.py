@@ -41,11 +41,10 @@ def attach_command(run_reference: str) -> None:
     RUN is a run id, the beginning of one, a workflow's file or name, or `latest` (the default).
     """
     run_id = common.resolve(run_reference)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminated)
+    asked = AskedToEnd()
     with closing(Store.open(run_directory(run_id))) as store:
         try:
-            watch(store)
+            watch(store, asked)
         except KeyboardInterrupt:
             click.echo(f"the run goes on; stop it with: prodigy cancel {run_id}", err=True)
             return
@@ -56,23 +55,39 @@ def attach_command(run_reference: str) -> None:
     sys.exit(exit_code(summary))
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's arguments
-    sys.exit(TERMINATED_EXIT_CODE)  # by way of the view, which gives the cursor back
+class AskedToEnd:
+    """Signals are noted, and heard between two looks at the run: an exception in the middle of taking the terminal
+    would leave it as nobody wants it."""
+
+    def __init__(self) -> None:
+        self._by: int | None = None
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's arguments
+        self._by = number
+
+    def look(self) -> None:
+        """Raise KeyboardInterrupt after Ctrl-C, SystemExit after another signal."""
+        if self._by == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._by is not None:
+            sys.exit(TERMINATED_EXIT_CODE)
 
 
-def watch(store: Store) -> None:
+def watch(store: Store, asked: AskedToEnd) -> None:
     """Show the run on stderr until nobody drives it any more.
 
     The status alone does not end it: a completed run may still wait for the answer to its merge question.
     """
-    if not _is_driven(store):
+    if not _is_driven(store, asked):
         return
     view, seen = history(store)
     with display_of(view, store.directory, attached=True) as shown:
         if view.batch and not fits(sys.stderr):
             total, done, failed = view.batch.total, view.batch.done, view.batch.failed
             shown.event(ev.JobResumed(command="attach", options="", total=total, done=done, failed=failed))
-        _follow(store, shown, seen)
+        _follow(store, shown, seen, asked)
 
 
 def history(store: Store) -> tuple[RunView, int]:
@@ -98,19 +113,21 @@ def limits(options: str, workflow: str) -> tuple[float | None, int | None]:
     return chosen.get("budget_usd") or budget, chosen.get("max_parallel") or next(iter(widths), None)
 
 
-def _is_driven(store: Store) -> bool:
+def _is_driven(store: Store, asked: AskedToEnd) -> bool:
     """Whether a process drives the run, or is about to."""
     give_up = time.monotonic() + START_PATIENCE_S
     while not is_held(store.directory):
         if store.run().status != "new" or time.monotonic() > give_up:
             return False
+        asked.look()
         time.sleep(POLL_S)
     return True
 
 
-def _follow(store: Store, audience: Display, seen: int) -> None:
+def _follow(store: Store, audience: Display, seen: int, asked: AskedToEnd) -> None:
     driven = True
     while driven:
+        asked.look()
         driven = is_held(store.directory)  # asked first: what was written before the end is still read
         for number, event, _ in _events(store, seen):
             seen = number
