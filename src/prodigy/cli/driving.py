@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import click
 
 from prodigy.cli import common
 from prodigy.cli.background import drive_in_background
 from prodigy.cli.display import Display, display
+from prodigy.engine.choices import Listener
 from prodigy.engine.control import Control
 from prodigy.engine.session import Caller, Ended
 from prodigy.engine.summary import exit_code
+from prodigy.state.trace_ids import is_wanted
+from prodigy.store.paths import run_directory
 
 TERMINATED_EXIT_CODE = 143
 
@@ -24,8 +29,8 @@ def drive(
     run_id: str, command: str, act: Callable[[Caller], Awaitable[Ended]], *, as_json: bool, wanted: str | None = None
 ) -> None:
     """Drive a run in the foreground, print its summary, exit with its status: with 0 for the `wanted` one."""
-    with display(run_id) as shown:
-        ended, control = asyncio.run(_with_signals(command, act, shown))
+    with display(run_id) as shown, _telling(run_id, shown) as listener:
+        ended, control = asyncio.run(_with_signals(command, act, shown, listener))
     if control.handed_over and ended.error is None and ended.summary["status"] == "interrupted":
         drive_in_background(run_id, as_json=as_json)
         return
@@ -38,6 +43,15 @@ def drive(
     sys.exit(0 if ended.error is None and ended.summary["status"] == wanted else _status(ended, control))
 
 
+def _telling(run_id: str, shown: Display) -> AbstractContextManager[Listener]:
+    """Who is told of events: the display, and telemetry if the user wants it."""
+    if not is_wanted(os.environ):
+        return nullcontext(shown.event)
+    from prodigy.report.telemetry import telemetry
+
+    return telemetry(run_directory(run_id), shown.event, shown.say)
+
+
 def _status(ended: Ended, control: Control) -> int:
     if ended.error is not None:
         return ended.error.exit_code
@@ -46,7 +60,7 @@ def _status(ended: Ended, control: Control) -> int:
 
 
 async def _with_signals(
-    command: str, act: Callable[[Caller], Awaitable[Ended]], shown: Display
+    command: str, act: Callable[[Caller], Awaitable[Ended]], shown: Display, listener: Listener
 ) -> tuple[Ended, Control]:
     control = Control()
     loop = asyncio.get_running_loop()
@@ -82,5 +96,5 @@ async def _with_signals(
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGTERM, terminate)
     loop.add_signal_handler(signal.SIGHUP, terminate)
-    caller = Caller(shown.event, confirm, control, command)
+    caller = Caller(listener, confirm, control, command)
     return await act(caller), control

@@ -22,13 +22,19 @@ _SHOWN = 10
 
 @click.command("report")
 @click.argument("run_reference", metavar="[RUN]", default="latest")
+@click.option("--otel", is_flag=True, help="Send its spans to OTEL_EXPORTER_OTLP_ENDPOINT instead.")
 @common.json_option
-def report_command(run_reference: str, *, as_json: bool) -> None:
+def report_command(run_reference: str, *, otel: bool, as_json: bool) -> None:
     """Show what the agents of RUN (by default the latest run) have cost: by model, by item and by step.
 
     Costs are the agents' own words; what is estimated from tokens says `about`. Wasted is what was spent on work that
     failed or was repeated.
     """
+    if otel:
+        from prodigy.cli.report_otel import send_spans
+
+        send_spans(common.resolve(run_reference), as_json=as_json)
+        return
     with closing(Store.open(run_directory(common.resolve(run_reference)))) as store:
         summary = summarise(store)
         found = {"by_model": by_model(store), "by_item": by_item(store), "by_step": by_step(store)}
