@@ -141,10 +141,7 @@ def send(store: Store) -> Sent:
     place, about, fold, sent = shown_endpoint(endpoint(os.environ)), resource(), SpanFold(run_id), 0
     ended = (span for _, event, at_ns in events_of(store) for span in fold.apply(event, at_ns))
     hint = "Look whether the collector listens there and takes OTLP over HTTP, then send them again: ids stay the same."
-    try:
-        exporter = OTLPSpanExporter()
-    except ValueError as error:
-        raise UsageError(f"a variable of OpenTelemetry is wrong: {error}", hint="Look at OTEL_EXPORTER_*.") from error
+    exporter = OTLPSpanExporter()
     try:
         while batch := list(islice(ended, _BATCH)):
             if exporter.export(readable(run_id, batch, about)) is not SpanExportResult.SUCCESS:

@@ -269,7 +269,7 @@ class SpanFold:
             )  # fmt: skip
             return
         start_ns = self.open.start_of(event.path)
-        if event.reason == "lost" and start_ns is not None and start_ns < self._ended_ns:
+        if event.reason == "lost" and start_ns is not None and start_ns <= self._ended_ns:
             at_ns = self._ended_ns  # nobody knows when; not later than the process that looked after it
         kind = "lost" if event.reason == "lost" else None
         facts |= known(prodigy__lost=event.reason)
