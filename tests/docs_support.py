@@ -48,7 +48,7 @@ _RUN_ID = re.compile(r"\b\d{8}-\d{6}-\w{4}\b")
 ANYTHING = "..."
 # What differs from one run to the next, and the word that stands for it.
 _CHANGING = (
-    (re.compile(r"\[ ?\d+\.\ds\]"), "[ TIME]"),
+    (re.compile(r"\b\d\d:\d\d:\d\d \[ ?\d+\.\ds\]"), "[ TIME]"),
     (re.compile(r"\b\d+(\.\d+)? s\b"), "TIME"),
     (_RUN_ID, "RUN"),
     (re.compile(r"\[\d+/(\d+)\]"), r"[N/\1]"),

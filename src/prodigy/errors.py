@@ -61,13 +61,19 @@ class CorruptState(ProdigyError):
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One mistake in a workflow file. Lines and columns count from 1. file: its name, "" for the main one."""
+    """One mistake in a workflow file. Lines and columns count from 1; line 0: it has none. file: its name,
+    "" for the main one."""
 
     line: int
     column: int
     message: str
     hint: str | None = None
     file: str = ""
+
+    def place(self, main: str) -> str:
+        """`file:line:column`. main: the name of the main file."""
+        name = self.file or main
+        return f"{name}:{self.line}:{self.column}" if self.line else name
 
 
 class WorkflowError(UsageError):
@@ -82,7 +88,7 @@ class WorkflowError(UsageError):
     def __str__(self) -> str:
         lines = []
         for problem in self.problems:
-            lines.append(f"{problem.file or self.file}:{problem.line}:{problem.column}: {problem.message}")
+            lines.append(f"{problem.place(self.file)}: {problem.message}")
             if problem.hint:
                 lines.append(f"  {problem.hint}")
         return "\n".join(lines)

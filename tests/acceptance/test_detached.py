@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from prodigy.cli import background
+from prodigy.cli.background import drive_in_background
+from prodigy.engine import background
 from support import Project, processes_of, wait_until
 
 GATED = """
@@ -81,7 +82,7 @@ def test_a_run_that_has_failed_at_once_is_told_with_its_exit_code(
     assert project.prodigy("run", project.workflow(FAILING)).code == 1
     in_process(project, monkeypatch)
     with pytest.raises(SystemExit) as ended:
-        background.drive_in_background(project.run_id(), as_json=False)
+        drive_in_background(project.run_id(), as_json=False)
     shown = capsys.readouterr()
     assert (ended.value.code, shown.out) == (1, f"{project.run_id()}\n"), "stdout is the same, however it went"
     assert "failed (run " in shown.err
@@ -97,7 +98,7 @@ def test_a_run_that_has_completed_at_once_is_told(
     (project.folder / "go").touch()
     in_process(project, monkeypatch)
     with pytest.raises(SystemExit) as ended:
-        background.drive_in_background(project.run_id(), as_json=True)
+        drive_in_background(project.run_id(), as_json=True)
     shown = capsys.readouterr()
     assert (ended.value.code, '"status": "completed"' in shown.out) == (0, True)
 

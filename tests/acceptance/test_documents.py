@@ -21,6 +21,7 @@ from agent_support import stand_in_path
 from docs_support import DOCS, ROOT, Block, Page
 from prodigy.cli import reference
 from prodigy.cli.group import command_group
+from prodigy.cli.python_reference import python_page
 from prodigy.cli.validate import validate_command
 from prodigy.errors import ProdigyError
 from prodigy.state import dead_letter
@@ -181,6 +182,7 @@ def test_a_page_holds_for_every_machine(page: Page) -> None:
 
 def test_the_generated_reference_is_up_to_date() -> None:
     assert (DOCS / "reference/commands.md").read_text() == reference.commands_page(), "run `make docs`"
+    assert (DOCS / "reference/python.md").read_text() == python_page(), "run `make docs`"
     assert (DOCS / "reference/workflow.md").read_text() == workflow_page(), "run `make docs`"
     for path in DOCS.rglob("*.md"):
         assert path.read_text() == reference.with_generated_parts(path.read_text()), f"{path}: run `make docs`"

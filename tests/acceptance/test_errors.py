@@ -15,6 +15,7 @@ import pytest
 
 import prodigy
 from prodigy import errors
+from prodigy.api.results import Result, RunFailed
 from prodigy.engine.captures import CaptureError
 from prodigy.engine.fanout import InputUnusable
 from prodigy.engine.run_steps import StepFailed
@@ -232,6 +233,15 @@ def test_a_file_of_the_user_that_is_in_the_way(project: Project) -> None:
     flow = project.workflow("- shell: date > new && git add new && git commit -qm new\n")
     text = read(project, "run", flow, "--yes", code=3)
     assert "your checkout has changes in new, which the merge would overwrite: commit, move or delete them" in text
+
+
+@shows(RunFailed)
+def test_a_run_that_failed_and_that_a_program_checks(project: Project) -> None:
+    read(project, "run", project.workflow("- shell: exit 7\n"), code=1)
+    with pytest.raises(RunFailed) as caught:
+        Result.of(project.prodigy("status", "latest", "--json").json).check()
+    assert ": exited with code 7" in str(caught.value)
+    assert "prodigy resume" in str(caught.value)
 
 
 @shows(GitError, GitTimeout, PathsInTheWay, RefMoved, UnreadableTree, UnrelatedHistories)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from support import Project, git
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
+OF_DOCUMENTS = {"reference.py", "python_reference.py", "catalogue_page.py"}  # they write the documentation
 SMALLEST_FLOW = """
 map:
   input: "glob:*.word"
@@ -30,7 +32,7 @@ reduce: [{shell: "cat *.word > ALL"}]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # From a copy: what is built beside the sources must not come into it.
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
     _run([UV, "build", "--quiet", "--wheel", "--offline", "--no-build-isolation", "--python", sys.executable,
@@ -43,10 +45,29 @@ def test_the_wheel_is_small_and_holds_all_that_runs_need(wheel: Path) -> None:
     assert wheel.stat().st_size < 1_000_000
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = ROOT / "src"
-    wanted = {str(path.relative_to(sources)) for path in sources.rglob("*")
-              if path.is_file() and "__pycache__" not in path.parts}  # fmt: skip
+    files = [path for path in sources.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    wanted = {str(path.relative_to(sources)) for path in files if path.name not in OF_DOCUMENTS}
     assert wanted <= names
     assert {name.partition("/")[0] for name in names - wanted} == {f"prodigy_agents-{__version__}.dist-info"}
+
+
+def test_the_code_in_the_wheel_is_that_of_the_sources_line_by_line(wheel: Path) -> None:
+    packed = zipfile.ZipFile(wheel)
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        name = str(path.relative_to(ROOT / "src"))
+        if name in packed.namelist():
+            assert _code(packed.read(name).decode()) == _code(path.read_text()), name
+
+
+def _code(source: str) -> str:
+    """What a source does, with the numbers of its lines, without the docstrings of functions and classes."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and len(node.body) > 1:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                del node.body[0]
+    return ast.dump(tree, include_attributes=True)
 
 
 @pytest.mark.parametrize("minor", [11, 12, 13, 14])
@@ -78,6 +99,7 @@ def _use(command: Path, env: Mapping[str, str], project: Project) -> None:
     git(project.repo, "commit", "--quiet", "-m", "all")
     _run([command, "run", "flow.yml", "--yes"], env, project.repo)
     assert (project.repo / "ALL").read_text() == "ONE\nTWO\n"
+    assert "fix-problems" in _run([command, "template", "list"], env, project.repo)
 
 
 def _environment(tmp_path: Path) -> dict[str, str]:

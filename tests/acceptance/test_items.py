@@ -214,3 +214,29 @@ def test_results_that_are_too_large_for_a_script_point_to_their_file() -> None:
     assert caught.value.hint == "read it from the file ${map.results_file}"
     by_file = compile_script("cat ${map.results:file}", {"map"})
     assert len(by_file.bind({"map": {"results": Listed(["x" * 200_000])}}, "/tmp/x").files) == 1
+
+
+def test_a_list_in_the_workflow_is_the_items(project: Project) -> None:
+    flow = project.workflow("""
+map:
+  input:
+    - {id: red, file: a.txt}
+    - {id: green, file: b.txt}
+    - {id: red, file: a.txt}
+  filter: file != 'c.txt'
+  agent_template: [{shell: "echo ${item.id} > ${item.file}"}]
+""")
+    done = project.prodigy("run", flow, "--yes", "--json")
+    assert (done.json["items"]["successful"], done.json["duplicates"]) == (2, 1)
+    files = project.files("main")
+    assert (files["a.txt"], files["b.txt"]) == ("red", "green")
+
+
+def test_a_list_of_words_is_items_too_and_takes_no_path(project: Project) -> None:
+    template = "agent_template: [{shell: 'echo ${item} >> ${item}.txt'}]"
+    done = project.prodigy("run", project.workflow(f"map:\n  input: [one, two]\n  {template}\n"), "--yes")
+    assert done.code == 0
+    assert {"one.txt", "two.txt"} <= project.files("main").keys()
+    refused = project.prodigy("validate", project.workflow(f"map:\n  input: [a]\n  json_path: '$.x'\n  {template}\n"))
+    assert refused.code == 2
+    assert "flow.yml:3:3: `json_path` does not go with a list of items" in refused.err

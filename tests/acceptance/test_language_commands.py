@@ -273,6 +273,13 @@ def test_a_command_for_the_items_runs_only_when_asked(project: Project) -> None:
     assert project.prodigy("run", workflow, "--run-input").code == 2
 
 
+def test_the_command_for_the_items_has_the_parameters_as_in_a_run(project: Project) -> None:
+    text = "parameters: {what: one}\nmap:\n  input: echo $what; echo ${what}\n  agent_template: [{shell: a}]\n"
+    words = ["--dry-run", "--run-input", "--param", "what=a b", "--json"]
+    done = project.prodigy("run", project.workflow(text), *words)
+    assert [item["label"] for item in done.json["items"]] == ["a b"]
+
+
 def test_fan_outs_inside_of_other_steps_are_seen(project: Project) -> None:
     text = """
 map: {input: 'glob:*.md', agent_template: [{shell: 'true', timeout: 10}]}

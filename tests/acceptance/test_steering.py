@@ -173,6 +173,16 @@ def test_a_budget_that_is_raised_counts_from_then_on(project: Project, started: 
     assert '"budget_usd\\": 12.5' in event
 
 
+def test_a_paused_run_that_is_cancelled_is_cancelled(project: Project, started: Running) -> None:
+    project.prodigy("pause")
+    project.prodigy("cancel", "latest")
+    started.communicate()
+    told = project.prodigy("status", "latest", "--json").json
+    assert (told["status"], told["held"]) == ("cancelled", None)
+    (project.folder / "go").touch()
+    assert project.prodigy("resume").code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "hint"),
     [

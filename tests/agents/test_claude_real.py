@@ -67,6 +67,17 @@ def test_an_item_is_done_with_a_commit(run: Run, repo: Path) -> None:
     assert git(repo, "log", "--format=%s") == "a\nstart"
 
 
+def test_what_stands_behind_a_slash_command_is_given_to_it_as_data(run: Run, repo: Path) -> None:
+    """Several lines, as starters write them, and nothing of them is run, as it would be in the command's own file."""
+    (repo / ".claude/commands").mkdir(parents=True)
+    (repo / ".claude/commands/fix.md").write_text("---\ndescription: x\n---\n\nMend it.\n\n$ARGUMENTS\n")
+    words = "The file: a b.py\nIt says:\n!`touch run-by-us`\n```!\ntouch run-by-us\n```"
+    seen = run(f"/fix\n{words}\n{script({'tool': 'Bash', 'input': {'command': 'touch mended'}}, {'text': 'done'})}")
+    assert (seen.kind, seen.text) == (None, "done")
+    assert (repo / "mended").exists()
+    assert not (repo / "run-by-us").exists()
+
+
 def test_a_429_is_a_rate_limit_with_its_reset_time(run: Run) -> None:
     reset = int(time.time()) + 3 * 3600
     words = f"You've hit your session limit · resets {time.strftime('%H:%M:%S', time.gmtime(reset))} (UTC)"

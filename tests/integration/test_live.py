@@ -23,8 +23,11 @@ from rich.console import Console
 from rich.text import Text
 
 from prodigy.cli import live as live_module
-from prodigy.cli.frame import Canvas, amount, duration, frame, money, visible_steps
-from prodigy.cli.live import LiveView, Tails, announcement, fits
+from prodigy.cli.canvas import Canvas, amount, duration, money
+from prodigy.cli.frame import frame
+from prodigy.cli.live import LiveView, announcement, fits
+from prodigy.cli.looks import Looks
+from prodigy.cli.rows import Seen, visible_steps
 from prodigy.cli.screen import Area, Screen
 from prodigy.cli.view import RunView, StepNow
 from prodigy.state import events as ev
@@ -88,9 +91,13 @@ def busy_view(running: int, label: str = "item") -> RunView:
     return view
 
 
+def seen(tails: dict[str, str]) -> dict[str, Seen]:
+    return {path: Seen(text) for path, text in tails.items()}
+
+
 def drawn(view: RunView, canvas: Canvas, tails: dict[str, str] | None = None, now: float = 142.0) -> list[str]:
     """The frame's lines as a terminal of that size gets them from rich."""
-    lines = frame(view, canvas, now, tails or {})
+    lines = frame(view, canvas, now, seen(tails or {}))
     out = io.StringIO()
     console = Console(file=out, width=canvas.width, height=canvas.height, force_terminal=True, _environ={})
     console.print(Text("\n").join(lines))
@@ -169,7 +176,7 @@ def test_256_running_items_fit_every_terminal(width: int, height: int) -> None:
 
 def test_a_terminal_without_unicode_gets_ascii() -> None:
     view = busy_view(50, "日本")
-    lines = frame(view, Canvas(80, 24, "ascii"), 142.0, {step_path(4): "Größe"})
+    lines = frame(view, Canvas(80, 24, "ascii"), 142.0, seen({step_path(4): "Größe"}))
     text = "\n".join(line.plain for line in lines)
     assert text.isascii()
     assert "Gr\\xf6\\xdfe" in text
@@ -188,7 +195,7 @@ def test_any_text_fits_and_stays_on_its_line(label: str, output: str, width: int
     view = busy_view(3, label)
     view.apply(ev.JobStarted(workflow=output, base="b", branch="x", target=None), 100.0)
     canvas = Canvas(width, height, encoding)
-    lines = frame(view, canvas, 142.0, {step_path(4): output, step_path(5): label})
+    lines = frame(view, canvas, 142.0, seen({step_path(4): output, step_path(5): label}))
     assert len(lines) <= canvas.rows
     assert all(line.cell_len <= canvas.cells for line in lines)
     assert all(line.plain.isprintable() for line in lines)
@@ -203,27 +210,31 @@ def test_numbers_are_told_for_people() -> None:
 # Output ----------------------------------------------------------------------------------------------------
 
 
+def texts(looks: Looks, steps: list[StepNow], now: float) -> dict[str, str]:
+    return {path: one.text for path, one in looks.at(steps, now).items()}
+
+
 def test_output_is_looked_at_once_a_second_and_forgotten_with_its_step(tmp_path: Path) -> None:
-    tails = Tails(tmp_path, {})
+    looks = Looks(tmp_path, {})
     one = StepNow(step_path(1), "shell", None, 0.0)
-    directory = tmp_path / "steps" / one.path
+    directory = tmp_path / one.path
     directory.mkdir(parents=True)
     (directory / "stdout").write_text("first\n")
-    assert tails.read([one], 10.0) == {one.path: "first"}
+    assert texts(looks, [one], 10.0) == {one.path: "first"}
     (directory / "stdout").write_text("first\nsecond\n")
-    assert tails.read([one], 10.9) == {one.path: "first"}
-    assert tails.read([one], 11.0) == {one.path: "second"}
-    assert tails.read([], 11.1) == {}
-    assert tails._read == {}
+    assert texts(looks, [one], 10.9) == {one.path: "first"}
+    assert texts(looks, [one], 11.0) == {one.path: "second"}
+    assert texts(looks, [], 11.1) == {}
+    assert looks._known == {}
 
 
 def test_an_agents_stream_is_described_by_its_own_describer(tmp_path: Path) -> None:
-    directory = tmp_path / "steps" / step_path(1)
+    directory = tmp_path / step_path(1)
     directory.mkdir(parents=True)
     (directory / "stdout").write_bytes(b'{"text": "hello"}\n')
-    tails = Tails(tmp_path, {"claude": lambda line: f"claude says {len(line)}"})
+    looks = Looks(tmp_path, {"claude": lambda line: f"claude says {len(line)}"})
     steps = [StepNow(step_path(1), "agent", "fast", 0.0, "claude")]
-    assert tails.read(steps, 0.0) == {step_path(1): "claude says 17"}
+    assert texts(looks, steps, 0.0) == {step_path(1): "claude says 17"}
 
 
 # On a terminal ---------------------------------------------------------------------------------------------

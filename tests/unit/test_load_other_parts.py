@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
+from prodigy.workflow.capture_values import Capture, Extract
 from prodigy.workflow.failures import Retry
 from prodigy.workflow.load import parse
 from prodigy.workflow.model import (
     Agent,
-    Capture,
     Check,
     Commit,
-    Extract,
     Handler,
     Phase,
     Policy,

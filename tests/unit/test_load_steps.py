@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from prodigy.workflow.agent_settings import AgentSettings
+from prodigy.workflow.capture_values import Capture
 from prodigy.workflow.failures import Retry
 from prodigy.workflow.load import parse
-from prodigy.workflow.model import Agent, Capture, Check, Handler, MapReduce, Policy, Shell, Step, Workspace
+from prodigy.workflow.model import Agent, Check, Handler, MapReduce, Policy, Shell, Step, Workspace
 from unit.workflow_texts import TEMPLATE, problems_of
 
 

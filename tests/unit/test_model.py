@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from prodigy.workflow.model import Capture, Check, Handler, Input, MapReduce, Policy, Shell, Step, Workflow
+from prodigy.workflow.capture_values import Capture
+from prodigy.workflow.model import Check, Handler, Input, MapReduce, Policy, Shell, Step, Workflow
 from prodigy.workflow.walk import fingerprint
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 
+from prodigy import plugins
 from prodigy.agents.base import Agent
-from prodigy.errors import EnvironmentProblem, UsageError
-from prodigy.workflow.agent_keys import PLUGINS, kinds
+from prodigy.errors import UsageError
+from prodigy.workflow.agent_keys import kinds
 
-# An installed package adds a kind by an entry point of the group PLUGINS: `name = "module:object"`, an `Agent`.
+# An installed package adds a kind by an entry point of the group `prodigy.agents`, which names an `Agent`.
 _OURS = {
     "claude": "prodigy.agents.claude:Claude",
     "codex": "prodigy.agents.codex:Codex",
@@ -31,15 +31,10 @@ def agent(kind: str) -> Agent:
         module, _, name = _OURS[kind].partition(":")
         ours: Agent = getattr(import_module(module), name)()
         return ours
-    for point in entry_points(group=PLUGINS, name=kind):
-        try:
-            loaded = point.load()
-            found: Agent = loaded() if isinstance(loaded, type) else loaded
-        except Exception as error:
-            package = point.dist.name if point.dist else "?"
-            what = f"the agent kind {kind!r} of the package {package} does not load: {error}"
-            raise EnvironmentProblem(what, hint="Update or remove that package.") from error
-        return found
+    if kind in kinds():
+        plugin, found = plugins.load(plugins.AGENTS, kind)
+        theirs: Agent = plugins.guarded(plugin, found)
+        return theirs
     raise UsageError(f"there is no agent of kind {kind!r}", hint=f"known kinds: {', '.join(sorted(kinds()))}")
 
 

@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack
 
 import click
 
 from prodigy.cli import common
-from prodigy.cli.events import duration
+from prodigy.cli.group import Group
+from prodigy.cli.references import duration
 from prodigy.cli.words import counted, printable
 from prodigy.cli.words import size as human_size
 from prodigy.engine import clean_parts as parts
@@ -24,7 +25,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Options(TypedDict):
-    """What click gives of `_options`."""
+    """What click gives of `options`."""
 
     older_than: float | None
     all_repos: bool
@@ -34,7 +35,7 @@ class Options(TypedDict):
     as_json: bool
 
 
-def _options(command: Command) -> Command:
+def options(command: Command) -> Command:
     for option in reversed(
         (
             click.option(
@@ -55,7 +56,7 @@ def _options(command: Command) -> Command:
     return command
 
 
-@click.group("clean")
+@click.group("clean", cls=Group)
 def clean_group() -> None:
     """Take away what runs left on disk, and runs that are over.
 
@@ -65,70 +66,81 @@ def clean_group() -> None:
 
 
 @clean_group.command("all")
-@_options
-def all_command(**options: Unpack[Options]) -> None:
+@options
+def all_command(**given: Unpack[Options]) -> None:
     """Remove the runs that are over and merged, whole; of others their worktrees, old dead letters, output and events
     as far as nothing needs them."""
-    _clean(parts.ALL, options)
+    clean_parts_of(parts.ALL, given)
 
 
 @clean_group.command("worktrees")
 @click.option("--mapreduce", is_flag=True, help="Only those of items, not the runs' own.")
-@_options
-def worktrees_command(*, mapreduce: bool, **options: Unpack[Options]) -> None:
+@options
+def worktrees_command(*, mapreduce: bool, **given: Unpack[Options]) -> None:
     """Remove worktrees that ended runs, and runs that are gone, left."""
-    _clean((parts.WORKTREES,), options, items_only=mapreduce)
+    clean_parts_of((parts.WORKTREES,), given, items_only=mapreduce)
 
 
 @clean_group.command("state")
-@_options
-def state_command(**options: Unpack[Options]) -> None:
+@options
+def state_command(**given: Unpack[Options]) -> None:
     """Remove runs that are over, whole: directory, branches and refs, worktrees."""
-    _clean((parts.RUNS,), options)
+    clean_parts_of((parts.RUNS,), given)
 
 
 @clean_group.command("sessions")
-@_options
-def sessions_command(**options: Unpack[Options]) -> None:
+@options
+def sessions_command(**given: Unpack[Options]) -> None:
     """The same as `clean state`: a session is a run."""
-    _clean((parts.RUNS,), options)
+    clean_parts_of((parts.RUNS,), given)
 
 
 @clean_group.command("logs")
-@_options
-def logs_command(**options: Unpack[Options]) -> None:
+@options
+def logs_command(**given: Unpack[Options]) -> None:
     """Remove what the steps of runs printed that are over and merged."""
-    _clean((parts.LOGS,), options)
+    clean_parts_of((parts.LOGS,), given)
 
 
 @clean_group.command("events")
-@_options
-def events_command(**options: Unpack[Options]) -> None:
+@options
+def events_command(**given: Unpack[Options]) -> None:
     """Remove the audit trail of runs that are over and merged. What the runs came to stays."""
-    _clean((parts.EVENTS,), options)
+    clean_parts_of((parts.EVENTS,), given)
 
 
 @clean_group.command("dlq")
-@_options
-def dlq_command(**options: Unpack[Options]) -> None:
+@options
+def dlq_command(**given: Unpack[Options]) -> None:
     """Remove dead letters of ended runs, with the branches that keep their work. The letters' age counts."""
-    _clean((parts.DLQ,), options)
+    clean_parts_of((parts.DLQ,), given)
 
 
-def _clean(which: tuple[str, ...], options: Options, *, items_only: bool = False) -> None:
+def clean_parts_of(which: tuple[str, ...], given: Options, *, items_only: bool = False) -> None:
     """Look, ask, do."""
-    dry_run, force = options["dry_run"], options["force"]
-    common_dir = None if options["all_repos"] else common_dir_around(Path.cwd())
+    force = given["force"]
+    common_dir = None if given["all_repos"] else common_dir_around(Path.cwd())
 
     def found(*, dry: bool) -> list[Finding]:
-        return clean(Wanted(which, options["older_than"], force, dry, items_only), common_dir)
+        return clean(Wanted(which, given["older_than"], force, dry, items_only), common_dir)
 
-    if not (dry_run or force or options["yes"]):
+    ask_and_do(found, dry_run=given["dry_run"], yes=force or given["yes"], as_json=given["as_json"])
+
+
+class Find(Protocol):
+    """Looks, and unless `dry`, takes away what it finds."""
+
+    def __call__(self, *, dry: bool) -> list[Finding]: ...
+
+
+def ask_and_do(found: Find, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Say what would go and ask, do it, tell it; ends the command."""
+    if not (dry_run or yes):
         going = [one for one in found(dry=True) if one.kept is None]
         if going:
             _ask(going)
     findings = found(dry=dry_run)
-    if options["as_json"]:
+    if as_json:
         click.echo(json.dumps([_row(one, dry_run=dry_run) for one in findings], indent=2))
     else:
         _tell(findings, dry_run=dry_run)
@@ -164,6 +176,8 @@ def _tell(findings: list[Finding], *, dry_run: bool) -> None:
             click.echo(printable(f"kept {_name(one)}: {one.kept}"))
             continue
         click.echo(printable(f"{'would remove' if dry_run else 'removed'} {_name(one)} ({human_size(one.size_bytes)})"))
+        if one.archived:
+            click.echo(printable(f"    written to {one.archived}"))
         for name in one.refs:
             click.echo(f"    work that was only there {'would be' if dry_run else 'is'} kept: {name}")
     going = [one for one in findings if one.kept is None]
@@ -193,4 +207,5 @@ def _row(one: Finding, *, dry_run: bool) -> dict[str, object]:
         "would_remove": one.kept is None,
         "reason": one.kept,
         "refs": list(one.refs),
+        "archived": one.archived,
     }

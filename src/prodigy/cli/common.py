@@ -5,24 +5,49 @@ from __future__ import annotations
 import datetime as dt
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 import click
 
+from prodigy import plugins
 from prodigy.cli.agent_words import gate_words, spend_lines
 from prodigy.cli.given import configuration, edited, given_options
+from prodigy.cli.telling import quiet_option, verbose_option
 from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.git.context import NoRepository, common_dir_around
 from prodigy.store import index
+from prodigy.store.paths import run_directory
 from prodigy.store.rows import FINISHED
 
 if TYPE_CHECKING:  # they import the engine, which most commands do not need
     from prodigy.engine.choices import Choices
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+_ON_SEVERAL_HOSTS = ("cluster", "distributed", "dask", "ray")
+
+
+def _known_executor(context: click.Context, _: click.Parameter, name: str | None) -> str | None:
+    """That there is one of another name is looked up where the run is made."""
+    if name in _ON_SEVERAL_HOSTS and name not in plugins.names(plugins.EXECUTORS) and not context.resilient_parsing:
+        raise UsageError(
+            f"--executor {name}: this version runs steps on this machine only",
+            hint="Leave it out, or say `--executor local`; `prodigy export` and `import` move a run to another host.",
+        )
+    return name
+
+
+def _no_scheduler(context: click.Context, _: click.Parameter, address: str | None) -> None:
+    if address is not None and not context.resilient_parsing:
+        raise UsageError(
+            "--scheduler goes with an executor on several hosts, which this version does not have",
+            hint="Leave it out: `local` needs none.",
+        )
 
 
 def driving_options(command: Command) -> Command:
@@ -40,6 +65,21 @@ def driving_options(command: Command) -> Command:
             ),
             click.option("--agent", metavar="NAME", help="What runs the steps that name no agent."),
             click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
+            quiet_option,
+            verbose_option,
+            click.option(
+                "--executor",
+                metavar="NAME",
+                callback=_known_executor,
+                help="Where steps run: local, on this machine, or what another package adds.",
+            ),
+            click.option(
+                "--scheduler",
+                metavar="ADDRESS",
+                expose_value=False,
+                callback=_no_scheduler,
+                help="Of an executor on several hosts; local has none.",
+            ),
             json_option,
         )
     ):
@@ -83,6 +123,7 @@ class AgainOptions(TypedDict):
     max_parallel: int | None
     budget: float | None
     agent: str | None
+    executor: str | None
 
 
 def again_choices(options: AgainOptions, run_id: str) -> Choices:
@@ -95,12 +136,21 @@ def again_choices(options: AgainOptions, run_id: str) -> Choices:
         max_parallel=options["max_parallel"],
         budget_usd=options["budget"],
         agent=options["agent"],
-        configured=configuration(Path()),
+        executor=options["executor"],
+        configured=configuration(_checkout_of(run_id)),
         items_from=_items_from(from_start=options["from_start"], from_failed_step=options["from_failed_step"]),
         max_tries=options["max_retries"],
         edited=edited(run_id, options["file"], options["params"], options["param_file"], options["profile"]),
         force=options["force"],
     )
+
+
+def _checkout_of(run_id: str) -> Path:
+    """Where the run's repository is: its configuration counts, wherever the user stands."""
+    from prodigy.store.store import Store
+
+    with closing(Store.open(run_directory(run_id))) as store:
+        return Path(store.run().repo)
 
 
 def _items_from(*, from_start: bool, from_failed_step: bool) -> str | None:
@@ -127,6 +177,7 @@ def flags(choices: Choices) -> list[str]:
         ("--max-retries", choices.max_tries),
         ("--budget", choices.budget_usd),
         ("--agent", choices.agent),
+        ("--executor", choices.executor),
     ):
         words += [name, str(value)] if value is not None else []
     words += choices.edited.words if choices.edited else ()
@@ -188,16 +239,17 @@ def confirm_merge(target: str, diffstat: str) -> bool:
         signal.signal(signal.SIGINT, handler)
 
 
-def show_summary(summary: dict[str, object], *, err: bool = False) -> None:
-    """The summary for people, on stdout, or on stderr when that is for something else."""
-    for line in _summary_lines(summary):
+def show_summary(summary: dict[str, object], going: Iterable[str] = (), *, err: bool = False) -> None:
+    """The summary for people, on stdout, or on stderr when that is for something else. going: lines on what goes on."""
+    for line in _summary_lines(summary, going):
         click.echo(line, err=err)
 
 
-def _summary_lines(summary: dict[str, object]) -> Iterator[str]:
+def _summary_lines(summary: dict[str, object], going: Iterable[str]) -> Iterator[str]:
     items = cast("dict[str, int]", summary["items"])
     run_id = summary["run_id"]
     yield f"\n{summary['workflow']}: {str(summary['status']).replace('_', ' ')} (run {run_id})"
+    yield from (f"  {line}" for line in going)
     if items["total"]:
         parts = [f"{count} {name}" for name, count in items.items() if count and name != "total"]
         yield f"  items: {items['total']} ({', '.join(parts)})"
@@ -257,7 +309,9 @@ def _next_steps(summary: dict[str, object]) -> list[str]:
         lines.append(f"  look at them: prodigy dlq list {run_id}")
         again = f"dlq retry {run_id}" if status in FINISHED else f"resume {run_id} --include-dlq"
         lines.append(f"  retry them:   prodigy {again}")
-    if status in ("interrupted", "cancelled", "paused", "failed"):
+    if status == "running":
+        lines.append(f"watch it: prodigy attach {run_id}")
+    elif status in ("interrupted", "cancelled", "paused", "failed"):
         lines.append(f"go on with: prodigy resume {run_id}")
     elif status.startswith("completed") and not summary["merged"] and summary["target"] and summary["changed"]:
         lines.append(f"merge it with: prodigy resume {run_id} --yes")

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from prodigy.cli.events import the_run
+from prodigy.cli.references import the_run
 from prodigy.cli.words import counted, printable, quoted
 from prodigy.errors import ProdigyError, UsageError
 from prodigy.git.context import common_dir_around

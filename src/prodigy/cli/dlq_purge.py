@@ -10,7 +10,7 @@ import click
 
 from prodigy.cli import common
 from prodigy.cli.dlq_letters import all_run_ids, dead_letters, print_json
-from prodigy.cli.events import the_run
+from prodigy.cli.references import the_run
 from prodigy.cli.words import printable
 from prodigy.engine.purging import Plan, Purged, plan, purge
 from prodigy.errors import ProdigyError, RunLocked, UsageError

@@ -13,6 +13,7 @@ from prodigy.cli import common
 from prodigy.cli.background import drive_in_background
 from prodigy.cli.dlq_letters import filtered, find_letter, name_of
 from prodigy.cli.driving import drive
+from prodigy.cli.telling import note
 from prodigy.engine.run import BY_OUTCOME
 from prodigy.engine.session import Chosen, retry
 from prodigy.errors import UsageError
@@ -89,8 +90,8 @@ def _chosen(
         raise UsageError(f"{names} can't succeed by running again", hint="Mend what is wrong first, then add --all.")
     hopeful = [record for record in meant if every or record["reprocess_eligible"]]
     tired = [record for record in hopeful if max_retries is not None and record["tries"] >= max_retries]
-    for note in _notes(run_id, records, meant, len(hopeless), len(tired), max_retries):
-        click.echo(note, err=True)
+    for stays in _notes(run_id, records, meant, len(hopeless), len(tired), max_retries):
+        note(stays)
     keys = {(record["fanout"], record["ordinal"]) for record in hopeful}
 
     def chosen(fanout: str, row: ItemRow) -> bool:

@@ -9,13 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
 
 import prodigy
+from prodigy import plugins
 from prodigy.cli import common
 from prodigy.cli import doctor_checks as checks
+from prodigy.cli.doctor_agents import branch_prefix, configured_findings
 from prodigy.cli.doctor_checks import Finding
 from prodigy.cli.words import printable
 from prodigy.engine.run import inherited_environment
@@ -41,10 +44,12 @@ _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "problem": ("
 
 
 @click.command("doctor")
+@click.argument("workflow", metavar="[WORKFLOW]", required=False, type=click.Path(path_type=Path))
 @common.json_option
-def doctor_command(*, as_json: bool) -> None:
-    """Check git, disk, limits, agents and the repository you stand in. Changes nothing; exits with 5 on a problem."""
-    findings = list(_findings(Path.cwd()))
+def doctor_command(workflow: Path | None, *, as_json: bool) -> None:
+    """Check git, disk, limits, configuration, agents and the repository you stand in; with WORKFLOW also the agents
+    that it uses. Changes nothing; exits with 5 on a problem."""
+    findings = [*_findings(Path.cwd()), *configured_findings(workflow)]
     has_problem = any(finding.level == "problem" for finding in findings)
     if as_json:
         click.echo(json.dumps({"ok": not has_problem, "findings": [asdict(f) for f in findings]}, indent=2))
@@ -83,6 +88,7 @@ def _findings(where: Path) -> Iterator[Finding]:
         ("sandbox", _sandbox),
         ("logout", _logout),
         ("process tree", _process_tree),
+        *(("plugin", partial(_plugin, plugin)) for group in plugins.WORDS for plugin in plugins.installed(group)),
     ]
     for name, look in looks:
         try:
@@ -118,6 +124,14 @@ def _agent_versions() -> dict[str, str]:
     return found
 
 
+def _plugin(plugin: plugins.Plugin) -> Finding:
+    try:
+        plugins.load(plugin.group, plugin.name)
+    except EnvironmentProblem as error:
+        return Finding("plugin", "problem", error.what, error.hint)
+    return Finding("plugin", "ok", f"{plugins.WORDS[plugin.group]} {plugin.name}, of {plugin.package} {plugin.version}")
+
+
 def _agent_variables() -> Finding:
     mine = inherited_environment()
     return checks.agent_variables(len(mine), len(withheld(NO_AGENTS, CLAUDE, mine)))
@@ -149,7 +163,7 @@ def _root(where: Path) -> Path | None:
 def _repository(where: Path) -> Finding:
     name = "repository"
     try:
-        context = discover(where)
+        context = discover(where, branch_prefix())
     except EnvironmentProblem as problem:
         # Standing elsewhere is no fault of the machine.
         level: checks.Level = "warning" if problem.what == "not a git repository" else "problem"

@@ -8,14 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import click
 
 from prodigy.cli import common
 from prodigy.cli.background import drive_in_background
 from prodigy.cli.display import Display, display
-from prodigy.engine.choices import Listener
+from prodigy.cli.log_file import Listener, logged
 from prodigy.engine.control import Control
 from prodigy.engine.session import Caller, Ended
 from prodigy.engine.summary import exit_code
@@ -29,7 +29,11 @@ def drive(
     run_id: str, command: str, act: Callable[[Caller], Awaitable[Ended]], *, as_json: bool, wanted: str | None = None
 ) -> None:
     """Drive a run in the foreground, print its summary, exit with its status: with 0 for the `wanted` one."""
-    with display(run_id) as shown, _telling(run_id, shown) as listener:
+    with (
+        display(run_id) as shown,
+        logged(run_id, shown.event) as logging,
+        _telling(run_id, logging, shown) as listener,
+    ):
         ended, control = asyncio.run(_with_signals(command, act, shown, listener))
     if control.handed_over and ended.error is None and ended.summary["status"] == "interrupted":
         drive_in_background(run_id, as_json=as_json)
@@ -43,13 +47,13 @@ def drive(
     sys.exit(0 if ended.error is None and ended.summary["status"] == wanted else _status(ended, control))
 
 
-def _telling(run_id: str, shown: Display) -> AbstractContextManager[Listener]:
-    """Who is told of events: the display, and telemetry if the user wants it."""
+def _telling(run_id: str, listener: Listener, shown: Display) -> AbstractContextManager[Listener]:
+    """Who is told of events: the listener, and telemetry if the user wants it."""
     if not is_wanted(os.environ):
-        return nullcontext(shown.event)
+        return nullcontext(listener)
     from prodigy.report.telemetry import telemetry
 
-    return telemetry(run_directory(run_id), shown.event, shown.say)
+    return telemetry(run_directory(run_id), listener, shown.say)
 
 
 def _status(ended: Ended, control: Control) -> int:
@@ -57,6 +61,12 @@ def _status(ended: Ended, control: Control) -> int:
         return ended.error.exit_code
     code = exit_code(ended.summary)
     return control.exit_code if code == 130 else code
+
+
+def _told(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+    """Let the loop act, as asked by another thread; one that has ended has nothing to do any more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(act)
 
 
 async def _with_signals(
@@ -93,6 +103,11 @@ async def _with_signals(
         control.exit_code = TERMINATED_EXIT_CODE
         control.leave()
 
+    def drain() -> None:
+        if not control.draining:
+            interrupt()
+
+    shown.drains_by(lambda: _told(loop, drain))
     loop.add_signal_handler(signal.SIGINT, interrupt)
     loop.add_signal_handler(signal.SIGTERM, terminate)
     loop.add_signal_handler(signal.SIGHUP, terminate)

@@ -15,7 +15,7 @@ import click
 from prodigy.cli.estimate import Width, count_of, workflow_s, worst_usd
 from prodigy.cli.words import counted, printable
 from prodigy.engine.lodging import workspace_of
-from prodigy.engine.run import Options, inherited_environment
+from prodigy.engine.run import Options, inherited_environment, parameter_variables
 from prodigy.engine.scoped import withheld
 from prodigy.engine.start import Checked, check_run
 from prodigy.errors import EnvironmentProblem, UsageError
@@ -65,7 +65,8 @@ def show_plan(loaded: Loaded, where: Path, options: Options, *, as_json: bool, r
     """Print what a run of the workflow would do. run_input: whether the command that prints the items is run for it."""
     checked = check_run(loaded, where, options)
     if run_input and (mapping := _first_command(loaded.workflow)):
-        checked = replace(checked, items=_items_of(mapping, checked.context.repo.root))
+        variables = parameter_variables(loaded.workflow)
+        checked = replace(checked, items=_items_of(mapping, checked.context.repo.root, variables))
     forecast = _forecast(loaded.workflow, checked, options)
     if as_json:
         click.echo(json.dumps(_as_json(loaded, checked, options, forecast), indent=2))
@@ -155,13 +156,14 @@ def _first_command(workflow: Workflow) -> MapReduce | None:
     return mapping if isinstance(mapping, MapReduce) and mapping.input.kind == "command" and not first.when else None
 
 
-def _items_of(mapping: MapReduce, root: Path) -> Plan:
-    """Run the command in the user's checkout, as the user asked for. Raises UsageError when it fails."""
+def _items_of(mapping: MapReduce, root: Path, variables: dict[str, str]) -> Plan:
+    """Run the command in the user's checkout, as the user asked for, with more variables than the user's. Raises
+    UsageError when it fails."""
     options = mapping.input.options if mapping.input.options is not None else ("-e", "-o", "pipefail")
     argv = ["bash", "--noprofile", "--norc", *options, "-c", mapping.input.text]
     try:
         done = subprocess.run(
-            argv, cwd=root, env=dict(os.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            argv, cwd=root, env={**os.environ, **variables}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             timeout=INPUT_TIMEOUT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -279,6 +281,8 @@ def _unknown(fan_out: FanOut) -> str:
         return f"{len(fan_out.mapping.input.values)}"
     if fan_out.mapping.input.kind == "command" and fan_out.number == 1:
         return f"{most}the command would be run; with --run-input it is run now, in your checkout"
+    if fan_out.mapping.input.kind == "source":
+        return f"{most}the source is asked when the run has begun"
     return f"{most}known when the steps before have run"
 
 

@@ -90,12 +90,12 @@ def _action_s(step: Step, width_of: WidthOf, limits: dict[Phase, float]) -> floa
             return steps_s(do, width_of)
         case Foreach(input=source, do=do, max_items=most):
             known = [count for count in (count_of(source), most) if count is not None]
-            reading = DEFAULT_TIMEOUT_S if source.kind == "command" else 0.0
+            reading = DEFAULT_TIMEOUT_S if source.kind in ("command", "source") else 0.0
             return _sum([reading, _times(steps_s(do, width_of), min(known, default=None))])
         case MapReduce() as mapping:
             count, at_once = width_of(mapping)
             rounds = None if count is None else math.ceil(count / at_once)
-            reading = DEFAULT_TIMEOUT_S if mapping.input.kind == "command" else 0.0
+            reading = DEFAULT_TIMEOUT_S if mapping.input.kind in ("command", "source") else 0.0
             reduce = _within(steps_s(mapping.reduce, width_of), limits.get("reduce"))
             return _sum([reading, _times(item_s(mapping, width_of), rounds), reduce])
 

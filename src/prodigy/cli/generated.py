@@ -12,6 +12,9 @@ import click
 from prodigy.cli import common
 from prodigy.cli.background import drive_in_background
 from prodigy.cli.driving import drive
+from prodigy.cli.given import configuration, read_given
+from prodigy.cli.retention import prune
+from prodigy.cli.telling import note, quiet_option, verbose_option
 from prodigy.engine.run import Options
 from prodigy.engine.session import run
 from prodigy.engine.start import create_run, files_matching
@@ -31,6 +34,8 @@ def _generating_options(command: Any) -> Any:
             click.option("--no-merge", is_flag=True, help="Leave the result on the run's branch."),
             click.option("--dry-run", is_flag=True, help="Show the workflow, and run nothing."),
             click.option("--detach", is_flag=True, help="Go on in the background, without this terminal."),
+            quiet_option,
+            verbose_option,
             common.json_option,
         )
     ):
@@ -90,14 +95,21 @@ def _run(
     yaml = YAML()
     yaml.width = 4096
     yaml.dump(workflow, text)
-    loaded = parse(text.getvalue(), name)
+    configured = configuration(where)
+    loaded = parse(text.getvalue(), name, None, read_given((), None, None, configured))
     if dry_run:
         click.echo(text.getvalue(), nl=False)
         return
-    options = Options(merge="no" if no_merge else "yes", started_in=str(where.absolute()))
+    options = Options(
+        merge="no" if no_merge else "yes",
+        started_in=str(where.absolute()),
+        day_usd=configured.per_day_usd,
+        branch_prefix=configured.branch_prefix,
+    )
+    prune(configured, where)
     created = create_run(loaded, None, where, options)
     for warning in created.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        note(f"Warning: {warning}")
     if detach:
         drive_in_background(created.run_id, as_json=as_json)
     else:

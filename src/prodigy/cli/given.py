@@ -45,10 +45,16 @@ def given_options(command: Command) -> Command:
 
 def configuration(where: Path) -> Configuration:
     """What is configured for the repository around `where`, if there is one. Raises as `read_configuration` does."""
+    from prodigy.store.checked import CheckedScripts
     from prodigy.workflow.configuration import read_configuration
 
+    return read_configuration(checkout_around(where), known=CheckedScripts())
+
+
+def checkout_around(where: Path) -> Path | None:
+    """The root of the checkout around `where`, None outside of one. No git is asked."""
     around = (where.absolute(), *where.absolute().parents)
-    return read_configuration(next((folder for folder in around if (folder / ".git").exists()), None))
+    return next((folder for folder in around if (folder / ".git").exists()), None)
 
 
 def read_given(
@@ -56,7 +62,7 @@ def read_given(
 ) -> LoadOptions:
     """What the options say; `--param` wins over the file. Raises UsageError, and WorkflowError for the file."""
     given = _given(params, param_file, profile)
-    return replace(given, agents=configured.agents) if configured else given
+    return replace(given, agents=configured.agents, configured=configured.configured) if configured else given
 
 
 def _given(params: tuple[str, ...], param_file: Path | None, profile: str | None) -> LoadOptions:

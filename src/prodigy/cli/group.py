@@ -10,19 +10,44 @@ import click
 
 from prodigy import __version__
 from prodigy.cli.overview import overview
+from prodigy.cli.telling import verbose_option
 
 
-class LazyGroup(click.Group):
-    """places: command -> module, attribute, and what it does in a few words. aliases: earlier name -> command."""
+class Group(click.Group):
+    """A group that names the nearest command for a misspelt one. aliases: earlier name -> command."""
+
+    def __init__(self, *args: Any, aliases: Mapping[str, str] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.aliases = aliases or {}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, self.aliases.get(cmd_name, cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            nearest = get_close_matches(args[0], [*self.list_commands(ctx), *self.aliases], n=1)
+            if not nearest or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean '{nearest[0]}'?", ctx) from error
+
+
+class LazyGroup(Group):
+    """places: command -> module, attribute, and what it does in a few words."""
 
     def __init__(self, *args: Any, places: Mapping[str, tuple[str, str, str]] | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self.places = places or {}
-        self.aliases: Mapping[str, str] = {}
 
-    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
-        """The overview, without asking the commands themselves, which would import all of them."""
-        return overview(self.places)
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Without asking the commands themselves, which would import all of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in self.places.items()])
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.places)
@@ -35,17 +60,19 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches
 
-            if nearest := get_close_matches(args[0], self.places, n=1):
-                raise click.UsageError(f"{error.message} Did you mean '{nearest[0]}'?", ctx) from error
-            raise
+class _Root(LazyGroup):
+    """The command `prodigy`."""
+
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        return overview(self.places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in ("changelog", "checkpoints"):
+            from prodigy.cli.given_up import given_up
+
+            return given_up(cmd_name)
+        return super().get_command(ctx, cmd_name)
 
 
 def command_group(places: Mapping[str, tuple[str, str, str]], aliases: Mapping[str, str]) -> click.Group:
@@ -54,7 +81,8 @@ def command_group(places: Mapping[str, tuple[str, str, str]], aliases: Mapping[s
     return _cli
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Root, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@verbose_option
 @click.version_option(__version__, prog_name="prodigy")
 @click.pass_context
 def _cli(context: click.Context) -> None:

@@ -14,11 +14,11 @@ from typing import BinaryIO
 
 from prodigy.agents import AGENTS
 from prodigy.agents.transcript import Lines
-from prodigy.cli.log_steps import Log, event_of
-from prodigy.cli.transcript import Transcript
 from prodigy.cli.words import printable
 from prodigy.errors import EnvironmentProblem
 from prodigy.executors.base import ProcessState
+from prodigy.report.executions import Log, event_of
+from prodigy.report.transcript import Transcript
 from prodigy.secrets import MaskedStream
 from prodigy.state.items import ItemState
 from prodigy.store.lock import is_held

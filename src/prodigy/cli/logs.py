@@ -11,13 +11,23 @@ from dataclasses import asdict
 import click
 
 from prodigy.cli import common
-from prodigy.cli.events import find_item, the_run
 from prodigy.cli.log_output import STREAMS, Follower, Printer
-from prodigy.cli.log_steps import Execution, Log
+from prodigy.cli.references import find_item, the_run
 from prodigy.cli.words import printable
 from prodigy.errors import UsageError
+from prodigy.report.executions import Execution, Log
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
+
+_TAIL_ALONE = 0  # what `--tail` without a number gives
+
+
+def _lines(text: str) -> int:
+    if text == "follow":
+        return _TAIL_ALONE
+    if not text.isdecimal() or int(text) < 1:
+        raise click.BadParameter(f"{text!r} is no number of lines; to follow, write --tail last, or --follow")
+    return int(text)
 
 
 @click.command("logs")
@@ -25,7 +35,10 @@ from prodigy.store.store import Store
 @click.argument("of_item", metavar="[ITEM]", required=False)
 @click.option("--job-id", metavar="RUN", hidden=True, help="The same as RUN.")
 @click.option("--latest", is_flag=True, help="The latest run; so it is without RUN.")
-@click.option("--tail", type=click.IntRange(min=1), metavar="N", help="Only the last N lines.")
+@click.option(
+    "--tail", is_flag=False, flag_value="follow", type=_lines, metavar="[N]",
+    help="Only the last N lines; without N, the same as --follow.",
+)  # fmt: skip
 @click.option("--summary", is_flag=True, help="Only how many steps ended how.")
 @click.option("--item", "--agent-id", metavar="ID", help="The output of this item's newest attempt, step by step.")
 @click.option("--step", metavar="PATH", help="The output of one step; of its newest try unless PATH names one.")
@@ -57,6 +70,8 @@ def logs_command(
     every byte comes as the step printed it.
     """
     item, readable = of_item or item, of_item is not None
+    if tail == _TAIL_ALONE:
+        tail, follow = None, True
     _refuse_together(
         {"--item": item, "--step": step, "--summary": summary},
         {"RUN": run_reference or job_id, "--latest": latest},

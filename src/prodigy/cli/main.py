@@ -13,6 +13,8 @@ from prodigy.cli.overview import overview
 
 # command -> (module, attribute, what it does); a module is imported when its command is used.
 _COMMANDS = {
+    "init": ("prodigy.cli.init", "init_command", "Write a first workflow, out of a starter."),
+    "template": ("prodigy.cli.template", "template_group", "Workflows that are known by a name."),
     "run": ("prodigy.cli.runs", "run_command", "Run WORKFLOW on the repository you stand in."),
     "resume": ("prodigy.cli.runs", "resume_command", "Go on with RUN where it stands."),
     "pause": ("prodigy.cli.steer", "pause_command", "Start nothing new in RUN until `resume`; what runs may finish."),
@@ -24,6 +26,7 @@ _COMMANDS = {
     "batch": ("prodigy.cli.generated", "batch_command", "Run one step for each file that matches PATTERN."),
     "report": ("prodigy.cli.report", "report_command", "Show what the agents of RUN have cost."),
     "status": ("prodigy.cli.show", "status_command", "Show RUN, or list the runs of this repository."),
+    "sessions": ("prodigy.cli.sessions", "sessions_group", "Runs by their earlier name, and who drove them."),
     "events": ("prodigy.cli.events", "events_group", "What happened in a run."),
     "logs": ("prodigy.cli.logs", "logs_command", "What the steps of RUN printed."),
     "worktree": ("prodigy.cli.worktree", "worktree_group", "The worktrees that runs use."),
@@ -34,7 +37,10 @@ _COMMANDS = {
     "schema": ("prodigy.cli.schema", "schema_command", "Print the JSON Schema of workflow files, for editors."),
     "migrate-yaml": ("prodigy.cli.migrate_yaml", "migrate_command", "Rewrite what is deprecated in workflow files."),
     "dlq": ("prodigy.cli.dlq", "dlq_group", "The dead letter queue: items that failed."),
+    "config": ("prodigy.cli.config", "config_group", "What is configured here, and where it comes from."),
+    "completion": ("prodigy.cli.completion", "completion_command", "Let your shell complete what you type."),
     "doctor": ("prodigy.cli.doctor", "doctor_command", "Check whether this machine is fit for runs."),
+    "mcp": ("prodigy.cli.mcp", "mcp_command", "Serve tools to an agent (MCP)."),
     "demo": ("prodigy.cli.demo", "demo_command", "See a whole run on a real package."),
 }
 # Names that the earlier system had for them.
@@ -58,6 +64,13 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"prodigy, version {__version__}\n")
         return
+    if instruction := os.environ.get("_PRODIGY_COMPLETE"):
+        from prodigy.cli.completion import answer
+        from prodigy.cli.masked import mask_standard_streams
+
+        mask_standard_streams()
+        if answer(instruction):
+            return
     if sys.argv[1:] in ([], ["--help"], ["-h"]):
         sys.stdout.write(f"{overview(_COMMANDS)}\n")
         return

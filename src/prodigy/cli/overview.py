@@ -13,8 +13,9 @@ Usage: prodigy [OPTIONS] [COMMAND] [ARGS]...
   paying twice.
 
 Options:
-  --version   Show the version and exit.
-  -h, --help  Show this message and exit.
+  -v, --verbose  Tell every step too; -vv: also what the steps print.
+  --version      Show the version and exit.
+  -h, --help     Show this message and exit.
 
 Commands:
 """

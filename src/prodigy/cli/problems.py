@@ -24,7 +24,7 @@ def problem_lines(file: str, problems: Iterable[Problem], *, hints: bool = True)
     """Each problem in a few lines: `file:line:column: message`, the line of the file, a mark, and what to do."""
     for problem in problems:
         name = problem.file or file
-        yield f"{name}:{problem.line}:{problem.column}: {problem.message}"
+        yield f"{problem.place(file)}: {problem.message}"
         yield from _source(name, problem)
         if problem.hint and hints:
             yield f"  {problem.hint}"

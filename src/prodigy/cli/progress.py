@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
@@ -26,7 +26,7 @@ def steered_words(event: ev.JobHeld | ev.JobReleased | ev.JobSteered) -> str:
 
 
 class Progress:
-    """Turns events into lines with the time since the command began."""
+    """Turns events into lines with the time of day, as logs of others have it, and the time since the command began."""
 
     def __init__(self, run_id: str, stream: TextIO) -> None:
         self._stream = stream
@@ -49,10 +49,13 @@ class Progress:
         """Print one line; a terminal that went away does not stop the run."""
         elapsed = time.monotonic() - self._started
         try:
-            self._stream.write(f"[{elapsed:7.1f}s] {printable(text)}\n")
+            self._stream.write(f"{time.strftime('%H:%M:%S')} [{elapsed:7.1f}s] {printable(text)}\n")
             self._stream.flush()
         except (OSError, ValueError):
             return  # the run matters more than its audience
+
+    def drains_by(self, drain: Callable[[], None]) -> None:
+        """There are no keys here."""
 
     @contextmanager
     def suspend(self) -> Iterator[None]:
@@ -133,3 +136,21 @@ class Progress:
 
     def _count(self) -> str:
         return f"  [{self._done}/{self._total}]" if self._total else ""
+
+
+class Quiet(Progress):
+    """Only what went wrong."""
+
+    def __enter__(self) -> Quiet:
+        return self
+
+    def say(self, text: str) -> None:
+        """What is neither a result nor an error is not said."""
+
+    def event(self, event: ev.Event) -> None:
+        text = self._text(event)
+        lines = event.message.split("\n") if isinstance(event, ev.ErrorsCollected) else [text or ""]
+        told = isinstance(event, ev.AgentFailed | ev.StepFinished | ev.ErrorsCollected | ev.FinalMergeRefused)
+        for line in lines if told else ():
+            if line:
+                super().say(line)

@@ -14,7 +14,10 @@ import click
 
 from prodigy.cli import main
 from prodigy.cli.agents_table import agent_variables_table, agents_table
+from prodigy.cli.completion import TABLE, table_text
 from prodigy.cli.group import command_group
+from prodigy.cli.python_reference import python_page
+from prodigy.cli.starters_table import starters_list
 from prodigy.workflow.catalogue_page import variables_page
 from prodigy.workflow.reference import given_up_keys, other_names, refused_keys, workflow_page
 
@@ -88,6 +91,7 @@ PARTS = {
     "given up keys": given_up_keys,
     "agents": agents_table,
     "agent variables": agent_variables_table,
+    "starters": starters_list,
 }
 _PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -101,7 +105,9 @@ def write(directory: Path) -> None:
     """Bring the generated texts in the documentation's `directory` up to date."""
     (directory / "reference" / "commands.md").write_text(commands_page())
     (directory / "reference" / "workflow.md").write_text(workflow_page())
+    (directory / "reference" / "python.md").write_text(python_page())
     (directory / "reference" / "variables.md").write_text(variables_page())
+    TABLE.write_text(table_text(command_group(COMMANDS, ALIASES)), "utf-8")
     for page in sorted(directory.rglob("*.md")):
         text = page.read_text()
         if (fresh := with_generated_parts(text)) != text:

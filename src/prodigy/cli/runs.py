@@ -15,7 +15,10 @@ from prodigy.cli import common
 from prodigy.cli.background import POLL_S, drive_in_background
 from prodigy.cli.driving import drive
 from prodigy.cli.given import configuration, given_options, read_given
+from prodigy.cli.named import workflow_file
+from prodigy.cli.retention import prune
 from prodigy.cli.steer import TERMINAL, ask
+from prodigy.cli.telling import note
 from prodigy.engine import steering
 from prodigy.engine.choices import Choices
 from prodigy.engine.opening import known_agent, permissions_note
@@ -36,20 +39,26 @@ END_PATIENCE_S = 30.0
 
 
 @click.command("run")
-@click.argument("workflow", type=click.Path(path_type=Path))
+@click.argument("workflow", type=click.Path(path_type=Path), required=False)
 @click.option("-p", "--path", "where", type=click.Path(path_type=Path), default=Path(), help="The repository.")
 @click.option("-n", "--max-iterations", type=click.IntRange(min=1), help="Run the workflow N times.")
 @click.option("--args", "arguments", multiple=True, metavar="VALUE", help="Run it once with VALUE as $ARG.")
 @click.option("--map", "patterns", multiple=True, metavar="PATTERN", help="Run it once for each file, as $FILE.")
+@click.option("--fail-fast", is_flag=True, help="Start nothing more once an item has failed for good.")
+@click.option("--resume", "resumed", metavar="RUN", help="Go on with RUN instead; the same as `prodigy resume RUN`.")
 @click.option("--dry-run", is_flag=True, help="Show what would be run, and run nothing.")
 @click.option("--run-input", is_flag=True, help="With --dry-run: run the command that prints the items, to show them.")
 @given_options
 @common.driving_options
+@click.pass_context
 def run_command(
-    workflow: Path,
+    context: click.Context,
+    workflow: Path | None,
     where: Path,
     *,
     max_iterations: int | None,
+    fail_fast: bool,
+    resumed: str | None,
     arguments: tuple[str, ...],
     patterns: tuple[str, ...],
     dry_run: bool,
@@ -62,14 +71,21 @@ def run_command(
     max_parallel: int | None,
     budget: float | None,
     agent: str | None,
+    executor: str | None,
     detach: bool,
     as_json: bool,
 ) -> None:
     """Run WORKFLOW on the repository you stand in. --args and --map may be given several times."""
+    if resumed is not None:
+        _resume_instead(context, resumed)
+        return
+    if workflow is None:
+        raise click.MissingParameter(ctx=context, param=context.command.params[0], param_hint="'WORKFLOW'")
     if run_input and not dry_run:
         raise UsageError("--run-input goes with --dry-run", hint="Without --dry-run, the input runs anyway.")
     merge = common.merge_choice(yes=yes, no_merge=no_merge)
     configured = configuration(where)
+    workflow = workflow_file(workflow)
     loaded = load(workflow, CheckedScripts(), read_given(params, param_file, profile, configured))
     options = Options(
         merge=merge or "ask",
@@ -81,27 +97,50 @@ def run_command(
         budget_usd=budget,
         day_usd=configured.per_day_usd,
         agent=known_agent(agent, loaded.workflow.agents),
+        executor=executor,
+        branch_prefix=configured.branch_prefix,
+        fail_fast=fail_fast,
     )
     if dry_run:
         from prodigy.cli.dry_run import show_plan
 
         show_plan(loaded, where, options, as_json=as_json, run_input=run_input)
         return
+    prune(configured, where)
     created = create_run(loaded, workflow, where, options)
     for warning in created.warnings:
-        click.echo(f"Warning: {warning}", err=True)
-    if note := permissions_note(loaded.workflow, agent):
-        click.echo(note, err=True)
+        note(f"Warning: {warning}")
+    if rights := permissions_note(loaded.workflow, agent):
+        note(rights)
     if detach:
         drive_in_background(created.run_id, as_json=as_json)
     else:
         drive(created.run_id, "run", lambda caller: run(created.run_id, caller), as_json=as_json)
 
 
+_FOR_A_NEW_RUN = (
+    "max_iterations", "fail_fast", "arguments", "patterns", "dry_run", "run_input", "params", "param_file",
+)  # fmt: skip
+
+
+def _resume_instead(context: click.Context, run_reference: str) -> None:
+    """`run WORKFLOW --resume RUN`: the run goes on with the workflow that is stored with it."""
+    if given := [name for name in _FOR_A_NEW_RUN if context.params[name]]:
+        names = {"arguments": "args", "patterns": "map", "params": "param"}
+        option = names.get(given[0], given[0]).replace("_", "-")
+        hint = "`prodigy resume RUN --workflow FILE` goes on with an edited workflow."
+        raise UsageError(f"--{option} is for a new run, and --resume goes on with one", hint=hint)
+    same = {name: context.params[name] for name in (parameter.name for parameter in resume_command.params)
+            if name in context.params and name != "file"}  # fmt: skip
+    context.invoke(resume_command, run_reference=run_reference, **same)
+
+
 @click.command("resume")
 @click.argument("run_reference", metavar="[RUN]", default="latest")
 @click.option("--include-dlq", is_flag=True, help="Run dead letters again too, after everything else.")
 @click.option("--include-failed", is_flag=True, help="The same, and items that are past their limit of tries.")
+@click.option("--from-checkpoint", hidden=True, metavar="ID", help="Not any more.")
+@click.option("-p", "--path", "where", hidden=True, type=click.Path(path_type=Path), help="A run knows its repository.")
 @click.option("--still-held", is_flag=True, hidden=True, help="A run that is paused stays so.")
 @common.again_options
 @common.driving_options
@@ -110,6 +149,8 @@ def resume_command(
     *,
     include_dlq: bool,
     include_failed: bool,
+    from_checkpoint: str | None,
+    where: Path | None,  # noqa: ARG001 - accepted for scripts
     still_held: bool,
     detach: bool,
     as_json: bool,
@@ -119,6 +160,11 @@ def resume_command(
 
     RUN is a run id, the beginning of one, a workflow's file or name, or `latest` (the default).
     """
+    if from_checkpoint is not None:
+        raise UsageError(
+            "there are no checkpoint files any more: a run goes on where it stands",
+            hint="Leave --from-checkpoint out. --from-start and --from-failed-step say where items begin.",
+        )
     run_id = common.resolve_to_act(run_reference)
     if _is_paused(run_id):
         ask(run_id, steering.release)
@@ -131,9 +177,9 @@ def resume_command(
         warning = changed_since(store) if goes_on and choices.edited is None else None
         notes = list(_left_out(store, choices, include_dead=include_dead))
     if warning:
-        click.echo(f"Warning: {warning}", err=True)
-    for note in notes:
-        click.echo(note, err=True)
+        note(f"Warning: {warning}")
+    for left_out in notes:
+        note(left_out)
     if detach:
         which = ["--include-failed"] if include_failed else ["--include-dlq"] if include_dlq else []
         drive_in_background(run_id, ("resume", run_id, *which, *common.flags(choices)), as_json=as_json)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from prodigy.cli.frame import Canvas
+from prodigy.cli.canvas import Canvas
 
 FALLBACK_SIZE = (80, 24)
 SHOW_CURSOR = "\x1b[?25h"

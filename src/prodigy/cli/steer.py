@@ -72,7 +72,7 @@ def _asked(
 
 
 def _chosen(run_id: str, items: tuple[str, ...], *, retry_all: bool) -> list[str]:
-    from prodigy.cli.events import find_item
+    from prodigy.cli.references import find_item
 
     with closing(Store.open(run_directory(run_id))) as store:
         if retry_all:

@@ -37,7 +37,7 @@ def last_line(directory: Path, agent: str | None, describe: Describe | None = No
     for name in _newest_first(directory):
         says = describe if agent is not None and name == STDOUT else None
         for raw in _lines_backwards(_tail(directory / name)):
-            text = _shown(raw if says is None else says(raw))
+            text = shown(raw if says is None else says(raw))
             if text:
                 return text
     return ""
@@ -76,9 +76,29 @@ def _lines_backwards(text: bytes) -> Iterator[bytes]:
     yield from (line for line in reversed(text.replace(b"\r", b"\n").split(b"\n")) if line.strip())
 
 
-def _shown(line: bytes | str | None) -> str:
+def shown(line: bytes | str | None) -> str:
+    """A line without what could move the cursor, and without secrets; "" when nothing is to be seen."""
     if not line:
         return ""
     text = line.decode(errors="replace") if isinstance(line, bytes) else line
     text = mask(_ESCAPES.sub("", mask(text))).replace("\t", " ").strip()
     return printable(text[:LONGEST_LINE])[:LONGEST_LINE]
+
+
+def last_lines(directory: Path, agent: str | None, describe: Describe | None, count: int) -> list[str]:
+    """The last `count` lines that the step in `directory` printed, as `last_line` tells them; stderr behind stdout."""
+    lines: list[str] = []
+    for name in (STDERR, STDOUT):
+        says = describe if agent is not None and name == STDOUT else None
+        for raw in _lines_backwards(_tail(directory / name)):
+            if len(lines) >= count:
+                break
+            if text := shown(raw if says is None else says(raw)):
+                lines.append(text)
+    return lines[::-1]
+
+
+def written_at(directory: Path) -> float | None:
+    """When the step printed last (UNIX time, seconds); None when it has not."""
+    newest = max(at for at, _ in signature(directory))
+    return newest / 1e9 if newest else None

@@ -11,6 +11,7 @@ import click
 
 from prodigy.cli.common import json_option
 from prodigy.cli.given import configuration, given_options, read_given
+from prodigy.cli.named import workflow_file
 from prodigy.cli.problems import problem_lines
 from prodigy.cli.words import counted
 from prodigy.errors import Problem, UsageError, WorkflowError
@@ -39,8 +40,15 @@ class Verdict:
 @click.command("validate")
 @click.argument("workflows", metavar="WORKFLOW...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--strict", is_flag=True, help="Say more, and fail on every warning.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="For people or programs.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "simplified", "json"]),
+    default="text",
+    help="For people (simplified is the earlier name of text) or programs.",
+)
 @click.option("--suggest/--no-suggest", default=True, help="Say what to do about each problem.")
+@click.option("--only-workflows", is_flag=True, help="Leave out files that are none, as a commit hook needs it.")
 @given_options
 @json_option
 def validate_command(
@@ -49,6 +57,7 @@ def validate_command(
     strict: bool,
     form: str,
     suggest: bool,
+    only_workflows: bool,
     params: tuple[str, ...],
     param_file: Path | None,
     profile: str | None,
@@ -56,10 +65,13 @@ def validate_command(
 ) -> None:
     """Check WORKFLOW and list every problem at its place. Exits with 2 when there is one.
 
-    With --json: one object for one file, an array for several.
+    With --json: one object for one file, an array for several. --only-workflows looks at what the steps in a file do,
+    misspelled ones included, so that other programs' YAML may be named too.
     """
     given = read_given(params, param_file, profile, configuration(Path()))
-    verdicts = [_verdict(path, CheckedScripts(), given) for path in workflows]
+    if only_workflows:
+        workflows = tuple(path for path in workflows if _may_be_workflow(path))
+    verdicts = [_verdict(workflow_file(path), CheckedScripts(), given) for path in workflows]
     if as_json or form == "json":
         found = [_as_json(verdict, strict=strict, suggest=suggest) for verdict in verdicts]
         click.echo(json.dumps(found[0] if len(found) == 1 else found, indent=2))
@@ -68,6 +80,15 @@ def validate_command(
             _show(verdict, strict=strict, suggest=suggest)
     if not all(verdict.valid(strict=strict) for verdict in verdicts):
         raise click.exceptions.Exit(WorkflowError.exit_code)
+
+
+def _may_be_workflow(path: Path) -> bool:
+    from prodigy.workflow.recognise import is_workflow
+
+    try:
+        return is_workflow(path.read_text(errors="replace"))
+    except OSError:
+        return True  # that it can't be read is for the caller to hear
 
 
 def _verdict(path: Path, known: CheckedScripts, given: LoadOptions) -> Verdict:

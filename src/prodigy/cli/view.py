@@ -7,6 +7,7 @@ kept depends on how many things run at once, not on how many items there are.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections import deque
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ class Line:
     label: str
     attempt: int
     since: float
+    cost_usd: float | None = None  # of its steps that have ended
+    tokens: int | None = None
     step: StepNow | None = None
     retry: Retry | None = None
     begun: bool = False  # a step of it ran
@@ -65,6 +68,7 @@ class FailureNote:
     label: str
     kind: str
     message: str
+    item_id: str = ""  # empty for a step of the run
 
 
 @dataclass
@@ -130,6 +134,8 @@ class RunView:
     merges: int = 0
     merged_into: str | None = None
     held_by: str | None = None  # who paused it
+    budget_usd: float | None = None  # that it may cost in all
+    max_parallel: int | None = None  # items at a time, as far as it is known
     started_at: float | None = None
     # Counted as failed, without a dead letter: they may run again.
     _open_failures: set[tuple[str, int]] = field(default_factory=set)
@@ -182,7 +188,8 @@ class RunView:
         match event:
             case ev.JobStarted(workflow=workflow):
                 self.workflow, self.state = workflow, RUNNING
-            case ev.JobResumed(total=total, done=done, failed=failed, still_held=still_held):
+            case ev.JobResumed(total=total, done=done, failed=failed, still_held=still_held, options=options):
+                self._choose(options)
                 self._resume(total, done, failed, at)
                 self.held_by = self.held_by if still_held else None
             case ev.JobCompleted(status=status):
@@ -212,6 +219,8 @@ class RunView:
                 self.gates[account] = event
             case ev.AgentGateOpened(account=account):
                 self.gates.pop(account, None)
+            case ev.JobSteered(options=options):
+                self._choose(options)
             case ev.JobHeld(by=by):
                 self.held_by = by
             case ev.JobReleased():
@@ -221,6 +230,15 @@ class RunView:
                     self.batch.reopen()
             case ev.FinalMergeFinished(target=target):
                 self.merged_into = target.removeprefix("refs/heads/")
+
+    def _choose(self, options: str) -> None:
+        """Take in the run's choices; what is not chosen stays as the workflow has it."""
+        try:
+            chosen = json.loads(options)
+        except ValueError:
+            return  # none are told
+        self.budget_usd = chosen.get("budget_usd") or self.budget_usd
+        self.max_parallel = chosen.get("max_parallel") or self.max_parallel
 
     def _resume(self, total: int, done: int, failed: int, at: float) -> None:
         self.state, self.error, self.started_at = RUNNING, None, at
@@ -262,7 +280,7 @@ class RunView:
             case ev.AgentFailed(duration_s=duration_s):
                 self._item_ended(path, failed=True, duration_s=duration_s)
                 self._open_failures.add(key)
-                self._note_failure(event.label, event.kind, "" if event.collected else event.error)
+                self._note_failure(event.label, event.kind, "" if event.collected else event.error, event.item_id)
             case ev.AgentInterrupted():
                 self.lines.pop(path, None)
             case ev.AgentRetrying(delay_s=delay_s):
@@ -292,8 +310,8 @@ class RunView:
         if self.batch:
             self.batch.end(failed=failed, duration_s=duration_s)
 
-    def _note_failure(self, label: str, kind: str, message: str) -> None:
-        self.failures.append(FailureNote(label, kind, _clip(message)))
+    def _note_failure(self, label: str, kind: str, message: str, item_id: str = "") -> None:
+        self.failures.append(FailureNote(label, kind, _clip(message), item_id))
         self.failure_count += 1
 
     def _add(self, path: str, line: Line) -> None:
@@ -316,7 +334,7 @@ class RunView:
             case ev.StepStarted(label=label, agent=agent, adapter=adapter):
                 self._step_runs(StepNow(path, label or _nameless(path), agent, at, adapter or agent), at)
             case ev.StepAdopted():
-                line = self.lines.get(_owner(path))
+                line = self.lines.get(owner_of(path))
                 if line is None or line.step is None or line.step.path != path:  # its start was before our time
                     self._step_runs(StepNow(path, _nameless(path), None, at), at)
             case ev.StepRetrying(delay_s=delay_s, reason=reason):
@@ -326,7 +344,7 @@ class RunView:
             case ev.StepFinished() | ev.StepLost():
                 self._step_ended(path)
                 self._account(event)
-                line = self.lines.get(_owner(path))
+                line = self.lines.get(owner_of(path))
                 if line is not None and isinstance(event, ev.StepLost):
                     line.waiting = event.reason in ("rate_limited", "agent_down")
 
@@ -336,7 +354,7 @@ class RunView:
 
     def _line(self, path: str, at: float) -> Line:
         """The line that a step execution belongs to; made anew when its beginning was before our time."""
-        owner = _owner(path)
+        owner = owner_of(path)
         if owner not in self.lines:
             attempt = parse_attempt(owner)
             if attempt:
@@ -347,7 +365,7 @@ class RunView:
         return self.lines[owner]
 
     def _step_ended(self, path: str) -> None:
-        owner = _owner(path)
+        owner = owner_of(path)
         line = self.lines.get(owner)
         if line is None or line.step is None or line.step.path != path:
             return
@@ -357,15 +375,17 @@ class RunView:
             del self.lines[owner]
 
     def _account(self, event: ev.StepFinished | ev.StepLost) -> None:
-        if event.cost_usd is not None:
-            self.cost_usd = (self.cost_usd or 0.0) + event.cost_usd
-        if event.tokens is not None:
-            self.tokens = (self.tokens or 0) + event.tokens
+        line = self.lines.get(owner_of(event.path))
+        for spender in (self, line) if line is not None else (self,):
+            if event.cost_usd is not None:
+                spender.cost_usd = (spender.cost_usd or 0.0) + event.cost_usd
+            if event.tokens is not None:
+                spender.tokens = (spender.tokens or 0) + event.tokens
         if isinstance(event, ev.StepFinished) and event.kind is not None and is_of_the_run(event.path):
             self._note_failure(f"step {event.path}", event.kind, event.message or "")
 
 
-def _owner(path: str) -> str:
+def owner_of(path: str) -> str:
     """The path of the line that shows a step execution: its item's attempt, else the step without its try."""
     found = _IN_ATTEMPT.match(path)
     return found["attempt"] if found else path.rpartition("/t")[0]

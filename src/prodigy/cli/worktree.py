@@ -11,7 +11,8 @@ import click
 
 from prodigy.cli import common
 from prodigy.cli.driving import drive
-from prodigy.cli.events import add_synonym, duration
+from prodigy.cli.group import Group
+from prodigy.cli.references import duration
 from prodigy.cli.words import printable
 from prodigy.cli.words import size as human_size
 from prodigy.engine import cleaning
@@ -32,7 +33,7 @@ STOPPED_BY_USER = (130, 143)
 _dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 
 
-@click.group("worktree")
+@click.group("worktree", cls=Group, aliases={"list": "ls"})
 def worktree_group() -> None:
     """The worktrees that runs use."""
 
@@ -59,9 +60,6 @@ def worktree_ls_command(*, detailed: bool, as_json: bool) -> None:
             click.echo(f"    {printable(left.workflow or '?')}, last active {at}, {size}")
     if not lefts:
         click.echo("no worktrees of Prodigy here")
-
-
-add_synonym(worktree_group, worktree_ls_command, "list")
 
 
 def _row(left: Left, *, detailed: bool) -> dict[str, object]:
@@ -177,6 +175,7 @@ def _why_not_merged(run_id: str) -> str | None:
 @click.option("--job-id", metavar="RUN", hidden=True, help="The same as RUN.")
 @click.option("-a", "--all", "every", is_flag=True, help="Of every run of this repository; so it is without RUN.")
 @click.option("-f", "--force", is_flag=True, help="Also of runs that could go on in them, and those with a name.")
+@click.option("--mapreduce", is_flag=True, help="Only those of items, not the runs' own.")
 @click.option("--merged-only", is_flag=True, help="Only of runs whose result is merged.")
 @click.option("--older-than", type=duration("d"), metavar="AGE", help="Only of runs idle for so long: 12h, 7d.")
 @_dry_run_option
@@ -187,6 +186,7 @@ def worktree_clean_command(
     job_id: str | None,
     every: bool,
     force: bool,
+    mapreduce: bool,
     merged_only: bool,
     older_than: float | None,
     dry_run: bool,
@@ -204,6 +204,7 @@ def worktree_clean_command(
     if reference is not None and not force:  # a worktree with a name is the next run's as well
         lefts = [left for left in lefts if left.status != cleaning.NAMED]
     chosen = [left for left in lefts if (left.merged or not merged_only) and cleaning.idle_for(left, older_than)]
+    chosen = [left for left in chosen if not (mapreduce and left.slot == "run")]
     verdicts = cleaning.clean(common_dir, chosen, cleaning.How(force=force, dry_run=dry_run))
     _report(verdicts, dry_run=dry_run, as_json=as_json)
     if reference is not None and any(verdict.kept for verdict in verdicts):

@@ -22,18 +22,18 @@ _TIMEOUT_S = 3600.0  # all commits of a long run, on a slow disk
 _OID = re.compile(r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b")
 
 
-def belongs(name: str, run_id: str) -> bool:
-    """Whether `name` is a ref that only this run may have."""
-    return is_ref_name(name) and name.startswith(names.own_prefixes(run_id))
+def belongs(name: str, run_id: str, branch: str) -> bool:
+    """Whether `name` is a ref that only this run may have. branch: the run branch."""
+    return is_ref_name(name) and name.startswith(names.own_prefixes(run_id, branch))
 
 
 # Out -------------------------------------------------------------------------------------------------------
 
 
-def refs_of(repo: Repo, run_id: str) -> dict[str, str]:
-    """Every ref of the run that holds a commit: full name -> commit."""
+def refs_of(repo: Repo, run_id: str, branch: str) -> dict[str, str]:
+    """Every ref of the run that holds a commit: full name -> commit. branch: the run branch."""
     wanted = "--format=%(objecttype) %(objectname) %(refname)"
-    lines = repo.run("for-each-ref", wanted, *names.own_prefixes(run_id)).text.splitlines()
+    lines = repo.run("for-each-ref", wanted, *names.own_prefixes(run_id, branch)).text.splitlines()
     found = (line.split(" ", 2) for line in lines)
     stashed = names.stashed_ref(run_id, "")
     return {name: oid for kind, oid, name in found if kind == "commit" and not name.startswith(stashed)}
@@ -46,10 +46,10 @@ def existing(repo: Repo, commits: Iterable[str], env: Mapping[str, str] | None =
     return {line.split(" ")[0] for line in answer.splitlines() if line.split(" ")[1:2] == ["commit"]}
 
 
-def keep_unnamed(repo: Repo, run_id: str, base: str, commits: Iterable[str]) -> None:
+def keep_unnamed(repo: Repo, run_id: str, branch: str, base: str, commits: Iterable[str]) -> None:
     """Give every commit that only the database names a ref: a bundle has what refs lead to, and nothing else."""
     known = existing(repo, commits)
-    wanted = [*sorted(known), f"^{base}", *(f"^{oid}" for oid in set(refs_of(repo, run_id).values()))]
+    wanted = [*sorted(known), f"^{base}", *(f"^{oid}" for oid in set(refs_of(repo, run_id, branch).values()))]
     loose = set(_rev_list(repo, wanted)) & known
     repo.update_refs([RefChange(names.kept_ref(run_id, oid), ANY, oid) for oid in sorted(loose)])
 
@@ -93,7 +93,9 @@ class Looked:
         self.repo.update_refs([RefChange(name, now[name], oid) for name, oid in self.refs.items()])
 
 
-def look_through(repo: Repo, manifest: Manifest, refs: Mapping[str, str], bundle: Path | None, objects: Path) -> Looked:
+def look_through(
+    repo: Repo, manifest: Manifest, branch: str, refs: Mapping[str, str], bundle: Path | None, objects: Path
+) -> Looked:
     """Check refs and commits of an imported run without changing the repository.
 
     refs: those that the run is to have here. objects: a directory that is made, for what the bundle brings.
@@ -101,7 +103,7 @@ def look_through(repo: Repo, manifest: Manifest, refs: Mapping[str, str], bundle
     that are damaged or missing; EnvironmentProblem when the repository lacks commits that the run builds on.
     """
     run_id = manifest.run_id
-    if foreign := sorted(name for name in {**manifest.refs, **refs} if not belongs(name, run_id)):
+    if foreign := sorted(name for name in {**manifest.refs, **refs} if not belongs(name, run_id, branch)):
         raise UsageError(
             f"the archive has a ref that is not the run's own: {foreign[0]!r}", hint="Nothing was changed."
         )
@@ -110,7 +112,7 @@ def look_through(repo: Repo, manifest: Manifest, refs: Mapping[str, str], bundle
             f"the repository has {taken[0]} already, at another commit",
             where=str(repo.root),
             hint=f"The run, or an older state of it, was here before. To replace it, delete its refs first:"
-            f" git for-each-ref --format='delete %(refname)' {' '.join(names.own_prefixes(run_id))}"
+            f" git for-each-ref --format='delete %(refname)' {' '.join(names.own_prefixes(run_id, branch))}"
             " | git update-ref --stdin",
         )
     if bundle is None:

@@ -14,9 +14,10 @@ from prodigy.engine.specials import Specials
 from prodigy.errors import ProdigyError
 from prodigy.plan.strict_json import NotJsonError, UnusableJsonError, parse_json
 from prodigy.store.rows import StepRow
+from prodigy.workflow.capture_values import Capture, Extract
 from prodigy.workflow.expression import MISSING, scope_finder
 from prodigy.workflow.json_path import compile_json_path
-from prodigy.workflow.model import Capture, Extract, Step
+from prodigy.workflow.model import Step
 from prodigy.workflow.regex import first_match
 
 MAX_CAPTURE_BYTES = 64 * 1024 * 1024

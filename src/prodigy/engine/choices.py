@@ -9,6 +9,7 @@ from prodigy.engine.places import fan_out_at
 from prodigy.engine.run import Options
 from prodigy.engine.versions import Edited
 from prodigy.errors import UsageError
+from prodigy.executors.registry import known_executor
 from prodigy.state import events as ev
 from prodigy.store.database import now
 from prodigy.store.rows import FINISHED, RunRow
@@ -34,6 +35,7 @@ class Choices:
     max_parallel: int | None = None
     budget_usd: float | None = None
     agent: str | None = None
+    executor: str | None = None
     configured: Configuration | None = None
     items_from: str | None = None
     max_tries: int | None = None
@@ -50,6 +52,7 @@ class Choices:
             max_parallel=self.max_parallel or stored.max_parallel,
             budget_usd=self.budget_usd or stored.budget_usd,
             agent=self.agent or stored.agent,
+            executor=known_executor(self.executor) or stored.executor,
             day_usd=self.configured.per_day_usd if self.configured else stored.day_usd,
             items_from=self.items_from or stored.items_from,
             items_since=now() if self.items_from else stored.items_since,

@@ -31,7 +31,7 @@ from prodigy.engine.spec import path_below
 from prodigy.engine.specials import Specials
 from prodigy.engine.step_process import StepProcesses
 from prodigy.engine.summary import Counters
-from prodigy.engine.time_limits import overrun
+from prodigy.engine.time_limits import overrun, usual_timeout_s
 from prodigy.engine.verdict import (
     NEVER_STARTED,
     Output,
@@ -213,7 +213,7 @@ class Executions:
             failure: tuple[str, str] | None = "worktree_error", f"the step left a worktree that can't be read: {error}"
         else:
             settings = site.workflow.agents.settings(row.agent) if row.agent else None
-            output = Output(directory, row, told, settings)
+            output = Output(directory, row, told, settings, usual_timeout_s(site.workflow))
             failure = failed or await asyncio.to_thread(judge, step, output, since, boundary, exit_)
             if failure is None and unwritten is not None:
                 failure = "worktree_error", unwritten

@@ -27,6 +27,7 @@ from prodigy.engine.specials import Specials
 from prodigy.engine.tamper import TamperCheck
 from prodigy.engine.teardown import end_abandoned, tear_down_pool
 from prodigy.errors import UsageError
+from prodigy.plan import item_source
 from prodigy.plan.bulk import bulk
 from prodigy.plan.identity import InvalidItemsError, identify, label
 from prodigy.plan.priority import weigher
@@ -45,7 +46,7 @@ from prodigy.state.items import ItemRow, ItemState, remaining_work
 from prodigy.state.step_path import INPUT
 from prodigy.store import merges
 from prodigy.store.store import Store
-from prodigy.workflow.interpolate import Unresolved, interpolate_text
+from prodigy.workflow.interpolate import Unresolved, fill_json, interpolate_text
 from prodigy.workflow.model import Policy, Shell, Step
 
 Tally = results.Tally
@@ -65,7 +66,7 @@ async def plan(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -> 
         with bulk():
             store_items(run.store, path, read(), here.mapping.priority)
     except (InputError, InvalidItemsError, Unresolved) as error:
-        taken_by = f"{path}/{INPUT}" if here.mapping.input.kind == "command" else None
+        taken_by = f"{path}/{INPUT}" if here.mapping.input.kind in ("command", "source") else None
         raise InputUnusable(str(error), path=taken_by) from error
 
 
@@ -93,12 +94,17 @@ async def _input(run: Run, here: FanoutPlace, step: Step, place: RunWorkspace) -
         user_dir = Path(run.options.started_in)
         file = locate(mapping.input.text, place.path, user_dir)
         return partial(items_of_file, file, mapping.json_path, mapping.select)
-    action = Shell(text=mapping.input.text, options=mapping.input.options)
+    action, env, what = Shell(text=mapping.input.text, options=mapping.input.options), here.inputs, "input command"
+    if mapping.input.kind == "source":
+        scope = Scope(here.names).with_specials(Specials(place.path))
+        asked = fill_json(mapping.input.values[0], lambda text: interpolate_text(text, scope))
+        env = {**here.inputs, **item_source.environment(mapping.input.text, asked)}
+        action, what = Shell(text=item_source.SCRIPT), "item source"
     command = Step(action=action, policy=Policy(), line=step.line)
-    outcome = await place.run_steps((command,), path, here.names, here.inputs, first=INPUT)
+    outcome = await place.run_steps((command,), path, here.names, env, first=INPUT)
     if outcome.failure is not None:
         raise StepFailed(
-            f"the input command failed: {outcome.failure.message}", where=mapping.input.text,
+            f"the {what} failed: {outcome.failure.message}", where=mapping.input.text,
             hint=see_output(run.id, f"{path}/{INPUT}"), path=f"{path}/{INPUT}",
         )  # fmt: skip
     execution = run.store.executions(f"{path}/{INPUT}")[-1].execution

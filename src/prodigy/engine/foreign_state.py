@@ -149,13 +149,13 @@ def _look_through(db: sqlite3.Connection, run_id: str) -> None:
     _every(db, {"event": ("type",), "run": ("status",)}, lambda value: _is_word(str(value)), "a word")
     _every(db, {"event": ("data",), "request": ("data",)}, lambda value: isinstance(_json(value), dict), "JSON")
     _every(db, {"item": ("data",)}, lambda value: _json(value) is not _NONE, "JSON")
-    _look_at_run(db, run_id)
+    branch = _look_at_run(db, run_id)
     for row in db.execute("SELECT workflow FROM workflow_version"):
         try:
             Workflow.model_validate_json(row["workflow"])
         except (ValidationError, RecursionError) as error:
             raise _odd("its workflow is none") from error
-    own = f"{refs.BRANCH_PREFIX}/{run_id}/"
+    own = refs.own_prefixes(run_id, branch)[0].removeprefix("refs/heads/")
     for row in db.execute("SELECT branch FROM dead_letter WHERE branch IS NOT NULL"):
         if not (row["branch"].startswith(own) and is_ref_name(f"refs/heads/{row['branch']}")):
             raise _odd(f"a dead letter names a branch that is not the run's: {row['branch']!r}")
@@ -171,21 +171,24 @@ def _every(
                     raise _odd(f"{table}.{name} is not {what}: {row[name]!r}")
 
 
-def _look_at_run(db: sqlite3.Connection, run_id: str) -> None:
+def _look_at_run(db: sqlite3.Connection, run_id: str) -> str:
+    """Look at the one row of the run, and return its branch."""
     rows = db.execute("SELECT * FROM run").fetchall()
     if len(rows) != 1 or rows[0]["id"] != run_id:
         raise _odd(f"it is not the one of run {run_id}")
     row = rows[0]
-    if row["branch"] != refs.run_branch(run_id):
+    branch = str(row["branch"])
+    if branch != refs.run_branch(run_id, refs.prefix_of(branch)) or not refs.is_of_a_run(branch):
         raise _odd(f"its branch is not the run's: {row['branch']!r}")
     target = row["target"]
-    own = f"refs/heads/{refs.BRANCH_PREFIX}/{run_id}/"
+    own = refs.own_prefixes(run_id, branch)[0]
     if target is not None and not (is_ref_name(target) and target.startswith("refs/heads/") and own not in target):
         raise _odd(f"what it is to be merged into is no branch: {target!r}")
     if any(intent["target"] != target for intent in db.execute("SELECT target FROM final_merge_intent")):
         raise _odd("it was to be merged into another branch than its own target")
     if not _are_options(row["options"]):
         raise _odd("its options are none")
+    return branch
 
 
 def _are_options(text: str) -> bool:

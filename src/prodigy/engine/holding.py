@@ -12,8 +12,7 @@ _TIMEOUT_S = 600.0  # for the history of a large repository on a slow disk
 
 def is_of_the_user(name: str) -> bool:
     """Whether a ref is there whatever becomes of our runs: a user's branch or tag, or what an earlier clean kept."""
-    own = f"refs/heads/{refs.BRANCH_PREFIX}/"
-    return name.startswith(("refs/heads/", "refs/tags/", refs.KEPT)) and not name.startswith(own)
+    return name.startswith(("refs/heads/", "refs/tags/", refs.KEPT)) and not refs.is_of_a_run(name)
 
 
 def unheld(

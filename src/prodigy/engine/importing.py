@@ -85,7 +85,7 @@ def import_run(source: Path | IO[bytes], where: Path) -> Imported:
         _arrange(unpacked, state, manifest.run_id)
         refs = _take_back(state, manifest)
         bundle = unpacked / BUNDLE if BUNDLE in manifest.paths() else None
-        looked = look_through(context.repo, manifest, refs, bundle, staging / "objects")
+        looked = look_through(context.repo, manifest, _branch(state), refs, bundle, staging / "objects")
         warnings = [*_elsewhere(manifest.run_id, context.repo), *_settle(state, manifest, looked, where)]
         os.sync()  # all of it is on the disk before anything says so
         point("import:checked")
@@ -121,6 +121,11 @@ def _only_import(directory: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _branch(state: Path) -> str:
+    with closing(Store.open(state)) as store:
+        return store.run().branch
 
 
 def _require_place(manifest: Manifest, repo: Repo) -> None:

@@ -39,6 +39,8 @@ async def fail(
     once in a row. Again: the item is to run once more; None: it is not. A policy that stops the
     run makes it drain.
     """
+    if run.options.fail_fast:
+        policy = policy.model_copy(update={"continue_on_failure": False})
     letter = _letter(run, key, failure)
     branch = key.refs(run)[2]
     await asyncio.to_thread(run.repo.update_refs, [RefChange(branch, ANY, boundary.commit or boundary.head)])
@@ -65,15 +67,17 @@ async def fail(
         head=boundary.head,
         collected=policy.collects and not isinstance(decision, Again),
     )
-    rule = f"timeout_action is {action}" if action in ("skip", "fail") else f"on_item_failure is {_rule(policy)}"
+    rule = f"timeout_action is {action}" if action in ("skip", "fail") else f"on_item_failure is {_rule(policy, run)}"
     run.store.record(failed, *_follows(run, key, letter, decision, boundary, rule))
     if isinstance(decision, Park) and decision.stops:
         run.control.pause(MAX_FAILURES, f"the item {key.label} failed, and {rule}: {letter.message}")
     return decision if isinstance(decision, Again) else None
 
 
-def _rule(policy: ErrorPolicy) -> str:
+def _rule(policy: ErrorPolicy, run: Run) -> str:
     """What the policy says of failed items, as it is written."""
+    if run.options.fail_fast:
+        return f"{policy.on_item_failure}, with --fail-fast"
     stops = policy.on_item_failure != "stop" and policy.stops
     return f"{policy.on_item_failure}, with continue_on_failure false" if stops else policy.on_item_failure
 

@@ -56,7 +56,7 @@ class AttemptKey:
         return (
             refs.attempt_ref(run.id, owner, self.number),
             refs.snapshot_ref(run.id, f"{owner}/a{self.number}"),
-            refs.item_branch(run.id, owner, self.label),
+            refs.item_branch(run.merges.branch, owner, self.label),
         )
 
 

@@ -62,7 +62,7 @@ class MergeQueue:
         self._store = store
         self._repo = repo
         self._private = private
-        self._branch = branch
+        self.branch = branch
         self._turn = asyncio.Lock()
         self._tip = store.run().tip
 
@@ -130,7 +130,7 @@ class MergeQueue:
         intent = self._store.merge_intent()
         if intent is not None:
             done, events = recorded(intent)
-            if self._repo.read_ref(self._branch) == intent.new:
+            if self._repo.read_ref(self.branch) == intent.new:
                 await self._update(self._deletions(done, intent))
             else:
                 await self._swap(intent, done)
@@ -145,12 +145,12 @@ class MergeQueue:
         """
         async with self._turn:
             row = self._store.run()
-            found = self._repo.read_ref(self._branch)
+            found = self._repo.read_ref(self.branch)
             if found == self._tip or (found is None and row.merged is not None):
                 return
             self._require_nowhere_checked_out()
             if found is None or not row.status.startswith("completed") or not await self._is_on_top(found):
-                await self._update([*self._set_aside(found), RefChange(self._branch, found, self._tip)])
+                await self._update([*self._set_aside(found), RefChange(self.branch, found, self._tip)])
                 return
             note = f"somebody has added to the run branch since the run ended: {found[:12]} is its result now"
             self._store.record(ev.Warned(message=note))
@@ -165,9 +165,9 @@ class MergeQueue:
 
         Raises EnvironmentProblem, naming the checkout.
         """
-        checkout = checked_out_at(self._repo, self._branch)
+        checkout = checked_out_at(self._repo, self.branch)
         if checkout is not None and not checkout.path.resolve().is_relative_to((home() / "worktrees").resolve()):
-            name = self._branch.removeprefix("refs/heads/")
+            name = self.branch.removeprefix("refs/heads/")
             raise EnvironmentProblem(
                 f"the run branch {name} is checked out, and moving it would revert merged work there",
                 where=str(checkout.path),
@@ -184,12 +184,12 @@ class MergeQueue:
     async def _swap(self, intent: Intent, done: Done) -> None:
         deletions = self._deletions(done, intent)
         try:
-            await self._update([RefChange(self._branch, intent.old, intent.new), *deletions])
+            await self._update([RefChange(self.branch, intent.old, intent.new), *deletions])
         except RefMoved as moved:
-            foreign = moved.found.get(self._branch, intent.new)
+            foreign = moved.found.get(self.branch, intent.new)
             if foreign == intent.new:
                 return  # it was us: git died after the move, before it could say so
-            await self._update([*self._set_aside(foreign), RefChange(self._branch, foreign, intent.new), *deletions])
+            await self._update([*self._set_aside(foreign), RefChange(self.branch, foreign, intent.new), *deletions])
 
     def _set_aside(self, foreign: str | None) -> list[RefChange]:
         """Somebody else moved the run branch: it goes on from where we left it, and theirs is kept apart."""

@@ -25,13 +25,14 @@ from prodigy.engine.choices import NO_CHOICES, Choices, Listener, require_ended,
 from prodigy.engine.cleaning import How, clean, idle_for, left_on_disk
 from prodigy.engine.confinement import missing_sandboxes, require_sandboxes, with_settled_places
 from prodigy.engine.control import Control
+from prodigy.engine.driver import driver
 from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.environment_sources import Places
 from prodigy.engine.item_keys import AttemptKey, completion, obsolete
 from prodigy.engine.lodging import has_clones, lodging, workspaces
 from prodigy.engine.merge_queue import NOTHING, Done, MergeQueue, Recorded
 from prodigy.engine.places import fan_out_at
-from prodigy.engine.refs import own_prefixes
+from prodigy.engine.refs import is_of_a_run, own_prefixes, prefix_of
 from prodigy.engine.run import Options, Run, inherited_environment
 from prodigy.engine.spec import request_of
 from prodigy.engine.steps import StepRunner
@@ -39,8 +40,9 @@ from prodigy.engine.tamper import remember
 from prodigy.engine.versions import adopt
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.executors.base import RUN_SLOT
-from prodigy.executors.local import LocalExecutor
 from prodigy.executors.processes import Processes
+from prodigy.executors.registry import Site
+from prodigy.executors.registry import executor as make_executor
 from prodigy.git import clone
 from prodigy.git.context import discover
 from prodigy.git.identity import agent_env, no_push_env
@@ -100,7 +102,7 @@ async def opened_run(
             what = f"the lock of process {lock.broken.pid} on {lock.broken.host} was broken by --force"
             store.record(ev.Warned(message=f"{what}: if that process lives, steps may run twice"))
         row = store.run()
-        ledger = RefLedger(own_prefixes(run_id), row.branch)
+        ledger = RefLedger(own_prefixes(run_id, row.branch), row.branch)
         repo = replace(_repository(row, helpers), ledger=ledger).with_ref_writer()
         private = _private(directory, row, repo).with_reader()
         for conversation in (repo.ref_writer, private.reader):
@@ -125,13 +127,13 @@ async def opened_run(
         ignored = [path for wanted in workspaces(workflow) for path in (*wanted.include, *wanted.keep_ignored)]
         private.exclude(ignored)
         if has_clones(workflow):
-            clone.prepare(private)
+            clone.prepare(private, is_of_a_run)
         environment = _environment(store, row, options, workflow, repo, private.excludes if ignored else None)
-        executor = LocalExecutor(
-            repo, private, processes, worktrees, run_id, store.running_worktrees(),
-            lodging(workflow, None, Path(row.repo)),
-            retired=_slots_of_failed(store),
-        )  # fmt: skip
+        own = lodging(workflow, None, Path(row.repo))
+        site = Site(
+            run_id, repo, private, processes, worktrees, store.running_worktrees(), own, _slots_of_failed(store)
+        )
+        executor = make_executor(options.executor, site)
         admissions = Admissions(
             control,
             AgentGates(store),
@@ -215,7 +217,7 @@ def _remove_old(run: Run) -> None:
 
 
 def _repository(row: RunRow, helpers: int) -> Repo:
-    context = discover(Path(row.repo))
+    context = discover(Path(row.repo), prefix_of(row.branch))
     if str(context.repo.common_dir) != row.common_dir:
         raise EnvironmentProblem(
             "this is not the repository the run was started in any more",
@@ -238,7 +240,8 @@ def _begin(run: Run, row: RunRow) -> None:
     remember(run)
     if run.repo.read_ref(row.branch) is None:
         run.repo.update_refs([RefChange(row.branch, None, row.base)])
-    run.store.record(ev.JobStarted(workflow=row.workflow, base=row.base, branch=row.branch, target=row.target))
+    started = ev.JobStarted(workflow=row.workflow, base=row.base, branch=row.branch, target=row.target, **driver())
+    run.store.record(started)
 
 
 def _own_names(workflow: Workflow) -> frozenset[str]:

@@ -10,8 +10,22 @@ BRANCH_PREFIX = "prodigy"
 KEPT = "refs/prodigy/kept/"  # of no run: what was kept when runs were cleaned away
 
 
-def run_branch(run_id: str) -> str:
-    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/run"
+_RUN_BRANCH = re.compile(r"refs/heads/[A-Za-z0-9_/-]+/\d{8}-\d{6}-[a-z0-9]{4}/(?:run|items/.*|named/.*)")
+
+
+def run_branch(run_id: str, prefix: str | None = None) -> str:
+    """prefix: what the configuration says our branches begin with."""
+    return f"refs/heads/{prefix or BRANCH_PREFIX}/{run_id}/run"
+
+
+def prefix_of(branch: str) -> str:
+    """What the branches of a run begin with. branch: the run branch."""
+    return branch.removeprefix("refs/heads/").rsplit("/", 2)[0]
+
+
+def is_of_a_run(name: str) -> bool:
+    """Whether a ref has the name of a run's branch, whatever it begins with."""
+    return name.startswith(f"refs/heads/{BRANCH_PREFIX}/") or _RUN_BRANCH.fullmatch(name) is not None
 
 
 def owner(fanout: str, ordinal: int) -> str:
@@ -20,9 +34,10 @@ def owner(fanout: str, ordinal: int) -> str:
     return f"{ordinal:04d}" if fanout == "" else f"{fanout.replace('/', '-')}-{ordinal:04d}"
 
 
-def item_branch(run_id: str, item: str, label: str) -> str:
-    """For people: the current attempt's work, kept when the item fails, gone once merged. item: see `owner`."""
-    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/items/{item}-{slug(mask(label))}"
+def item_branch(branch: str, item: str, label: str) -> str:
+    """For people: the current attempt's work, kept when the item fails, gone once merged. branch: the run branch.
+    item: see `owner`."""
+    return f"{branch.removesuffix('/run')}/items/{item}-{slug(mask(label))}"
 
 
 def attempt_ref(run_id: str, item: str, attempt: int) -> str:
@@ -56,9 +71,9 @@ def stashed_ref(run_id: str, commit: str) -> str:
     return f"refs/prodigy/{run_id}/stashed/{commit}"
 
 
-def own_prefixes(run_id: str) -> tuple[str, str]:
-    """Where the refs of a run are, and nothing else is."""
-    return f"refs/heads/{BRANCH_PREFIX}/{run_id}/", f"refs/prodigy/{run_id}/"
+def own_prefixes(run_id: str, branch: str) -> tuple[str, str]:
+    """Where the refs of a run are, and nothing else is. branch: the run branch."""
+    return branch.removesuffix("run"), f"refs/prodigy/{run_id}/"
 
 
 def slug(text: str, limit: int = 40) -> str:

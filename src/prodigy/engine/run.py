@@ -41,7 +41,9 @@ class Options:
     for input files. items_from: where an item that runs again begins: `start`, `failed_step`, or BY_OUTCOME. The
     workflow runs `max_iterations` times for each of args and files, if there are any. budget_usd: dollars that the run
     may cost in all, in place of the workflow's budget; day_usd: that all runs of this home may cost in a day. agent:
-    runs the steps that name none.
+    runs the steps that name none. executor: what provides the places where steps run; None: this host.
+    branch_prefix: what the run's branches begin with; None: the built-in one. fail_fast: nothing more starts once an
+    item has been parked.
     """
 
     merge: str = "ask"
@@ -55,6 +57,9 @@ class Options:
     budget_usd: float | None = None
     day_usd: float | None = None
     agent: str | None = None
+    executor: str | None = None
+    branch_prefix: str | None = None
+    fail_fast: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -126,9 +131,13 @@ class Run:
 
     def inputs(self, given: Mapping[str, str]) -> dict[str, str]:
         """What the environment of every step has besides: the iteration's inputs and the workflow's parameters."""
-        parameters = {name: render(json.loads(text)) for name, text in self.workflow.parameters}
-        fit = {n: text for n, text in parameters.items() if _VARIABLE.fullmatch(n) and not takes_no_data(n)}
-        return {**fit, **given}
+        return {**parameter_variables(self.workflow), **given}
+
+
+def parameter_variables(workflow: Workflow) -> dict[str, str]:
+    """The parameters that are variables of steps, as text."""
+    parameters = {name: render(json.loads(text)) for name, text in workflow.parameters}
+    return {n: text for n, text in parameters.items() if _VARIABLE.fullmatch(n) and not takes_no_data(n)}
 
 
 def inherited_environment() -> dict[str, str]:

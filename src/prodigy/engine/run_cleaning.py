@@ -33,7 +33,7 @@ def clean(wanted: Wanted, common_dir: Path | None) -> list[Finding]:
 
     Raises nothing on account of a single run: its finding says what is wrong.
     """
-    runs, unreadable = _runs(common_dir)
+    runs, unreadable = runs_of(common_dir)
     found: list[Finding] = []
     if WORKTREES in wanted.parts:
         places = {common_dir} if common_dir is not None else {run.common_dir for run in runs}
@@ -46,12 +46,12 @@ def clean(wanted: Wanted, common_dir: Path | None) -> list[Finding]:
     for run in runs:
         # A dead letter has an age of its own.
         parts = [part for part in wanted.parts if part == DLQ or run.idle_s >= (wanted.older_than_s or 0.0)]
-        found += _of_run(run.id, replace(wanted, parts=tuple(parts)))
+        found += of_run(run.id, replace(wanted, parts=tuple(parts)))
     return found + unreadable
 
 
 @dataclass(frozen=True)
-class _Run:
+class CleanedRun:
     """idle_s: for how long nothing has happened to it."""
 
     id: str
@@ -59,7 +59,7 @@ class _Run:
     idle_s: float
 
 
-def _runs(common_dir: Path | None) -> tuple[list[_Run], list[Finding]]:
+def runs_of(common_dir: Path | None) -> tuple[list[CleanedRun], list[Finding]]:
     """The runs, the oldest first, and those that can't be read and may be of this repository."""
     known = {row.id: row.common_dir for row in index.runs()}
     now = dt.datetime.now(dt.UTC)
@@ -74,7 +74,7 @@ def _runs(common_dir: Path | None) -> tuple[list[_Run], list[Finding]]:
             unreadable.append(Finding(RUNS, run_id, "the run", kept=f"{error.what}; it is left as it is"))
             continue
         if common_dir is None or row.common_dir == str(common_dir):
-            found.append(_Run(run_id, Path(row.common_dir), (now - last).total_seconds()))
+            found.append(CleanedRun(run_id, Path(row.common_dir), (now - last).total_seconds()))
     return found, unreadable
 
 
@@ -94,7 +94,7 @@ def _worktrees(common_dir: Path, wanted: Wanted) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _of_run(run_id: str, wanted: Wanted) -> list[Finding]:
+def of_run(run_id: str, wanted: Wanted) -> list[Finding]:
     """What goes of one run, or why it stays."""
     directory = run_directory(run_id)
     try:

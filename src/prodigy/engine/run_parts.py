@@ -14,6 +14,7 @@ from pathlib import Path
 
 from prodigy.engine import bundling, cleaning, holding, purging
 from prodigy.engine.clean_parts import DLQ, EVENTS, LOGS, RUNS, Finding, Wanted
+from prodigy.engine.event_archive import archive
 from prodigy.engine.refs import own_prefixes
 from prodigy.executors.allowance import disk_usage
 from prodigy.git import worktrees
@@ -125,7 +126,7 @@ class OpenRun:
     def _refs(self, repo: Repo) -> dict[str, tuple[str, str]]:
         """All refs of the run: name -> (type of the object, its id)."""
         wanted = "--format=%(objecttype) %(objectname) %(refname)"
-        lines = repo.run("for-each-ref", wanted, *own_prefixes(self._id)).text.splitlines()
+        lines = repo.run("for-each-ref", wanted, *own_prefixes(self._id, self._store.run().branch)).text.splitlines()
         return {name: (kind, oid) for kind, oid, name in (line.split(" ", 2) for line in lines)}
 
     def _only_its_own(self, repo: Repo) -> list[str]:
@@ -144,7 +145,7 @@ class OpenRun:
         )
 
     def _checked_out(self, repo: Repo) -> str | None:
-        own = own_prefixes(self._id)[0]
+        own = own_prefixes(self._id, self._store.run().branch)[0]
         for tree in worktrees.listed(repo):
             if tree.branch and tree.branch.startswith(own):
                 return f"its branch {tree.branch.removeprefix('refs/heads/')} is checked out in {tree.root}"
@@ -172,9 +173,12 @@ class OpenRun:
             return []
         if why := self._why_it_is_needed():
             return [self._kept(EVENTS, "the events", why)]
+        archived = None
         if not self._wanted.dry_run:
+            if self._wanted.archive is not None:
+                archived = str(archive(self._store, self._wanted.archive))
             self._store.cut_trail(ev.RunCleaned(part=EVENTS, number=number))
-        return [Finding(EVENTS, self._id, "events", number, size)]
+        return [Finding(EVENTS, self._id, "events", number, size, archived=archived)]
 
     # Why it stays ------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from prodigy.engine.budget_clock import within_time
 from prodigy.engine.choices import NO_CHOICES, Choices, Listener
 from prodigy.engine.control import Control, Interrupted, Stopped
+from prodigy.engine.driver import driver
 from prodigy.engine.final_merge import Confirm
 from prodigy.engine.merge_queue import MergeRequest
 from prodigy.engine.obeying import obey
@@ -131,6 +132,7 @@ def _resumed(opened: Run, caller: Caller, reprocessed: list[ev.DlqItemsReprocess
             done=done,
             failed=failed,
             still_held=caller.still_held,
+            **driver(),
         ),
         *reprocessed,
     ]

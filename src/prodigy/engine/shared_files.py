@@ -48,11 +48,13 @@ class Link:
 class SharedFiles:
     """Remembers how the guarded files were, in memory and in the run's directory. No git process.
 
-    stashed: the entries of the stash, remembered with them. at_work: whether agents are.
+    prefix: what the run's branches begin with. stashed: the entries of the stash, remembered with them. at_work:
+    whether agents are.
     """
 
-    def __init__(self, repo: Repo, directory: Path) -> None:
+    def __init__(self, repo: Repo, directory: Path, prefix: str) -> None:
         self._repo = repo
+        self._prefix = prefix
         self._directory = directory
         self._before = Fingerprint({}, {}, {})
         self._kept: dict[str, Kept] = {}
@@ -120,7 +122,7 @@ class SharedFiles:
         return Find(words, left, found.moved, taken_over)
 
     def _observe(self) -> Fingerprint:
-        return guard.observe(self._repo, ())
+        return guard.observe(self._repo, (), branch_prefix=self._prefix)
 
     def _take_over(self, after: Fingerprint) -> tuple[str, ...]:
         """What another run put back as it was before its own agents began."""

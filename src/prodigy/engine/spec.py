@@ -17,8 +17,9 @@ from prodigy.engine.documents import laid_out, laid_out_value
 from prodigy.engine.environment import not_in_scripts, with_secrets
 from prodigy.engine.site import Site
 from prodigy.engine.specials import FILE as SPECIALS
+from prodigy.engine.time_limits import usual_timeout_s
 from prodigy.errors import ProdigyError
-from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, DEFAULT_TIMEOUT_S, Confinement, ProcessSpec
+from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, Confinement, ProcessSpec
 from prodigy.state.trace_ids import is_wanted, traceparent
 from prodigy.workflow.agent_settings import Agents, AgentSettings
 from prodigy.workflow.catalogue import IN_ENVIRONMENT
@@ -94,7 +95,7 @@ def spec_of(
         cwd=str(cwd),
         files=call.files,
         stdin=call.stdin,
-        timeout_s=step.policy.timeout_s or limits[0] or DEFAULT_TIMEOUT_S,
+        timeout_s=step.policy.timeout_s or limits[0] or usual_timeout_s(site.workflow),
         idle_timeout_s=step.policy.idle_timeout_s or limits[1] or DEFAULT_IDLE_TIMEOUT_S,
         confinement=call.confinement,
     )

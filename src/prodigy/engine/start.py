@@ -13,6 +13,7 @@ from prodigy.engine.lodging import workspaces
 from prodigy.engine.opening import find_agents, find_shell, new_run_id
 from prodigy.engine.run import Options
 from prodigy.errors import UsageError
+from prodigy.executors.registry import known_executor
 from prodigy.git.context import Context, discover
 from prodigy.plan.identity import Plan, identify
 from prodigy.plan.sources import Found, items_of_file, items_of_glob, locate, read_items
@@ -51,7 +52,7 @@ def check_run(loaded: Loaded, where: Path, options: Options) -> Checked:
 
     Raises UsageError for the call and the input, EnvironmentProblem for the rest.
     """
-    context = discover(where)
+    context = discover(where, options.branch_prefix or refs.BRANCH_PREFIX)
     if context.branch is None and options.merge == "yes":
         raise UsageError(
             "HEAD is detached: there is no branch to merge into",
@@ -59,6 +60,7 @@ def check_run(loaded: Loaded, where: Path, options: Options) -> Checked:
             hint="Switch to a branch first, or leave --yes out and take the run's branch afterwards.",
         )
     find_shell()
+    known_executor(options.executor)
     _check_included(loaded.workflow, context)
     beside = Path(loaded.workflow.source).parent
     look_over(loaded.workflow.environment, Places(beside, Path(options.started_in), context.repo.root))
@@ -85,7 +87,7 @@ def create_run(loaded: Loaded, file: Path | None, where: Path, options: Options)
         repo=str(context.repo.root),
         common_dir=str(context.repo.common_dir),
         base=context.head,
-        branch=refs.run_branch(run_id),
+        branch=refs.run_branch(run_id, options.branch_prefix),
         target=context.branch,
         options=options.to_json(),
         created_at=now(),
@@ -122,7 +124,7 @@ def _first_input(workflow: Workflow, context: Context, user_dir: Path) -> Found 
     """The first fan-out's input, if no step can still write it: then it can be refused before anything is made."""
     action = workflow.steps[0].action
     may_be_skipped = workflow.steps[0].when is not None
-    if not isinstance(action, MapReduce) or action.input.kind in ("command", "values") or may_be_skipped:
+    if not isinstance(action, MapReduce) or action.input.kind in ("command", "values", "source") or may_be_skipped:
         return None
     name = action.input.text
     if action.input.kind == "glob":

@@ -16,7 +16,7 @@ from prodigy.engine.environment import RunEnvironment
 from prodigy.engine.site import Site
 from prodigy.engine.spec import spec_of
 from prodigy.engine.summary import Counters
-from prodigy.engine.time_limits import is_used_up, within
+from prodigy.engine.time_limits import is_used_up, usual_timeout_s, within
 from prodigy.engine.verdict import MAX_STATEMENT, lost
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import Exit, ExitReason, ProcessState, Snapshot
@@ -74,7 +74,7 @@ class StepProcesses:
             if site.scope.specials is not None:
                 await site.scope.specials.run_commands(step, site.env, self.shell)
             spec = spec_of(step, execution, site, env, self.shell, admission)
-            spec = within(self.store, site.limit, step, execution, spec)
+            spec = within(self.store, site.limit, step, execution, spec, usual_timeout_s(site.workflow))
         except ProdigyError as error:  # values that do not fit their places
             hint = f" ({error.hint})" if error.hint else ""
             reason: ExitReason = "unfit" if _blames_the_item(error) else "not_started"

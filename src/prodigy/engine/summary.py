@@ -48,16 +48,16 @@ def summarise(
     status = row.status
     if status in ("new", "running") and not driving and not is_held(store.directory):
         status = "interrupted"  # its process is gone without a word
-    stop_reason = row.stop_reason
+    stop_reason, held = row.stop_reason, None
     if row.held_by is not None and row.status in ("new", "running"):
-        status, stop_reason = "paused", "user"
+        status, stop_reason, held = "paused", "user", {"by": row.held_by, "since": row.held_at}
     branch = row.branch.removeprefix("refs/heads/")
     return {
         "run_id": row.id,
         "workflow": row.workflow,
         "status": status,
         "stop_reason": stop_reason,
-        "held": None if row.held_by is None else {"by": row.held_by, "since": row.held_at},
+        "held": held,
         "phase": row.phase,
         "items": {
             "total": sum(counts.values()),

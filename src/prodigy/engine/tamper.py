@@ -33,7 +33,7 @@ _BEHIND_THE_NAME = b"gitdir: "
 
 def remember(run: Run) -> None:
     """Remember how the shared repository is before the first step of a run."""
-    SharedFiles(run.repo, run.directory).remember()
+    SharedFiles(run.repo, run.directory, refs.prefix_of(run.merges.branch)).remember()
 
 
 class TamperCheck:
@@ -47,7 +47,7 @@ class TamperCheck:
         self._run = run
         self._fanout = fanout
         self._turn = asyncio.Lock()
-        self._shared = SharedFiles(run.repo, run.directory)
+        self._shared = SharedFiles(run.repo, run.directory, refs.prefix_of(run.merges.branch))
         self._refs = OwnRefs(run)
         self._links: dict[str, Link] = {}
         self._checkout = OwnCheckout(run)
@@ -171,7 +171,7 @@ async def restore_branches(run: Run) -> None:
         for item in run.store.items(path):
             if item.state is not ItemState.DEAD or not run.store.has_dead_letter(path, item.ordinal):
                 continue
-            branch = refs.item_branch(run.id, refs.owner(owned, item.ordinal), item.label)
+            branch = refs.item_branch(run.merges.branch, refs.owner(owned, item.ordinal), item.label)
             boundary = run.store.last_boundary(attempt_path(path, item.ordinal, item.attempt))
             if boundary is None or run.repo.read_ref(branch) is not None:
                 continue

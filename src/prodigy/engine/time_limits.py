@@ -142,12 +142,24 @@ def is_used_up(store: Questions, limit: TimeLimit | None) -> bool:
     return left_s is not None and left_s <= _SLACK_S
 
 
-def within(store: Questions, limit: TimeLimit | None, step: Step, execution: str, spec: ProcessSpec) -> ProcessSpec:
-    """The process under the limits that it has beside its own; in their place, the built-in one does not count."""
+def usual_timeout_s(workflow: Workflow) -> float:
+    """The limit of steps that have none of their own, in seconds."""
+    return workflow.configured.timeout_s or DEFAULT_TIMEOUT_S
+
+
+def within(
+    store: Questions,
+    limit: TimeLimit | None,
+    step: Step,
+    execution: str,
+    spec: ProcessSpec,
+    usual_s: float = DEFAULT_TIMEOUT_S,
+) -> ProcessSpec:
+    """The process under the limits that it has beside its own; in their place, the usual one does not count."""
     if limit is None:
         return spec
     own = limit.of_step(split_try(execution)[0], kind_of(step))
-    first = spec.timeout_s if spec.timeout_s != DEFAULT_TIMEOUT_S else None
+    first = spec.timeout_s if spec.timeout_s != usual_s else None
     limits = [seconds for seconds in (first, own, limit.left_s(store)) if seconds is not None]
     grace_s = spec.grace_s if limit.grace_s is None else limit.grace_s
     return replace(spec, timeout_s=max(_LEAST_S, min(limits, default=spec.timeout_s)), grace_s=grace_s)

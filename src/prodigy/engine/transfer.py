@@ -216,8 +216,8 @@ def _pack(store: Store, repo: Repo, staging: Path, name: str) -> dict[str, str]:
     with closing(Store.open(staging)) as copied:
         copied.record(ev.JobExported(file=name))
     make_one_file(staging / DATABASE)
-    keep_unnamed(repo, row.id, row.base, needed)
-    refs = refs_of(repo, row.id)
+    keep_unnamed(repo, row.id, row.branch, row.base, needed)
+    refs = refs_of(repo, row.id, row.branch)
     make_bundle(repo, staging / BUNDLE, row.base, refs)
     return refs
 

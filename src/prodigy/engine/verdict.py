@@ -30,12 +30,13 @@ MAX_STATEMENT = 500  # characters of a message
 @dataclass(frozen=True)
 class Output:
     """What an execution has left beside its worktree. told: what its agent says of itself, None without one. settings:
-    how the workflow wants that agent."""
+    how the workflow wants that agent. usual_timeout_s: the limit of steps without their own."""
 
     directory: Path
     row: StepRow
     told: Verdict | None = None
     settings: AgentSettings | None = None
+    usual_timeout_s: float = DEFAULT_TIMEOUT_S
 
 
 def agent_verdict(adapter: AgentAdapter, directory: Path, exit_: Exit, model: str | None = None) -> Verdict | None:
@@ -123,7 +124,7 @@ def _judge(step: Step, since: Snapshot, after: Snapshot, exit_: Exit, output: Ou
     done = told is not None and told.kind is None  # whatever ended it then, what it did is done and paid for
     match exit_.reason:
         case "timeout" if not done:
-            limit = step.policy.timeout_s or (settings.timeout_s if settings else None) or DEFAULT_TIMEOUT_S
+            limit = step.policy.timeout_s or (settings.timeout_s if settings else None) or output.usual_timeout_s
             return "timeout", f"the step ran longer than {limit:g} s"
         case "idle" if not done:
             limit = (

@@ -52,7 +52,7 @@ class LocalWorkspace:
         raise CorruptState(
             "this step was run before, and the run's database does not know it",
             where=str(self.directory(execution)),
-            hint="Was an older copy of the database put back? The commits are safe: git branch --list 'prodigy/*'",
+            hint="Was an older copy of the database put back? The commits are safe: git branch --list '*/items/*'",
         )
 
     def _confined(self, execution: str, spec: ProcessSpec) -> ProcessSpec:

@@ -14,7 +14,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,8 +215,11 @@ def clear_objects(private: PrivateGit, objects: Path) -> None:
 # Git directories ---------------------------------------------------------------------------------------------
 
 
-def prepare(private: PrivateGit) -> None:
-    """Note what every clone begins with, before any agent has run: branches, tags, remotes, whose commits they are."""
+def prepare(private: PrivateGit, is_of_a_run: Callable[[str], bool]) -> None:
+    """Note what every clone begins with, before any agent has run: branches, tags, remotes, whose commits they are.
+
+    is_of_a_run: whether a ref is one of ours, which no clone has.
+    """
     target = private.directory / _PATTERN
     if target.is_dir():
         return
@@ -226,8 +229,7 @@ def prepare(private: PrivateGit) -> None:
         settings = config.serialised([*settings_of(entries), *_passed_on(entries)])
         (part / "config").write_text(settings, "utf-8", "surrogateescape")
         listed = private.repo.run("for-each-ref", "--format=%(objectname) %(refname)", *_SHOWN_REFS).stdout
-        ours = b"refs/heads/prodigy/"
-        lines = [line for line in listed.splitlines() if not line.partition(b" ")[2].startswith(ours)]
+        lines = [line for line in listed.splitlines() if not is_of_a_run(os.fsdecode(line.partition(b" ")[2]))]
         (part / "packed-refs").write_bytes(b"".join(b"%s\n" % line for line in (b"# pack-refs with: sorted ", *lines)))
         part.rename(target)
     finally:

@@ -74,6 +74,23 @@ def common_dir_around(path: Path) -> Path:
     return _locate(path).common_dir
 
 
+def checkout_around(path: Path) -> Path:
+    """The root of the checkout around `path`. Raises EnvironmentProblem where there is none."""
+    return _locate(path).root
+
+
+def has_commit(root: Path) -> bool:
+    """Whether something is checked out."""
+    return run_git(["rev-parse", "-q", "--verify", "HEAD^{commit}"], cwd=root, ok=(0, 1)).code == 0
+
+
+def is_ignored(root: Path, path: str) -> bool:
+    """Whether git ignores a path, named from the root, so that no worktree has it. The user's own rules count."""
+    rules = config.personal_file(config.read(_locate(root)), "core.excludesfile", "ignore")
+    settings = [f"core.excludesFile={rules}"]
+    return run_git(["check-ignore", "-q", "--", path], cwd=root, config=settings, ok=(0, 1)).code == 0
+
+
 def git_version() -> tuple[int, ...]:
     """The version of the installed git; EnvironmentProblem when it is too old."""
     text = run_git(["version"]).line

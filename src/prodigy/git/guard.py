@@ -20,6 +20,7 @@ from prodigy.git.guarded import ABSENT, LIMIT, Kept, look
 from prodigy.git.repo import Repo
 
 _OWN_REFS = "refs/prodigy"
+_USUAL_PREFIX = "prodigy"  # of branches of runs
 # An agent may well name itself or track a branch; nothing of this runs a program.
 _HARMLESS = ("branch.", "user.")
 _HARMLESS_SECTIONS = frozenset({"branch", "user"})
@@ -59,11 +60,12 @@ def observe(
     repo: Repo,
     worktree_git_dirs: Collection[Path],
     ledger: Collection[str] = (),
-    branch_prefix: str = "prodigy",
+    branch_prefix: str = _USUAL_PREFIX,
 ) -> Fingerprint:
     """Take the fingerprint of the shared repository.
 
     worktree_git_dirs: of the worktrees to guard. ledger: our own refs that matter now.
+    branch_prefix: of branches that are ours too.
     """
     common = repo.common_dir
     guarded: dict[str, str] = {}
@@ -238,7 +240,7 @@ def _ref(repo: Repo, name: str) -> str:
 
 
 def _movable(repo: Repo, branch_prefix: str) -> dict[str, str]:
-    own = (_OWN_REFS, f"refs/heads/{branch_prefix}")
+    own = (_OWN_REFS, f"refs/heads/{_USUAL_PREFIX}", f"refs/heads/{branch_prefix}")
     found = {name: oid for name, oid in refs.packed_refs(repo.common_dir).items() if not _is_below(name, own)}
     for name, path in _loose(repo.common_dir, "refs", own):
         data = files.read_small(path)

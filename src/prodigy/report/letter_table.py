@@ -49,7 +49,7 @@ def to_csv(letters: Sequence[Letter]) -> str:
     writer.writerow(COLUMNS)
     for letter in letters:
         facts = _facts(letter)
-        writer.writerow([_cell(facts[column]) for column in COLUMNS])
+        writer.writerow([safe_cell(facts[column]) for column in COLUMNS])
     return out.getvalue()
 
 
@@ -64,7 +64,8 @@ def _facts(letter: Letter) -> dict[str, object]:
     }
 
 
-def _cell(value: object) -> object:
+def safe_cell(value: object) -> object:
+    """A value as a cell of CSV; a text that a spreadsheet would take for a formula gets a `'` in front."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

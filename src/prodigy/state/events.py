@@ -54,18 +54,25 @@ class JobStarted(Event):
     base: str
     branch: str
     target: str | None
+    host: str = ""
+    pid: int = 0
+    user: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobResumed(Event):
     """`options` are the run's choices from here on, as JSON. So many of its items (`total`) have ended (`done`), some
-    of those as dead (`failed`) and not to be retried now. still_held: if it is held, it stays so."""
+    of those as dead (`failed`) and not to be retried now. still_held: if it is held, it stays so. `user` drives it, by
+    the process `pid` on `host`."""
 
     command: str
     options: str
     total: int
     done: int
     failed: int = 0
+    host: str = ""
+    pid: int = 0
+    user: str = ""
     still_held: bool = False
 
 

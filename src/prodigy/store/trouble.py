@@ -52,8 +52,8 @@ def way_out(run_id: str) -> str:
     """How to go on without a run's database: what was merged is in the run branch, the rest in branches of items."""
     return (
         f"No other run is concerned, and the commits are safe: `git log prodigy/{run_id}/run` shows what was merged,"
-        f" `git branch --list 'prodigy/{run_id}/*'` lists the rest. To go on: `git merge prodigy/{run_id}/run`, then"
-        " `prodigy run` with the items that are left."
+        f" `git branch --list '*/{run_id}/*'` lists the rest (with another git.branch_prefix, it stands in the place of"
+        f" prodigy). To go on: `git merge prodigy/{run_id}/run`, then `prodigy run` with the items that are left."
     )
 
 

@@ -7,10 +7,17 @@ from collections.abc import Iterable
 from collections.abc import Mapping as AbstractMapping
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points
 
+from prodigy import plugins
 from prodigy.workflow import keys
-from prodigy.workflow.agent_settings import Agents, AgentSettings, Budget, McpServer
+from prodigy.workflow.agent_settings import (
+    NO_AGENTS,
+    Agents,
+    AgentSettings,
+    Budget,
+    McpServer,
+    with_agents_of,
+)
 from prodigy.workflow.policies import read_env
 from prodigy.workflow.sandbox_keys import read_sandbox
 from prodigy.workflow.values import (
@@ -29,17 +36,19 @@ from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, 
 
 DEFAULT = "default"
 _PASSED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?|\*")
-PLUGINS = "prodigy.agents"  # the group of entry points by which other packages add kinds
 
 
 @cache
 def kinds() -> tuple[str, ...]:
     """The names of all adapters: ours, and those of installed packages."""
-    return (*keys.AGENT_KINDS, *sorted({point.name for point in entry_points(group=PLUGINS)} - {*keys.AGENT_KINDS}))
+    return (*keys.AGENT_KINDS, *(name for name in plugins.names(plugins.AGENTS) if name not in keys.AGENT_KINDS))
 
 
-def read_agents(root: Node | None, findings: Findings) -> Agents:
-    """`agents: {default: NAME | [NAMES], NAME: {kind, command, ...}}` and `mcp_servers: {NAME: {command | url}}`."""
+def read_agents(root: Node | None, findings: Findings, configured: Agents = NO_AGENTS) -> Agents:
+    """`agents: {default: NAME | [NAMES], NAME: {kind, command, ...}}` and `mcp_servers: {NAME: {command | url}}`.
+
+    configured: others that `default` may name.
+    """
     entries = root.entries if isinstance(root, Mapping) else {}
     mcp = _servers(entries["mcp_servers"].value, findings) if "mcp_servers" in entries else ()
     push = _flag(entries, "push_credentials", findings)
@@ -53,7 +62,7 @@ def read_agents(root: Node | None, findings: Findings) -> Agents:
     known = tuple(settings for settings in found if settings is not None)
     default = _default(node.entries[DEFAULT].value, findings) if DEFAULT in node.entries else ()
     agents = Agents(known=known, default=tuple(name for name, _ in default), mcp=mcp, push_credentials=push)
-    refuse_unknown_agents(default, agents, findings)
+    refuse_unknown_agents(default, with_agents_of(agents, configured), findings)
     return agents
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from prodigy.workflow import keys
+from prodigy.workflow.capture_values import Capture, CaptureFormat, CaptureStream
 from prodigy.workflow.catalogue import ANYWAY, RESERVED
-from prodigy.workflow.model import Capture, CaptureFormat, CaptureStream
 from prodigy.workflow.values import Findings, read_choice, read_keys, read_text, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
 

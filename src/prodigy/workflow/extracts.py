@@ -6,9 +6,10 @@ from collections.abc import Sequence as AbstractSequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from prodigy.workflow import keys
+from prodigy.workflow.capture_values import Capture, Extract
 from prodigy.workflow.commits import read_regex
 from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
-from prodigy.workflow.model import Capture, Extract, MapReduce, Step
+from prodigy.workflow.model import MapReduce, Step
 from prodigy.workflow.values import read_choice, read_keys, read_text, read_whole_number, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Scalar
 

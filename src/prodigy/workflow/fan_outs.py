@@ -11,8 +11,9 @@ from prodigy.workflow.error_policy import read_error_policy
 from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.inputs import classify, refusal
 from prodigy.workflow.json_path import JsonPathError, compile_json_path, rooted
-from prodigy.workflow.merging import read_map_merge
-from prodigy.workflow.model import Input, MapReduce, Merging, Phase, Step, Uncommitted, Workspace
+from prodigy.workflow.loops import read_values
+from prodigy.workflow.merging import read_map_merge, usual_merging
+from prodigy.workflow.model import Input, MapReduce, Phase, Step, Uncommitted, Workspace
 from prodigy.workflow.selections import read_priority, read_selection, read_variables
 from prodigy.workflow.timeouts import check_places, read_item_limits
 from prodigy.workflow.values import (
@@ -25,7 +26,7 @@ from prodigy.workflow.values import (
     shown,
 )
 from prodigy.workflow.workspaces import read_workspace
-from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar
+from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position, Scalar, Sequence
 
 if TYPE_CHECKING:
     from prodigy.workflow.steps import StepReader
@@ -106,15 +107,16 @@ def _read_map(reader: StepReader, node: Node, errors: ErrorPolicy, budget: Budge
             reader.findings.problem(node.at, f"`map` has no `{required}`")
     source = _input(reader, entries["input"].value) if "input" in entries else None
     json_path = _json_path(reader, entries["json_path"].value) if "json_path" in entries else None
-    if source is not None and source.kind == "glob" and json_path is not None:
-        reader.findings.problem(entries["json_path"].key.at, "`json_path` does not go with `glob:`")
+    if source is not None and source.kind in ("glob", "values") and json_path is not None:
+        what = "`glob:`" if source.kind == "glob" else "a list of items"
+        reader.findings.problem(entries["json_path"].key.at, f"`json_path` does not go with {what}")
     select = read_selection(entries, reader.text, reader.findings)
     variables = read_variables(entries["variables"], reader.text, reader.findings) if "variables" in entries else ()
     max_parallel = None
     if "max_parallel" in entries:
         key, value = entries["max_parallel"]
         max_parallel = read_whole_number(value, key.value, reader.findings)
-    merge, on_conflict = read_map_merge(reader, entries["merge"]) if "merge" in entries else (Merging(), ())
+    merge, on_conflict = read_map_merge(reader, entries["merge"]) if "merge" in entries else (usual_merging(reader), ())
     priority = read_priority(entries["priority"], reader.text, reader.findings) if "priority" in entries else None
     workspace = read_workspace(reader, entries["workspace"], reader.workspace) if "workspace" in entries else None
     uncommitted = read_uncommitted(entries, reader.findings) or reader.defaults.on_uncommitted
@@ -157,6 +159,12 @@ def _template(reader: StepReader, entry: Entry) -> tuple[Step, ...]:
 
 
 def _input(reader: StepReader, node: Node) -> Input | None:
+    if isinstance(node, Mapping):
+        from prodigy.workflow.item_sources import read_item_source  # few workflows have one
+
+        return read_item_source(reader, node, "")
+    if isinstance(node, Sequence):
+        return read_values(reader, node, "input", "")
     text = read_text(node, "input", reader.findings)
     if text is None or not isinstance(node, Scalar):
         return None

@@ -22,8 +22,13 @@ def read_document(path: Path, file: str = "") -> Document:
 
     Raises UsageError when the file cannot be read and WorkflowError when it is no YAML.
     """
+    return parse_document(read_text_of(path), printable(str(path)), file)
+
+
+def read_text_of(path: Path) -> str:
+    """What stands in a workflow file. Raises UsageError when it cannot be read, WorkflowError when it is no UTF-8."""
     shown = printable(str(path))
-    return parse_document(_decode(_read(path, shown), shown), shown, file)
+    return _decode(_read(path, shown), shown)
 
 
 def parse_document(text: str, shown: str, file: str = "") -> Document:

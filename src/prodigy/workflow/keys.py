@@ -234,6 +234,9 @@ STEP_VALIDATE = KeyTable(
     runs=_words("commands success_criteria max_attempts retry_delay"), later=frozenset(), synonyms={}
 )
 
+# `input: {source: NAME}`
+ITEM_SOURCE = KeyTable(runs=_words("source with"), later=frozenset(), synonyms={})
+
 # `foreach: {...}`, whose keys may stand in the step as well.
 FOREACH = KeyTable(
     runs=_words("foreach parallel do continue_on_error max_items"),

@@ -54,7 +54,8 @@ def _loaded(document: Document, file: str, known: KnownScripts | None, given: Lo
 def as_before(workflow: Workflow, given: LoadOptions = NOTHING_GIVEN) -> LoadOptions:
     """To load another version of `workflow`: with its parameters and its profile, unless they are given anew."""
     before = {name: json.loads(text) for name, text in workflow.parameters}
-    return LoadOptions(given.parameters, given.profile or workflow.environment.profile, before, agents=workflow.agents)
+    profile = given.profile or workflow.environment.profile
+    return LoadOptions(given.parameters, profile, before, agents=workflow.agents, configured=workflow.configured)
 
 
 def _in_order(problems: list[Problem]) -> tuple[Problem, ...]:

@@ -9,6 +9,7 @@ from prodigy.workflow import keys
 from prodigy.workflow.failures import ErrorPolicy
 from prodigy.workflow.inputs import GLOB, classify, refusal
 from prodigy.workflow.legacy import scalar
+from prodigy.workflow.merging import usual_merging
 from prodigy.workflow.model import Foreach, Input, MapReduce, Phase, Step
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.selection import Selection
@@ -64,6 +65,7 @@ def read_parallel(reader: StepReader, entries: dict[str, Entry], phase: Phase, a
     action = MapReduce(
         input=source,
         select=Selection(max_items=most) if most else None,
+        merge=usual_merging(reader),
         max_parallel=width,
         on_uncommitted=None if uncommitted == "commit" else uncommitted,
         errors=ErrorPolicy(continue_on_failure=_goes_on(reader, entries)),
@@ -131,12 +133,7 @@ def _input(reader: StepReader, entries: dict[str, Entry], phase: Phase) -> Input
     if "shell_options" in entries:
         options = read_shell_options(entries["shell_options"].value, reader.findings)
     if isinstance(node, Sequence):
-        if not node.items:
-            reader.findings.warn(node.at, "this `foreach` has no values, so it does nothing")
-        structured = not all(isinstance(item, Scalar) for item in node.items)
-        read = _structure if structured else _value
-        values = tuple(read(reader, item, phase) for item in node.items)
-        return Input(kind="values", values=values, structured=structured or None)
+        return read_values(reader, node, "foreach", phase)
     text = read_text(node, "foreach", reader.findings)
     if text is None or not isinstance(node, Scalar):
         return None
@@ -152,13 +149,23 @@ def _input(reader: StepReader, entries: dict[str, Entry], phase: Phase) -> Input
     return Input(kind="command", text=text, options=options)
 
 
-def _structure(reader: StepReader, node: Node, phase: Phase) -> str:
-    return read_structure(node, "foreach", reader.names(phase), reader.text, reader.findings) or "null"
+def read_values(reader: StepReader, node: Sequence, key: str, phase: Phase) -> Input:
+    """The values that a list under `key` names, with their placeholders."""
+    if not node.items:
+        reader.findings.warn(node.at, f"this `{key}` has no values, so it does nothing")
+    structured = not all(isinstance(item, Scalar) for item in node.items)
+    read = _structure if structured else _value
+    values = tuple(read(reader, item, key, phase) for item in node.items)
+    return Input(kind="values", values=values, structured=structured or None)
 
 
-def _value(reader: StepReader, node: Node, phase: Phase) -> str:
+def _structure(reader: StepReader, node: Node, key: str, phase: Phase) -> str:
+    return read_structure(node, key, reader.names(phase), reader.text, reader.findings) or "null"
+
+
+def _value(reader: StepReader, node: Node, key: str, phase: Phase) -> str:
     if not isinstance(node, Scalar) or node.kind == "null":
-        reader.findings.problem(node.at, f"a value of `foreach` must be text, got {shown(node)}")
+        reader.findings.problem(node.at, f"a value of `{key}` must be text, got {shown(node)}")
         return ""
     check_plain_text(node, reader.names(phase), reader.text, reader.findings)
     return node.value

@@ -74,15 +74,21 @@ no conflict marker, change nothing else, and run the tests that concern the file
 """
 
 
+def usual_merging(reader: StepReader) -> Merging:
+    """How items are merged where the workflow does not say it."""
+    strategy = reader.configured.merge_strategy
+    return Merging(strategy=strategy) if strategy else Merging()
+
+
 def read_map_merge(reader: StepReader, entry: Entry) -> tuple[Merging, tuple[Step, ...]]:
     """`merge` below `map`: `{check, batch, on_reject, strategy}`, and the steps of its `on_conflict`."""
     node, findings = entry.value, reader.findings
     if not isinstance(node, Mapping):
         message = f"`merge` under `map` must be a mapping, got {shown(node)}"
         findings.problem(node.at, message, "e.g. {check: make test, batch: 8}")
-        return Merging(), ()
+        return usual_merging(reader), ()
     entries = read_keys(node, keys.MAP_MERGE, "under `merge`", findings)
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"strategy": usual_merging(reader).strategy}
     if "check" in entries:
         with reader.inner(CHECK), reader.inside_a_step():
             given["check"] = commands(reader, entries["check"].value, "check", "")

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from prodigy.workflow.agent_settings import CLAUDE, Agents, Budget
+from prodigy.workflow.capture_values import Capture
 from prodigy.workflow.environment import Environment
 from prodigy.workflow.failures import ErrorPolicy, Retry
 from prodigy.workflow.frozen import Value
@@ -18,8 +19,6 @@ from prodigy.workflow.selection import Selection
 
 Phase = Literal["setup", "map", "reduce", "merge", ""]
 Uncommitted = Literal["commit", "discard", "fail"]
-CaptureFormat = Literal["string", "json", "lines", "number", "boolean"]
-CaptureStream = Literal["stdout", "stderr", "both", "none"]
 
 
 class Shell(Value):
@@ -71,14 +70,14 @@ class WriteFile(Value):
 
 
 class Input(Value):
-    """Where work items come from: a file, the output of a shell command, the files that match a pattern, or `values`,
-    which may hold placeholders.
+    """Where work items come from: a file, the output of a shell command, the files that match a pattern, `values`,
+    which may hold placeholders, or the source `text` of another package, whose options are the one of `values`.
 
     options: of the command's bash, as in `Shell`. structured: whether the values are JSON texts, in whose strings the
     placeholders are.
     """
 
-    kind: Literal["file", "command", "glob", "values"]
+    kind: Literal["file", "command", "glob", "values", "source"]
     text: str = ""
     values: tuple[str, ...] = ()
     structured: bool | None = None
@@ -300,38 +299,6 @@ class Handler(Value):
     fatal: bool = False
 
 
-class Extract(Value):
-    """A name for a part of a step's output: the first group of `pattern` (or all that it matches), the first value at
-    `json_path`, or all of it; at most `max_size` bytes (None: 1 MiB); `default` where there is none.
-
-    multiline: what becomes of several lines; None: they stay.
-    """
-
-    name: str
-    source: Literal["stdout", "stderr", "both"] = "stdout"
-    pattern: str | None = None
-    json_path: str | None = None
-    max_size: int | None = Field(default=None, ge=1)
-    default: str | None = None
-    multiline: Literal["join", "first_line", "last_line", "array"] | None = None
-
-
-class Capture(Value):
-    """What is kept of this step's output: the names under which later steps see it, and the form it has there.
-
-    file: a path below the worktree that it is written to as well; it may hold placeholders. extracts: parts of it,
-    under names of their own. files: (name, pattern) for lists of the files that match, of those that the step's
-    commits add or change.
-    """
-
-    names: tuple[str, ...] = ()
-    format: CaptureFormat = "string"
-    stream: CaptureStream = "stdout"
-    file: str | None = None
-    extracts: tuple[Extract, ...] = ()
-    files: tuple[tuple[str, str], ...] = ()
-
-
 class Step(Value):
     """One step, in six parts: action, when, policy, checks, handlers, capture.
 
@@ -371,12 +338,29 @@ class Step(Value):
         return "map"
 
 
+class Configured(Value):
+    """What the configuration says for workflows that do not say it themselves.
+
+    max_parallel: of every map. retry: of every step. timeout_s: of every step whose agent has no limit either, in
+    seconds. merge_strategy: of items. workspace: what the workflow's own is put over.
+    """
+
+    max_parallel: int | None = Field(default=None, ge=1)
+    retry: Retry | None = None
+    timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    merge_strategy: Literal["merge", "rebase", "squash"] | None = None
+    workspace: Workspace = Workspace()
+
+
+NOTHING_CONFIGURED = Configured()
+
+
 class Workflow(Value):
     """A whole workflow. A step's number, the key of everything it does, is its place in its list, from 1.
 
     source: the file's name as the user gave it, for messages. parameters: (name, JSON text of the value).
     merge: steps that run once before the final merge. max_iterations: how often the steps run, unless the user says it
-    (None: once). limits: (phase, seconds that its steps may take together).
+    (None: once). limits: (phase, seconds that its steps may take together). configured: what it was read with.
     """
 
     name: str
@@ -389,4 +373,5 @@ class Workflow(Value):
     merge: tuple[Step, ...] = ()
     max_iterations: int | None = Field(default=None, ge=1)
     limits: tuple[tuple[Phase, float], ...] = ()
+    configured: Configured = NOTHING_CONFIGURED
     source: str

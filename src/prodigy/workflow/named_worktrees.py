@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from prodigy.workflow import keys
+from prodigy.workflow.merging import usual_merging
 from prodigy.workflow.model import Input, MapReduce, Named, Phase, Step
 from prodigy.workflow.values import read_bool, read_keys, read_text, shown
 from prodigy.workflow.yaml_nodes import Entry, Mapping, Node, Position
@@ -85,6 +86,7 @@ def _step(reader: StepReader, named: Named, step_id: str | None, label: str | No
     uncommitted = reader.defaults.on_uncommitted
     action = MapReduce(
         input=Input(kind="values", values=(named.name,)),
+        merge=usual_merging(reader),
         max_parallel=1,
         on_uncommitted=None if uncommitted == "commit" else uncommitted,
         named=(named,),

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from prodigy.workflow import keys
 from prodigy.workflow.agent_keys import read_agents, read_budget, refuse_unknown_agents
-from prodigy.workflow.agent_settings import NO_AGENTS, Agents, with_agents_of
+from prodigy.workflow.agent_settings import Agents, with_agents_of
 from prodigy.workflow.captures import declared_names
 from prodigy.workflow.environment import NOTHING, names, with_profile
 from prodigy.workflow.environment_keys import read_environment, refuse_names_twice, refuse_secrets_in_texts
 from prodigy.workflow.error_policy import read_error_policy
 from prodigy.workflow.failures import ErrorPolicy
 from prodigy.workflow.fan_outs import read_fan_out, read_uncommitted
+from prodigy.workflow.load_options import NOTHING_GIVEN, LoadOptions
 from prodigy.workflow.merging import read_merge
-from prodigy.workflow.model import Step, Workflow, Workspace
+from prodigy.workflow.model import NOTHING_CONFIGURED, Step, Workflow, Workspace
 from prodigy.workflow.policies import read_shell_options
 from prodigy.workflow.scripts import KnownScripts
 from prodigy.workflow.steps import Defaults, StepReader
@@ -74,19 +75,21 @@ def normalise(
     known: KnownScripts,
     outside: Outside = ALONE,
     parameters: AbstractMapping[str, object] | None = None,
-    profile: str | None = None,
-    configured: Agents = NO_AGENTS,
+    given: LoadOptions = NOTHING_GIVEN,
 ) -> Workflow | None:
     """The workflow in `document`; None when there is none. Mistakes go to `findings`.
 
-    parameters: their values. profile: the one that the user chose. configured: agents of the configuration. Raises
+    parameters: their values. given: the profile that the user chose, and what the configuration says. Raises
     UsageError for a profile that there is not.
     """
     root, values = document.root, parameters or {}
     reader = StepReader(document.text, findings, declared_names(root))
+    reader.configured = configured = given.configured or NOTHING_CONFIGURED
+    reader.defaults = Defaults(retry=configured.retry, max_parallel=configured.max_parallel)
+    reader.workspace = Workspace() if outside.inner else configured.workspace
     reader.fixed = frozenset(values) | outside.names
     environment = read_environment(root.entries, reader) if isinstance(root, Mapping) else NOTHING
-    environment = with_profile(environment, profile) if profile else environment
+    environment = with_profile(environment, given.profile) if given.profile else environment
     reader.given |= names(environment) | outside.texts
     if outside.inner:
         from prodigy.workflow.parts import complain_of_env, take_env
@@ -105,10 +108,10 @@ def normalise(
     else:
         _refuse_root(root, findings)
         return None
-    agents = read_agents(root, findings)
+    agents = read_agents(root, findings, given.agents)
     if reader.subflows:
         agents = reader.subflows.with_agents(agents)
-    agents = with_agents_of(agents, configured)
+    agents = with_agents_of(agents, given.agents)
     if not outside.inner:
         refuse_unknown_agents(reader.agents_named, agents, findings)
     _refuse_shared_worktrees(reader.shared_at, agents, findings)
@@ -130,6 +133,7 @@ def normalise(
         merge=merge,
         max_iterations=_iterations(root, findings),
         limits=tuple(reader.limits.items()),
+        configured=configured,
         source=source,
     )
     refuse_secrets_in_texts(every_step(workflow), environment, findings)
@@ -179,7 +183,7 @@ def _mapping_shape(
     name = read_label(entries["name"].value, "name", findings) if "name" in entries else None
     reader.defaults = _defaults(entries, reader, findings)
     if "workspace" in entries:
-        reader.workspace = read_workspace(reader, entries["workspace"], Workspace())
+        reader.workspace = read_workspace(reader, entries["workspace"], reader.workspace)
     first = reader.subflows.first() if reader.subflows else []
     steps: AbstractSequence[Step] = ()
     if "map" in entries and "steps" in entries:
@@ -220,12 +224,16 @@ def _defaults(entries: dict[str, Entry], reader: StepReader, findings: Findings)
         goes_on = read_bool(settings["continue_on_error"].value, "continue_on_error", findings)
     parallel = entries.get("parallel_worktrees") or settings.get("parallel_worktrees")
     options = entries.get("shell_options")
-    retry, handler = reader.retry(entries["retry_defaults"].value, "") if "retry_defaults" in entries else (None, None)
+    retry, handler = reader.defaults.retry, None
+    if "retry_defaults" in entries:
+        retry, handler = reader.retry(entries["retry_defaults"].value, "")
     return Defaults(
         shell_options=read_shell_options(options.value, findings) if options else None,
         retry=retry,
         retry_handler=handler,
-        max_parallel=read_whole_number(parallel.value, "parallel_worktrees", findings) if parallel else None,
+        max_parallel=read_whole_number(parallel.value, "parallel_worktrees", findings)
+        if parallel
+        else reader.defaults.max_parallel,
         on_uncommitted=read_uncommitted(entries, findings),
         errors=read_error_policy(entries, ErrorPolicy(continue_on_failure=goes_on is not False), findings),
     )

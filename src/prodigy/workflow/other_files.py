@@ -11,8 +11,8 @@ from itertools import chain
 from pathlib import Path
 
 from prodigy.errors import UsageError, WorkflowError
-from prodigy.home import home
 from prodigy.workflow.files import SUFFIXES, printable, read_document, yaml_files
+from prodigy.workflow.templates import STARTERS, shelves
 from prodigy.workflow.values import Findings, read_text
 from prodigy.workflow.yaml_compose import Document
 from prodigy.workflow.yaml_nodes import Node, Position, visible
@@ -34,6 +34,10 @@ class Chain:
     def then(self, file: str) -> Chain:
         """The chain with one file more."""
         return Chain((*self.links, (_real(file), file)), self.opened)
+
+    def is_last(self, path: Path) -> bool:
+        """Whether it is the file that is being read."""
+        return bool(self.links) and _real(str(path)) == self.links[-1][0]
 
     def circle(self, file: str) -> str | None:
         """`a.yml -> b.yml -> a.yml` when the file is being read already."""
@@ -69,16 +73,18 @@ def base_named(text: str, directory: Path) -> list[Path]:
     """Where a file may be that `extends` names."""
     if _is_path(text):
         return path_named(text, directory)
-    return [*_in_places(text, directory, ("bases", "templates", "workflows", "."))]
+    beside_it = _in_places(text, directory, ("bases", "templates", "workflows", "."))
+    return list(dict.fromkeys(chain(beside_it, template_named(text, directory))))
 
 
 def template_named(text: str, directory: Path) -> list[Path]:
-    """Where a template may be: beside the file that names it, where the user stands, and in the user's home."""
+    """Where a template may be: beside the file that names it, where the user stands, at the root of either's
+    repository, in Prodigy's home, and among the starters."""
     if _is_path(text):
         return path_named(text, directory)
-    below = ("templates", ".prodigy/templates")
-    places = (_in_places(text, directory, below), _in_places(text, Path(), below), _in_places(text, home(), below[:1]))
-    return list(dict.fromkeys(chain.from_iterable(places)))
+    near = [*shelves(directory), *shelves(Path())]
+    order = sorted(near, key=lambda shelf: ("repository", "home", "starter").index(shelf[0]))
+    return list(dict.fromkeys(path for _, shelf in order for path in _in_places(text, shelf, (".",))))
 
 
 def _is_path(text: str) -> bool:
@@ -108,7 +114,9 @@ def open_first(places: list[Path], node: Node, what: str, chain: Chain, findings
 
     what: it is, for messages.
     """
-    path = next((place for place in places if is_file(place)), None)
+    there = [place for place in places if is_file(place)]
+    # A file that names itself by its name means another one of that name, if there is one.
+    path = next((place for place in there if not chain.is_last(place)), there[0] if there else None)
     opened = _open(path, node, chain, findings) if path is not None else None
     if path is None:
         shown = printable(os.path.normpath(places[0]))
@@ -147,8 +155,10 @@ def _other_names(places: list[Path]) -> str:
     there = {name: place.parent / name for place in reversed(places) for name in yaml_files(place.parent)}
     nearest = next((found for place in places if (found := get_close_matches(place.name, there, 1, 0.75))), [])
     if nearest:
-        return f"did you mean {visible_path(printable(os.path.normpath(there[nearest[0]])))}?"
-    looked = dict.fromkeys(printable(os.path.normpath(place)) for place in places)
+        found_path = there[nearest[0]]
+        name = found_path.stem if found_path.parent == STARTERS else printable(os.path.normpath(found_path))
+        return f"did you mean {visible_path(name)}?"
+    looked = dict.fromkeys(printable(os.path.normpath(place)) for place in places if place.parent != STARTERS)
     return f"looked for {', '.join(map(visible_path, looked))}"
 
 

@@ -41,6 +41,7 @@ class Parameter:
     required: bool = True
     default: Given | None = None
     validation: str | None = None
+    description: str = ""
 
 
 # Declarations ----------------------------------------------------------------------------------------------
@@ -128,13 +129,12 @@ def _is_name(node: Scalar, findings: Findings) -> bool:
 def _described(name: Scalar, body: Mapping, findings: Findings, *, required: bool) -> Parameter:
     entries = read_keys(body, keys.PARAMETER, f"under the parameter `{name.value}`", findings)
     kind = read_choice(entries["type"].value, "type", TYPES, findings) if "type" in entries else "any"
-    if "description" in entries:
-        read_text(entries["description"].value, "description", findings)
+    about = read_text(entries["description"].value, "description", findings) if "description" in entries else None
     if "required" in entries:
         required = bool(read_bool(entries["required"].value, "required", findings))
     default = _value(entries["default"].value, findings) if "default" in entries else None
     validation = _expression(entries["validation"].value, findings) if "validation" in entries else None
-    return Parameter(name.value, name.at, kind or "any", required, default, validation)
+    return Parameter(name.value, name.at, kind or "any", required, default, validation, about or "")
 
 
 def _expression(node: Node, findings: Findings) -> str | None:

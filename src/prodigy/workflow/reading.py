@@ -34,7 +34,7 @@ def read_workflow(
     if root is not None and (values or "$" in document.text.text):
         root = filled(root, values, findings)
     whole = Document(root, document.text, document.problems)
-    return normalise(whole, file, _default_name(file), findings, known, outside, values, given.profile, given.agents)
+    return normalise(whole, file, _default_name(file), findings, known, outside, values, given)
 
 
 def _canonical(root: Node | None) -> Node | None:

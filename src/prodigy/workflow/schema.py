@@ -33,6 +33,8 @@ from prodigy.workflow.values import LONGEST_DURATION_S
 
 Schema = dict[str, object]
 
+# A name, not a place: editors are given a file.
+SCHEMA_ID = "urn:prodigy:schema:workflow"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _TIME = r"(?:\s*\d+(?:\.\d+)?\s*(?:ms|s|m|h|d))+\s*|\d+(?:\.\d+)?"
 _TEXT: Schema = {"type": ["string", "number", "boolean"], "pattern": r"\S"}
@@ -46,6 +48,7 @@ def workflow_schema() -> Schema:
     """The schema of a workflow file. The same in every call, keys in a fixed order."""
     root: Schema = {
         "$schema": DIALECT,
+        "$id": SCHEMA_ID,
         "title": "Prodigy workflow",
         "description": "A list of steps, or a mapping with `map` or `steps`.",
         "anyOf": [_list_of(_EVERYWHERE, 1), _ref("workflow")],
@@ -161,8 +164,8 @@ def _definition(written: str) -> Schema:
 
 
 def _mapping(place: Place) -> Schema:
-    wanted, rules = _required(place, place.required), dict(place.rules)
-    both = [*_items(wanted.pop("allOf", [])), *_items(rules.pop("allOf", []))]
+    wanted, rules = _required(place, () if place.name == "map" else place.required), dict(place.rules)
+    both = [*_items(wanted.pop("allOf", [])), *_items(rules.pop("allOf", [])), *_whole_map(place)]
     return {
         "type": "object",
         "properties": _properties(place),
@@ -171,6 +174,15 @@ def _mapping(place: Place) -> Schema:
         **rules,
         **({"allOf": both} if both else {}),
     }
+
+
+def _whole_map(place: Place) -> list[Schema]:
+    """What a `map` below this place needs: a workflow that is made out of another one may have a part of it."""
+    whole: Schema = {"properties": {"map": _required(BY_NAME["map"], BY_NAME["map"].required)}}
+    if place.name == "mapreduce":
+        return [whole]
+    made: Schema = {"anyOf": [{"required": ["extends"]}, {"required": ["template"]}]}
+    return [{"if": {"not": made}, "then": whole}] if place.name == "workflow" else []
 
 
 def _items(value: object) -> list[object]:

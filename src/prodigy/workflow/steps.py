@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from prodigy.workflow import actions, fan_outs, keys, legacy, loops
+from prodigy.workflow import actions, fan_outs, keys, legacy, loops, model
 from prodigy.workflow.agent_keys import read_budget
 from prodigy.workflow.captures import CaptureReader, also_named
 from prodigy.workflow.catalogue import IN_ENVIRONMENT, available, behind
@@ -55,7 +55,7 @@ class StepReader:
     limits: of the phases, in seconds. worktrees: the names of `worktree` steps. given: names that the environment of
     steps has, which are placeholders in other texts than the shell's. fixed: names that every step has, in all texts.
     env, directory: of every step. subflows: the workflows that are parts of this one. agents_named: the agents that
-    steps ask for. shared_at: where it says `isolation: worktree`.
+    steps ask for. shared_at: where it says `isolation: worktree`. configured: what counts where it says nothing.
     """
 
     def __init__(self, text: Text, findings: Findings, declared: frozenset[str]) -> None:
@@ -73,6 +73,7 @@ class StepReader:
         self.worktrees: dict[str, Position] = {}
         self.agents_named: list[tuple[str, Position]] = []
         self.shared_at: list[Position] = []
+        self.configured = model.NOTHING_CONFIGURED
         self._declared = declared
         self._names: frozenset[str] = frozenset()
         self._scripts = ScriptChecks()

@@ -17,6 +17,7 @@ from prodigy.workflow.captures import NAME
 from prodigy.workflow.catalogue import RESERVED
 from prodigy.workflow.handlers import IGNORED
 from prodigy.workflow.load_options import LoadOptions, Written
+from prodigy.workflow.merging import usual_merging
 from prodigy.workflow.model import Group, Handler, Input, MapReduce, Named, Phase, Policy, Step, Workflow
 from prodigy.workflow.normalise import Outside
 from prodigy.workflow.other_files import Chain, Opened, base_named, beside, named, open_first, path_named
@@ -143,6 +144,7 @@ class Subflows:
         uncommitted = self._reader.defaults.on_uncommitted
         action = MapReduce(
             input=Input(kind="values", values=tuple(each.name for each in named)),
+            merge=usual_merging(self._reader),
             max_parallel=min(len(named), self._reader.defaults.max_parallel or 10),
             on_uncommitted=None if uncommitted == "commit" else uncommitted,
             errors=self._reader.defaults.errors,
@@ -281,7 +283,7 @@ class Subflows:
                     self._findings.problem(at or self._root.at, message, "hand it in with `inputs`")
             values[name] = value
             places[name] = at or self._root.at
-        return LoadOptions(values, places=places)
+        return LoadOptions(values, places=places, configured=self._reader.configured)
 
     def _inputs(self, entries: dict[str, Entry]) -> tuple[tuple[str, str], ...]:
         """`inputs: {name inside: path outside}`, or a list of names that are the same on both sides."""

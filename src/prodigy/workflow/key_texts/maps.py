@@ -9,9 +9,11 @@ from prodigy.workflow.key_texts.shapes import (
     LABEL,
     NAMED,
     AnyText,
+    Anything,
     Each,
     Flag,
     Key,
+    Many,
     Part,
     Place,
     Text,
@@ -27,8 +29,9 @@ _EXPRESSION = Text(words="expression")
 
 _ITEMS = {
     "input": Key(
-        Text(),
-        "A file (JSON, JSON Lines, YAML, CSV, TSV, lines), `glob:PATTERN`, or a shell command.",
+        either(Text(), Many(Anything(), or_one=False), Part("item source")),
+        "A file (JSON, JSON Lines, YAML, CSV, TSV, lines), `glob:PATTERN`, a shell command, a list of items, or a"
+        " source that another package adds.",
         "required",
         'input: "glob:src/**/*.py"',
     ),
@@ -107,6 +110,28 @@ MAP = Place(
     },
     keys.MAP,
     required=("input", "agent_template"),
+)
+
+ITEM_SOURCE = Place(
+    "item source",
+    "A source of items",
+    "under `input`",
+    {
+        "source": Key(
+            Text(words="name"),
+            "The name under which an installed package adds the source; see Extending.",
+            "required",
+            "source: tickets",
+        ),
+        "with": Key(
+            Each(Anything()),
+            "Options, as the source takes them; placeholders in their texts are filled.",
+            "none",
+            "with: {label: bug}",
+        ),
+    },
+    keys.ITEM_SOURCE,
+    required=("source",),
 )
 
 MAPREDUCE = Place(
@@ -240,4 +265,4 @@ WORKTREE_STEP = Place(
     required=("worktree", "do"),
 )
 
-ALL = (MAP, MAPREDUCE, FAN_OUT_STEP, AGGREGATE, MAP_MERGE, WORKTREE_STEP)
+ALL = (MAP, ITEM_SOURCE, MAPREDUCE, FAN_OUT_STEP, AGGREGATE, MAP_MERGE, WORKTREE_STEP)

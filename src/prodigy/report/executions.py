@@ -1,4 +1,4 @@
-"""The executions of a run's steps, as `logs` lists and finds them."""
+"""The executions of a run's steps: listed, found, and where their files are."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Prodigy as a server of tools for agents, by the Model Context Protocol."""
