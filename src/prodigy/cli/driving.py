@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import click
 
@@ -18,6 +19,8 @@ from prodigy.cli.log_file import Listener, logged
 from prodigy.engine.control import Control
 from prodigy.engine.session import Caller, Ended
 from prodigy.engine.summary import exit_code
+from prodigy.state.trace_ids import is_wanted
+from prodigy.store.paths import run_directory
 
 TERMINATED_EXIT_CODE = 143
 
@@ -26,7 +29,11 @@ def drive(
     run_id: str, command: str, act: Callable[[Caller], Awaitable[Ended]], *, as_json: bool, wanted: str | None = None
 ) -> None:
     """Drive a run in the foreground, print its summary, exit with its status: with 0 for the `wanted` one."""
-    with display(run_id) as shown, logged(run_id, shown.event) as listener:
+    with (
+        display(run_id) as shown,
+        logged(run_id, shown.event) as logging,
+        _telling(run_id, logging, shown) as listener,
+    ):
         ended, control = asyncio.run(_with_signals(command, act, shown, listener))
     if control.handed_over and ended.error is None and ended.summary["status"] == "interrupted":
         drive_in_background(run_id, as_json=as_json)
@@ -38,6 +45,15 @@ def drive(
     if ended.error is not None:
         click.echo(f"Error: {ended.error.told()}", err=True)
     sys.exit(0 if ended.error is None and ended.summary["status"] == wanted else _status(ended, control))
+
+
+def _telling(run_id: str, listener: Listener, shown: Display) -> AbstractContextManager[Listener]:
+    """Who is told of events: the listener, and telemetry if the user wants it."""
+    if not is_wanted(os.environ):
+        return nullcontext(listener)
+    from prodigy.report.telemetry import telemetry
+
+    return telemetry(run_directory(run_id), listener, shown.say)
 
 
 def _status(ended: Ended, control: Control) -> int:

@@ -40,9 +40,17 @@ _BAR = 40
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write it there; `-` is standard output."
 )
+@click.option("--otel", is_flag=True, help="Send its spans to OTEL_EXPORTER_OTLP_ENDPOINT instead.")
 @common.json_option
 def report_command(
-    run_reference: str, *, page: Path | None, form: str | None, rows: str, output: Path | None, as_json: bool
+    run_reference: str,
+    *,
+    page: Path | None,
+    form: str | None,
+    rows: str,
+    output: Path | None,
+    otel: bool,
+    as_json: bool,
 ) -> None:
     """Show where the time and the money of RUN (by default the latest run) went.
 
@@ -50,6 +58,13 @@ def report_command(
     for an item. Costs are the agents' own words; what is estimated from tokens says `about`. Wasted is what was spent
     on work that failed or was repeated.
     """
+    if otel:
+        from prodigy.cli.report_otel import send_spans
+
+        if page or form or output:
+            raise UsageError("--otel sends spans and writes nothing", hint="Leave out --html, --format and --output.")
+        send_spans(common.resolve(run_reference), as_json=as_json)
+        return
     if as_json and form not in (None, "json"):
         raise UsageError(f"--json and --format {form} exclude each other", hint="Give one of them.")
     form = "json" if as_json else form or "text"

@@ -20,6 +20,7 @@ from prodigy.engine.specials import FILE as SPECIALS
 from prodigy.engine.time_limits import usual_timeout_s
 from prodigy.errors import ProdigyError
 from prodigy.executors.base import DEFAULT_IDLE_TIMEOUT_S, Confinement, ProcessSpec
+from prodigy.state.trace_ids import is_wanted, traceparent
 from prodigy.workflow.agent_settings import Agents, AgentSettings
 from prodigy.workflow.catalogue import IN_ENVIRONMENT
 from prodigy.workflow.interpolate import fill_json, interpolate_text
@@ -60,6 +61,8 @@ def spec_of(
     agent that is to do it. Raises ProdigyError when a value does not fit its place."""
     directory = site.workspace.directory(execution)
     call = _Call(dict(env))
+    if is_wanted(os.environ) and (run_id := env.get("PRODIGY_RUN_ID")):
+        call.env["TRACEPARENT"] = traceparent(run_id, execution)  # for programs that trace themselves
     if site.item is not None:
         call.files["item.json"] = json.dumps(site.item, ensure_ascii=False).encode("utf-8", "surrogatepass")
         call.env["PRODIGY_ITEM_FILE"] = str(directory / "item.json")

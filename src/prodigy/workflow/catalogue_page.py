@@ -37,6 +37,7 @@ ENVIRONMENT = (
     ("PRODIGY_ITEM_ID", "the item's id", "in a map"),
     ("PRODIGY_ITEM_FILE", "a file with the item as JSON", "in a map"),
     ("PRODIGY_RESULTS_FILE", "a file with the results as JSON", "behind a map"),
+    ("TRACEPARENT", "the step's span, for programs that trace themselves", "with telemetry (`PRODIGY_OTEL`)"),
 )
 _HEADINGS = {
     "setup": "In setup",
