@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from prodigy.home import home
+from prodigy.home import home, private
 
 MAX_KEYS = 10_000
 
@@ -37,7 +37,7 @@ class CheckedScripts:
         if not new:
             return
         with contextlib.suppress(OSError):
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private(self._file.parent)
             begin_anew = len(self._keys) + len(new) > MAX_KEYS
             with self._file.open("w" if begin_anew else "a", encoding="ascii") as file:
                 file.write("".join(f"{key}\n" for key in new))
