@@ -310,3 +310,11 @@ def test_the_error_of_a_failed_run_is_shown_in_lines(project: Project) -> None:
     out = project.prodigy("status", "latest").out
     assert "  error: " in out
     assert "\\n" not in out
+
+
+@pytest.mark.parametrize("given", ["flows/fix.yml", "workflow/fix.yml", "fix.yml", "workflows/fxi.yml"])
+def test_a_workflow_that_is_elsewhere_is_found_for_the_user(project: Project, given: str) -> None:
+    project.write("workflows/fix.yml", "- shell: make\n")
+    done = project.prodigy("run", given)
+    assert done.code == 2
+    assert "did you mean workflows/fix.yml?" in done.err

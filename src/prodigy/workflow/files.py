@@ -68,8 +68,21 @@ def _read(path: Path, shown: str) -> bytes:
 
 
 def _did_you_mean(path: Path) -> str | None:
-    nearest = get_close_matches(path.name, yaml_files(path.parent), 1)
-    return f"did you mean {printable(str(path.with_name(nearest[0])))}?" if nearest else None
+    here = path.parent
+    if not here.exists():  # it may be the directory that is misspelt, or left out
+        here = here.with_name((get_close_matches(here.name, _directories(here.parent), 1) or [here.name])[0])
+    nearest = get_close_matches(path.name, yaml_files(here), 1)
+    if nearest:
+        return f"did you mean {printable(str(here / nearest[0]))}?"
+    usual = [name for name in ("workflows", ".prodigy/workflows") if path.name in yaml_files(path.parent / name)]
+    return f"did you mean {printable(str(path.parent / usual[0] / path.name))}?" if usual else None
+
+
+def _directories(directory: Path) -> list[str]:
+    try:
+        return [entry.name for entry in directory.iterdir() if entry.is_dir()]
+    except (OSError, ValueError):
+        return []
 
 
 def _files_in(path: Path) -> str | None:
