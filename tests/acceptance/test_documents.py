@@ -32,7 +32,7 @@ PAGES = docs.pages()
 BLOCKS = [block for page in PAGES for block in page.blocks]
 HOSTS = re.compile(r"https?://([^/\s)>]+)")
 # Places that a reader may be sent to; no page may need the network to be understood.
-KNOWN_HOSTS = {"www.rfc-editor.org", "docs.claude.com", "localhost:8090"}
+KNOWN_HOSTS = {"www.rfc-editor.org", "docs.claude.com", "localhost:8090", "localhost:4318"}
 
 
 def named(blocks: list[Block]) -> Sequence[object]:
