@@ -64,8 +64,9 @@ def test_a_paused_run_starts_nothing_until_it_is_resumed(project: Project, start
     assert "go on with: prodigy resume" in shown
     assert not has_begun(project, "one", "second")
     assert not has_begun(project, "two")
-    resumed = project.prodigy("resume")
+    resumed = project.prodigy("resume", "--json")
     assert resumed.code == 0
+    assert (resumed.json["status"], resumed.json["held"]) == ("running", None)
     assert "goes on; watch it: prodigy attach" in resumed.err
     begun(project, "two")
     assert has_begun(project, "one", "second")

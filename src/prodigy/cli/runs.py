@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,6 +26,7 @@ from prodigy.engine.opening import known_agent, permissions_note
 from prodigy.engine.run import Options
 from prodigy.engine.session import cancel, resume, run
 from prodigy.engine.start import changed_since, create_run, files_matching
+from prodigy.engine.summary import summarise
 from prodigy.errors import EnvironmentProblem, UsageError
 from prodigy.state.items import ItemState
 from prodigy.store.checked import CheckedScripts
@@ -169,6 +171,9 @@ def resume_command(
     if _is_paused(run_id):
         ask(run_id, steering.release)
         click.echo(f"run {run_id} goes on; watch it: prodigy attach {run_id}", err=True)
+        if as_json:
+            with closing(Store.open(run_directory(run_id))) as store:
+                click.echo(json.dumps(summarise(store), indent=2))
         return
     choices = replace(common.again_choices(options, run_id), past_limit=include_failed)
     include_dead = include_dlq or include_failed
