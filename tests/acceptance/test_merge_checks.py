@@ -140,6 +140,9 @@ def test_when_the_branch_itself_fails_nobody_is_blamed_and_the_run_pauses(projec
     assert (done.json["status"], done.json["stop_reason"], done.json["dead_letters"]) == ("paused", None, 0)
     assert "fails on the run branch itself" in done.json["error"]
     assert done.json["merge_queue"]["waiting"] == 2
+    told = project.prodigy("resume")
+    assert told.code == 6, told.err
+    assert "  error: the check of merges fails on the run branch itself" in told.out
     mended = project.workflow(flow.replace("-lt 0", "-lt 100"))
     done = project.prodigy("resume", "--workflow", mended, "--yes", "--json")
     assert done.code == 0, done.err

@@ -42,6 +42,8 @@ def drive(
         click.echo(json.dumps(ended.summary, indent=2))
     else:
         common.show_summary(ended.summary)
+        if ended.error is None and ended.summary["error"] and ended.summary["stop_reason"] is None:
+            common.show_error(ended.summary)
     if ended.error is not None:
         click.echo(f"Error: {ended.error.told()}", err=True)
     sys.exit(0 if ended.error is None and ended.summary["status"] == wanted else _status(ended, control))
