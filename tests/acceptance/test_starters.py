@@ -111,6 +111,19 @@ def test_fix_problems_mends_what_the_linter_names_and_keeps_what_stays_wrong(pyt
     assert "F401" in message
 
 
+def test_fix_problems_only_looks_where_the_configuration_lets_ruff_mend(python: Project) -> None:
+    """`fix = true`: looking for the items, also in the checkout with --dry-run, must not do the agents' work."""
+    agent(python, "")
+    python.write("ruff.toml", "fix = true\n")
+    python.commit("settings")
+    before = (python.repo / "src/a.py").read_text()
+    shown = python.prodigy("run", "fix-problems", "--agent", "scripted", "--dry-run", "--run-input")
+    assert shown.code == 0, shown.err
+    assert "src/a.py" in shown.out
+    assert 'map over command code=0; out=$(bash -c "$checker" 2>&1) || code=$? ..., 3 at a time' in shown.out
+    assert (python.repo / "src/a.py").read_text() == before
+
+
 def test_fix_problems_knows_a_file_however_its_path_is_written(python: Project) -> None:
     """With `./` before, absolute, and with the place in parentheses: each is the same item, and must be gone."""
     python.write(

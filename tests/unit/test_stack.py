@@ -13,7 +13,7 @@ from prodigy.cli.stack import _ESLINT_LINES, stack_of
 @pytest.mark.parametrize(
     ("files", "values"),
     [
-        ({"pyproject.toml": "[tool.ruff]"}, {"checker": "ruff check --quiet --output-format concise"}),
+        ({"pyproject.toml": "[tool.ruff]"}, {"checker": "ruff check --no-fix --quiet --output-format concise"}),
         ({"pyproject.toml": "[tool.mypy]"}, {"checker": "mypy --no-pretty --no-error-summary ."}),
         ({"setup.py": "", "conftest.py": ""}, {"tests": "python3 -m pytest -q", "sources": "*.py"}),
         ({"setup.cfg": "", "tests/a.py": "", "src/a.py": ""}, {"tests": "python3 -m unittest -q", "files": "src/*.py"}),

@@ -238,8 +238,7 @@ def _lines(steps: Sequence[Step], checked: Checked, forecast: Forecast, indent: 
             continue
         mapping = step.action
         fan_out = next(one for one in forecast.fan_outs if one.mapping is mapping)
-        source = f"{mapping.input.kind} {mapping.input.text or ', '.join(mapping.input.values)}"
-        yield f"{indent}{number}. map over {source}, {fan_out.room.slots} at a time{condition}"
+        yield f"{indent}{number}. map over {_source(mapping)}, {fan_out.room.slots} at a time{condition}"
         yield from (f"{indent}   ({reason})" for reason in fan_out.room.reasons)
         yield from _items(fan_out, checked if fan_out.number == 1 else None, indent + "   ")
         for part in mapping.named:
@@ -251,6 +250,12 @@ def _lines(steps: Sequence[Step], checked: Checked, forecast: Forecast, indent: 
         if mapping.reduce:
             yield f"{indent}   then reduce:"
             yield from _lines(mapping.reduce, checked, forecast, indent + "     ")
+
+
+def _source(mapping: MapReduce) -> str:
+    """Where the items come from; of a command with several lines, the first."""
+    first, _, more = (mapping.input.text or ", ".join(mapping.input.values)).strip().partition("\n")
+    return f"{mapping.input.kind} {first}{' ...' if more else ''}"
 
 
 def _what(step: Step, forecast: Forecast) -> str:

@@ -54,7 +54,7 @@ def _python(root: Path) -> Iterator[tuple[str, str]]:
     if has_mypy and not has_ruff:
         yield "checker", f"{runner}mypy --no-pretty --no-error-summary ."
     else:
-        yield "checker", f"{runner}ruff check --quiet --output-format concise"
+        yield "checker", f"{runner}ruff check --no-fix --quiet --output-format concise"
     with_pytest = "pytest" in settings or (root / "pytest.ini").is_file() or (root / "conftest.py").is_file()
     if with_pytest:
         yield "tests", f"{runner}python3 -m pytest -q"
