@@ -118,6 +118,17 @@ migrate  r-1  map  30s
     )
 
 
+def test_of_a_long_path_the_end_is_shown() -> None:
+    """Files of one directory are told apart at 80 columns, also on a later attempt."""
+    view = view_of(0)
+    for ordinal, name in ((2, "filesize"), (3, "number")):
+        where = key(ordinal, f"src/humanize/of/long/names/{name}.py") | {"attempt": 2}
+        view.apply(ev.AgentStarted(**where, agent_id="a", worktree="s1", base="b", workflow=1, continues=None), 100.0)  # type: ignore[arg-type]
+    shown = text(frame(view, Canvas(80, 24), 130.0, {}))
+    assert "filesize.py (attempt 2)" in shown
+    assert "number.py (attempt 2)" in shown
+
+
 def test_a_budget_that_is_spent_says_so() -> None:
     assert "the budget is spent: no agent starts any more" in text(frame(view_of(1, spent=20.0), WIDE, 130.0, {}))
 

@@ -48,6 +48,12 @@ class Canvas:
             return text
         return set_cell_size(text, cells - 1).rstrip() + ("…" if self.rich_characters else "~")
 
+    def crop_path(self, path: str, cells: int) -> str:
+        """A path in at most so many cells: its end is kept, which says more than the directories before it."""
+        if cells <= 1 or cell_len(path) <= cells:
+            return self.crop(path, cells)
+        return ("…" if self.rich_characters else "~") + set_cell_size(path[::-1], cells - 1).rstrip()[::-1]
+
     def pad(self, text: str, cells: int) -> str:
         """Text in exactly so many cells."""
         return set_cell_size(self.crop(text, cells), max(0, cells))

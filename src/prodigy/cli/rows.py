@@ -99,7 +99,9 @@ def _label(line: Line, canvas: Canvas) -> str:
     again = f" (attempt {line.attempt})" if line.attempt > 1 else ""
     label = canvas.plain(line.label)
     limit = max(8, canvas.cells // 3) - len(again)
-    return canvas.crop(label, max(4, limit)) + again
+    is_path = "/" in label and " " not in label
+    crop = canvas.crop_path if is_path else canvas.crop
+    return crop(label, max(4, limit)) + again
 
 
 def _use(line: Line, seen: Mapping[str, Seen]) -> str:
