@@ -211,6 +211,15 @@ def test_errors_are_collected_until_they_are_told() -> None:
     assert collected.errors == [("item 3", "no")]
 
 
+def test_an_item_that_ends_badly_twice_before_that_is_told_is_told_once() -> None:
+    collected = Collected()
+    for event in (failed(1, error="first"), parked(1), failed(1, error="second"), parked(1), failed(2), parked(2)):
+        collect(collected, event)
+    assert collected.errors == [("item 1", "second"), ("item 2", "no")]
+    collect(collected, succeeded(2))
+    assert collected.errors == [("item 1", "second")]
+
+
 def test_alike_errors_are_told_in_one_line() -> None:
     errors = [(name, f"no file /tmp/{name}") for name in "abcde"] + [("f", "out of\nmemory")]
     assert report(errors).split("\n") == [

@@ -13,11 +13,15 @@ _MAX_NAMES = 3
 
 @dataclass
 class Collected:
-    """errors: (item's name, error) of those that ended for good. open: the newest error of each item that may run
-    again, by ordinal."""
+    """By ordinal, (item's name, error). ended: of those that ended for good, each once, also when it was tried again
+    after that. open: the newest error of each item that may run again."""
 
-    errors: list[tuple[str, str]] = field(default_factory=list)
+    ended: dict[int, tuple[str, str]] = field(default_factory=dict)
     open: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> list[tuple[str, str]]:
+        return list(self.ended.values())
 
 
 def collect(collected: Collected, event: ev.Event) -> Collected:
@@ -27,11 +31,12 @@ def collect(collected: Collected, event: ev.Event) -> Collected:
             collected.open[ordinal] = (label, error)
         case ev.DlqItemAdded(ordinal=ordinal) | ev.AgentSkipped(ordinal=ordinal):
             if (told := collected.open.pop(ordinal, None)) is not None:
-                collected.errors.append(told)
+                collected.ended[ordinal] = told
         case ev.AgentCompleted(ordinal=ordinal):
             collected.open.pop(ordinal, None)
+            collected.ended.pop(ordinal, None)
         case ev.ErrorsCollected():
-            collected.errors.clear()
+            collected.ended.clear()
     return collected
 
 
