@@ -40,7 +40,7 @@ p { margin: .3rem 0; color: var(--soft) } .bad { color: var(--bad) } .good { col
 .key i { display: inline-block; width: .8em; height: .8em; border-radius: .2em; margin-right: .35em }
 .scroll { overflow-x: auto }
 svg { width: 100%; height: auto; display: block; min-width: 34rem }
-.two svg { min-width: 20rem }
+.two svg { min-width: 20rem; max-width: 36rem }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 0 1.5rem }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap }
