@@ -48,11 +48,12 @@ def test_off_a_terminal_it_takes_the_defaults_and_says_what_to_type_next(agents:
     assert written == {
         "workflows/fix-problems.yml", ".prodigy/schema.json", ".claude/commands/prodigy-fix-problems.md",
     }  # fmt: skip
-    assert done.out.splitlines()[-6:] == [
+    assert done.out.splitlines()[-7:] == [
         "Next:",
         "  prodigy validate workflows/fix-problems.yml",
         "  prodigy run workflows/fix-problems.yml --dry-run --run-input",
-        "  git add .claude/commands workflows/fix-problems.yml && git commit -m 'Add a workflow'",
+        "  git add .prodigy/schema.json .claude/commands workflows/fix-problems.yml",
+        "  git commit -m 'Add a workflow'",
         "  prodigy run workflows/fix-problems.yml --param limit=3",
         "  prodigy run workflows/fix-problems.yml",
     ]

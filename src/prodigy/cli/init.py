@@ -318,8 +318,11 @@ def _next(root: Path, plan: Plan, target: Path, commands: list[Command]) -> list
     lines = [f"{go}prodigy validate {workflow}", f"prodigy run {workflow} {looks}"]
     if not has_commit(root):
         lines.insert(0, "git add . && git commit -m Start")
-    elif commands:  # agents see what is committed
-        lines.append(f"git add .claude/commands {workflow} && git commit -m 'Add a workflow'")
+    else:  # agents see what is committed, and runs warn of what is not
+        others = [str(SCHEMA)] if not is_ignored(root, str(SCHEMA)) else []
+        others += [".claude/commands"] if commands else []
+        lines.append(f"git add {' '.join([*others, workflow])}")
+        lines.append("git commit -m 'Add a workflow'")
     if has_items:
         lines.append(f"prodigy run {workflow} --param {_LIMIT}=3")
     return [*lines, f"prodigy run {workflow}"]
