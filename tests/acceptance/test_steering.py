@@ -159,7 +159,7 @@ def test_a_dead_item_runs_again_while_the_others_go_on(project: Project, let_go:
     assert "Did you mean bad?" in typo.err
     steered = project.prodigy("steer", "--retry", "bad")
     assert steered.code == 0
-    assert "1 item run again" in steered.err
+    assert "asked to run 1 item again" in steered.err
     wait_until(lambda: project.prodigy("status", "latest", "--json").json["dead_letters"] == 0, "its success")
     (project.folder / "go").touch()
     running.communicate()

@@ -68,7 +68,7 @@ def _asked(
         yield f"a budget of {budget:g} USD", lambda store, by: steering.set_budget(store, budget, by)
     if items or retry_all:
         chosen = _chosen(run_id, items, retry_all=retry_all)
-        yield f"{counted(len(chosen), 'item')} run again", lambda store, by: steering.retry(store, chosen, by)
+        yield f"asked to run {counted(len(chosen), 'item')} again", lambda store, by: steering.retry(store, chosen, by)
 
 
 def _chosen(run_id: str, items: tuple[str, ...], *, retry_all: bool) -> list[str]:
