@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from agents import rigs
@@ -126,21 +127,30 @@ def kill_the_agent(project: Project) -> None:
     """The process that its step has started, as soon as it listens to its service or has begun otherwise."""
     needle = b"PRODIGY_ITEM_ID=killed"
 
-    def pids() -> list[int]:
-        found = []
+    def first() -> int | None:
+        """Of those in the step's environment, the one that no other of them started: pids may have begun anew."""
+        found = set()
         for entry in Path("/proc").iterdir():
             try:
                 if not entry.name.isdigit():
                     continue
                 environment = (entry / "environ").read_bytes()
                 if needle in environment.split(b"\0") and os.fsencode(project.folder) in environment:
-                    found.append(int(entry.name))
+                    found.add(int(entry.name))
             except OSError:
                 continue  # it ended while we looked
-        return sorted(found)
+        return next((pid for pid in found if psutil.pid_exists(pid) and psutil.Process(pid).ppid() not in found), None)
 
-    wait_until(lambda: bool(pids()), "the agent starts", 90)
-    os.kill(pids()[0], signal.SIGKILL)
+    def killed() -> bool:
+        try:
+            if (pid := first()) is None:
+                return False
+            os.kill(pid, signal.SIGKILL)
+        except (psutil.NoSuchProcess, ProcessLookupError):
+            return False  # it ended while we looked
+        return True
+
+    wait_until(killed, "the agent starts", 90)
 
 
 def test_a_refusal_is_waited_for_and_no_try_is_counted(rig: tuple[Project, Rig]) -> None:
