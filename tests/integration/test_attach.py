@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from prodigy.cli.attach import history
+from prodigy.report.history import history
 from prodigy.state.items import ItemState
 from prodigy.store.store import Store
 from support import Done, Project, wait_until

@@ -29,7 +29,7 @@ from prodigy.cli.live import LiveView, announcement, fits
 from prodigy.cli.looks import Looks
 from prodigy.cli.rows import Seen, visible_steps
 from prodigy.cli.screen import Area, Screen
-from prodigy.cli.view import RunView, StepNow
+from prodigy.report.view import RunView, StepNow
 from prodigy.state import events as ev
 from support import wait_until
 

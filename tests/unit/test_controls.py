@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from prodigy.cli.controls import Controls, Mode, Wish, press
 from prodigy.cli.keyboard import DOWN, ENTER, ESCAPE, UP, keys
-from prodigy.cli.view import Line, RunView
+from prodigy.report.view import Line, RunView
 
 KEYED = Controls(keys=True)
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from prodigy.cli.attach import limits
 from prodigy.cli.canvas import Canvas
 from prodigy.cli.controls import Controls, Mode
 from prodigy.cli.frame import frame, log_frame
 from prodigy.cli.rows import Seen, visible_steps
-from prodigy.cli.view import RunView
+from prodigy.report.history import limits
+from prodigy.report.view import RunView
 from prodigy.state import events as ev
 
 FANOUT = "it1/1"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from prodigy.cli.live import announcement
 from prodigy.cli.progress import Progress
-from prodigy.cli.view import RunView
+from prodigy.report.view import RunView
 from prodigy.state import events as ev
 from prodigy.state.collected import Collected, collect, report
 from prodigy.state.gate import BREAKER, FAILURE_THRESHOLD, MAX_FAILURES, MAX_PAUSES, Counted, count, pause_s, stop

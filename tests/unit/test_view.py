@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prodigy.cli.tail import LONGEST_LINE, last_line
-from prodigy.cli.view import KEPT_FAILURES, LONGEST_TEXT, RunView
+from prodigy.report.view import KEPT_FAILURES, LONGEST_TEXT, RunView
 from prodigy.state import events as ev
 
 FANOUT = "it1/1"

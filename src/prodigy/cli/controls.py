@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from prodigy.cli.keyboard import DOWN, ENTER, UP
-from prodigy.cli.view import RunView
+from prodigy.report.view import RunView
 
 
 class Mode(Enum):

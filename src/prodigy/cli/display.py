@@ -14,7 +14,7 @@ from prodigy.cli.live import LiveView, fits, keyboard
 from prodigy.cli.progress import Progress, Quiet
 from prodigy.cli.tail import Describe
 from prodigy.cli.telling import telling
-from prodigy.cli.view import RunView
+from prodigy.report.view import RunView
 from prodigy.state import events as ev
 from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
@@ -56,7 +56,7 @@ def describers() -> Mapping[str, Describe]:
 
 def display(run_id: str) -> Display:
     """A display of a run that this process drives, on stderr, which knows what has happened so far if it shows that."""
-    from prodigy.cli.attach import history
+    from prodigy.report.history import history
 
     directory = run_directory(run_id)
     if telling().quiet or not (telling().verbose or fits(sys.stderr)):

@@ -16,7 +16,7 @@ from prodigy.cli.agent_words import gate_words
 from prodigy.cli.canvas import NARROW, Canvas, amount, duration, money
 from prodigy.cli.controls import HELP, HELP_ATTACHED, QUIT, Controls, Mode
 from prodigy.cli.rows import Seen, running
-from prodigy.cli.view import RUNNING, Batch, FailureNote, RunView
+from prodigy.report.view import RUNNING, Batch, FailureNote, RunView
 
 BAR_CELLS = 30
 MOST_FAILURES = 5

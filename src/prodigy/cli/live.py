@@ -23,9 +23,9 @@ from prodigy.cli.keyboard import Keyboard, in_foreground, terminal_of
 from prodigy.cli.looks import Looks
 from prodigy.cli.progress import steered_words
 from prodigy.cli.tail import Describe, last_lines
-from prodigy.cli.view import RunView, StepNow
 from prodigy.cli.wishes import Wishes
 from prodigy.cli.words import BREAKER_CLOSED, breaker_opened, counted, were_done
+from prodigy.report.view import RunView, StepNow
 from prodigy.secrets import mask
 from prodigy.state import events as ev
 from prodigy.state.step_path import is_of_the_run

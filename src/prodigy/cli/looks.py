@@ -13,7 +13,7 @@ from prodigy.cli.tail import Describe, last_line, signature
 if TYPE_CHECKING:  # the first brings rich, the other the agents, which steps without one do not need
     from prodigy.cli.meter import Meter
     from prodigy.cli.rows import Seen
-    from prodigy.cli.view import StepNow
+    from prodigy.report.view import StepNow
 
 LOOK_S = 1.0  # between two looks at one step's output
 

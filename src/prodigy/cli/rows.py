@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from prodigy.cli.canvas import NARROW, Canvas, amount, duration, money
-from prodigy.cli.view import Line, RunView, StepNow
+from prodigy.report.view import Line, RunView, StepNow
 
 WIDE = 110  # columns; below, a line tells either what was used or what was printed last
 IDLE_S = 20.0  # a step that prints nothing for longer is said to be idle

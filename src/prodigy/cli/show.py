@@ -100,8 +100,8 @@ def _goes_on(summary: Summary) -> bool:
 
 def _going_on(store: Store, *, is_held: bool) -> Iterator[str]:
     """Where a run is that goes on, how long it may take, and what runs."""
-    from prodigy.cli.attach import history
     from prodigy.cli.canvas import duration
+    from prodigy.report.history import history
 
     view, _ = history(store)
     now = time.monotonic()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prodigy.cli.chatter import Chatter
 from prodigy.cli.telling import OUTPUT
-from prodigy.cli.view import RunView, owner_of
+from prodigy.report.view import RunView, owner_of
 from prodigy.state import events as ev
 from prodigy.state.step_path import attempt_path, is_of_the_run, split_try
 

@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 from prodigy.cli.controls import Wish
-from prodigy.cli.view import RunView
 from prodigy.cli.words import counted, printable
 from prodigy.errors import ProdigyError
+from prodigy.report.view import RunView
 from prodigy.store.store import Store
 
 WAY = "live view"
