@@ -25,6 +25,7 @@ _COMMANDS = {
     "exec": ("prodigy.cli.generated", "exec_command", "Run one step and merge what it commits."),
     "batch": ("prodigy.cli.generated", "batch_command", "Run one step for each file that matches PATTERN."),
     "report": ("prodigy.cli.report", "report_command", "Show what the agents of RUN have cost."),
+    "dashboard": ("prodigy.cli.dashboard", "dashboard_command", "Watch and steer runs in a browser."),
     "status": ("prodigy.cli.show", "status_command", "Show RUN, or list the runs of this repository."),
     "sessions": ("prodigy.cli.sessions", "sessions_group", "Runs by their earlier name, and who drove them."),
     "events": ("prodigy.cli.events", "events_group", "What happened in a run."),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import shlex
 
+from prodigy.report.words import printable
+
+__all__ = ["BREAKER_CLOSED", "breaker_opened", "counted", "printable", "quoted", "size", "were_done"]
+
 
 def counted(number: int, noun: str) -> str:
     """`1 item`, `2 items`."""
@@ -29,11 +33,6 @@ def quoted(text: str) -> str:
     if "'" in text and not any(character in text for character in '"$`\\!\n'):
         return printable(f'"{text}"')  # easier to read than quotes within quotes
     return printable(shlex.quote(text))
-
-
-def printable(text: str) -> str:
-    """Text for a terminal: what could move the cursor or forge a line is shown escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def size(size_bytes: float) -> str:

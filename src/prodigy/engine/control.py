@@ -19,13 +19,14 @@ class Control:
     """What the user asked of the running engine.
 
     exit_code: 130 after Ctrl-C or cancel, 143 after SIGTERM. handed_over: another process is to go on with the run.
-    status, stop_reason, error: how the run's end is to be told.
+    status, stop_reason, error: how the run's end is to be told. by: who asked for it from elsewhere.
     """
 
     exit_code: int = 130
     status: str = "interrupted"
     stop_reason: str | None = "user"
     error: str | None = None
+    by: str = ""
     handed_over: bool = False
     _draining: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: asyncio.Event = field(default_factory=asyncio.Event)

@@ -29,7 +29,7 @@ def _obey(run: Run, request: Request) -> None:
     by = str(request.data.get("by", ""))
     match request.kind:
         case "cancel":
-            run.control.status = "cancelled"
+            run.control.status, run.control.by = "cancelled", by
             run.control.end()
         case "detach":
             run.control.hand_over()

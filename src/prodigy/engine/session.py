@@ -243,7 +243,9 @@ async def _drive(run_id: str, caller: Caller, choices: Choices, before: Callable
             if caller.control.ending:  # also what an earlier coordinator left and no slot has watched yet
                 await opened.executor.end([step.execution for step in store.started_steps()])
             control = caller.control
-            store.record(ev.JobPaused(status=control.status, stop_reason=control.stop_reason, error=control.error))
+            store.record(
+                ev.JobPaused(status=control.status, stop_reason=control.stop_reason, error=control.error, by=control.by)
+            )
         except StepFailed as failed:
             error = failed
             store.record(ev.JobFailed(error=str(failed), path=failed.path))

@@ -98,7 +98,7 @@ class Facts:
 def read(store: Store, now: float) -> Facts:
     """The facts of a run as it stands at `now`."""
     return Facts(
-        sessions=_sessions(store, now),
+        sessions=sessions(store, now),
         items={state.value: number for state, number in store.counts().items()},
         tries=int(store.ask("SELECT coalesce(sum(tries), 0) AS n FROM item")[0]["n"]),
         attempts=_attempts(store),
@@ -108,16 +108,16 @@ def read(store: Store, now: float) -> Facts:
     )
 
 
-def _sessions(store: Store, now: float) -> tuple[tuple[float, float], ...]:
-    """A process that was killed drove the run until its last event."""
+def sessions(store: Store, now: float) -> tuple[tuple[float, float], ...]:
+    """When processes drove the run, in order, without overlaps. One that was killed drove it until its last event."""
     marks = store.ask("SELECT seq, at, type FROM event WHERE type IN (?, ?, ?, ?, ?) ORDER BY seq", *_BEGINS, *_ENDS)
     found: list[tuple[float, float]] = []
     begun: float | None = None
     for mark in marks:
-        at = _seconds(mark["at"])
+        at = seconds(mark["at"])
         if begun is not None and mark["type"] in _BEGINS:
             (last,) = store.ask("SELECT max(at) AS at FROM event WHERE seq < ?", mark["seq"])
-            found.append((begun, max(begun, _seconds(last["at"]))))
+            found.append((begun, max(begun, seconds(last["at"]))))
         if mark["type"] in _ENDS:
             if begun is not None:
                 found.append((begun, max(begun, at)))
@@ -134,7 +134,7 @@ def _last_sign(store: Store, now: float) -> float:
     if is_held(store.directory):
         return now
     (last,) = store.ask("SELECT max(at) AS at FROM event")
-    return _seconds(last["at"])
+    return seconds(last["at"])
 
 
 def _attempts(store: Store) -> tuple[AttemptFacts, ...]:
@@ -149,9 +149,9 @@ def _attempts(store: Store) -> tuple[AttemptFacts, ...]:
             label=row["label"],
             state=row["state"],
             kind=row["kind"],
-            started=_seconds(row["started_at"]),
-            queued=_seconds(row["queued_at"]) if row["queued_at"] else None,
-            ended=_seconds(row["ended_at"]) if row["ended_at"] else None,
+            started=seconds(row["started_at"]),
+            queued=seconds(row["queued_at"]) if row["queued_at"] else None,
+            ended=seconds(row["ended_at"]) if row["ended_at"] else None,
         )
         for row in rows
     )
@@ -178,8 +178,8 @@ def _executions(store: Store) -> tuple[ExecutionFacts, ...]:
             role=next((kind for pattern, kind in _KINDS if pattern.search(row["path"])), "step"),
             state=row["state"],
             kind=row["kind"],
-            started=_seconds(row["started_at"]),
-            ended=_seconds(row["finished_at"]) if row["finished_at"] else None,
+            started=seconds(row["started_at"]),
+            ended=seconds(row["finished_at"]) if row["finished_at"] else None,
             duration_s=row["duration_s"],
             cost_usd=row["cost_usd"],
             tokens=row["tokens"],
@@ -203,8 +203,8 @@ def _checks(store: Store) -> tuple[CheckFacts, ...]:
         CheckFacts(
             members=row["members"],
             passed={"passed": True, "failed": False}.get(row["state"]),
-            started=_seconds(row["started_at"]),
-            ended=_seconds(row["ended_at"]) if row["ended_at"] else None,
+            started=seconds(row["started_at"]),
+            ended=seconds(row["ended_at"]) if row["ended_at"] else None,
         )
         for row in rows
     )
@@ -218,7 +218,7 @@ def _gates(store: Store) -> tuple[GateFacts, ...]:
     found: list[GateFacts] = []
     closed: dict[str, float] = {}
     for row in rows:
-        at = _seconds(row["at"])
+        at = seconds(row["at"])
         if row["type"] == "agent_gate_closed":
             closed.setdefault(row["account"], at)
         elif row["account"] in closed:
@@ -227,5 +227,6 @@ def _gates(store: Store) -> tuple[GateFacts, ...]:
     return tuple(found)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A time of the database as seconds since the epoch."""
     return dt.datetime.fromisoformat(text).timestamp()

@@ -164,6 +164,12 @@ class Clock:
             return 0.0
         return self._before[number] + min(moment, self._ends[number]) - self._starts[number]
 
+    def real(self, driven_s: float) -> float:
+        """The moment of the epoch at which so many driven seconds had passed; the first one. Raises IndexError when no
+        process has driven the run."""
+        number = min(max(0, bisect.bisect_left(self._before, driven_s) - 1), len(self._starts) - 1)
+        return self._starts[number] + driven_s - self._before[number]
+
 
 def spread(numbers: Iterable[float]) -> Spread | None:
     """None for no numbers. Percentiles are numbers that are there (nearest rank)."""

@@ -33,3 +33,9 @@ def pace(an_hour: float) -> str:
 
 def percent(part: float | None) -> str:
     return "unknown" if part is None else f"{part * 100:.0f} %"
+
+
+def printable(text: str) -> str:
+    """Text for a terminal or a page: what could move the cursor, forge a line or turn the direction of reading is
+    shown escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

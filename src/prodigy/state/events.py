@@ -123,9 +123,12 @@ class JobFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class JobPaused(Event):
+    """by: who cancelled it, and from where, when that came by a request."""
+
     status: str  # interrupted | cancelled | paused
     stop_reason: str | None
     error: str | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,62 @@
+"""What pages are made of: whole ones, their parts, and what is said when something is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from prodigy.errors import ProdigyError
+from prodigy.web.parts import FORM_TOKEN
+from prodigy.web.rendering import render
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    """A whole page for who asks."""
+    session = request.state.session
+    common = {
+        "form_token": session.form_token if session else "",
+        "read_only": request.state.read_only,
+        "path": request.url.path,
+    }
+    return HTMLResponse(for_session(request, render(template, **common, **values)), status)
+
+
+def fragment(request: Request, template: str, **values: Any) -> Response:
+    """A part of a page that is there already."""
+    return HTMLResponse(for_session(request, render(template, **values)))
+
+
+def for_session(request: Request, html: str) -> str:
+    """HTML that is made once for all, for one of them: with the token of its forms, or without the forms' buttons."""
+    session = request.state.session
+    return html.replace(FORM_TOKEN, session.form_token if session else "")
+
+
+def partials(request: Request, parts: Mapping[str, str]) -> str:
+    """Parts that take the places of those with the same names."""
+    return "".join(
+        f'<hx-partial hx-target="#{name}" hx-swap="innerMorph">{for_session(request, html)}</hx-partial>'
+        for name, html in parts.items()
+    )
+
+
+def problem_page(request: Request, status: int, what: str, hint: str | None) -> Response:
+    """What happened and what to do; for a part of a page, as a notice in it."""
+    if request.headers.get("hx-request"):
+        return notice(what, hint, tone="bad")
+    html = render("problem.html", what=what, hint=hint, status=status, form_token="", read_only=True, path="")
+    return HTMLResponse(html, status)
+
+
+def of_error(request: Request, error: ProdigyError, status: int = 400) -> Response:
+    """An error of the program as a page, or as a notice."""
+    return problem_page(request, status, str(error), error.hint)
+
+
+def notice(what: str, hint: str | None = None, *, tone: str = "good") -> Response:
+    """Something that is said on the page that is there."""
+    html = render("notice.html", what=what, hint=hint, tone=tone)
+    return HTMLResponse(f'<hx-partial hx-target="#notices" hx-swap="innerHTML">{html}</hx-partial>')
