@@ -18,7 +18,7 @@ _PARTS = (
     ("around", "around steps"),
     ("idle", "idle"),
 )
-_PART_COLOURS = {"agents": "#3d8fd1", "shell": "#2a9d6f", "checks": "#b07cc6", "around": "#e0a030", "idle": "#8d99ae55"}
+_PART_COLOURS = {"agents": "#3d8fd1", "shell": "#2a9d6f", "checks": "#b07cc6", "around": "#e0a030", "idle": "#8d99ae"}
 
 _CSS = """
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5a6675; --paper: #fff; --card: #f4f6f9; --line: #dfe4ea;
@@ -34,13 +34,13 @@ p { margin: .3rem 0; color: var(--soft) } .bad { color: var(--bad) } .good { col
 .card { background: var(--card); border-radius: .5rem; padding: .7rem .9rem }
 .card b { display: block; font-size: 1.35rem; line-height: 1.25; font-variant-numeric: tabular-nums }
 .card span { color: var(--soft); font-size: .82rem }
-.bar { display: flex; height: 1.3rem; border-radius: .35rem; overflow: hidden; background: var(--card) }
+.bar { display: block; width: 100%; height: 1.3rem; border-radius: .35rem; background: var(--card) }
 .key { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: .5rem 0 0; padding: 0; list-style: none;
   font-size: .85rem; color: var(--soft) }
-.key i { display: inline-block; width: .8em; height: .8em; border-radius: .2em; margin-right: .35em }
+svg.swatch { display: inline-block; width: .8em; height: .8em; border-radius: .2em; margin-right: .35em }
 .scroll { overflow-x: auto }
-svg { width: 100%; height: auto; display: block; min-width: 34rem }
-.two svg { min-width: 20rem; max-width: 36rem }
+.scroll > svg { width: 100%; height: auto; display: block; min-width: 34rem }
+.two .scroll > svg { min-width: 20rem; max-width: 36rem }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 0 1.5rem }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap }
@@ -67,17 +67,26 @@ def page(
             f"<title>{name}: report of run {escape(str(summary['run_id']))}</title>",
             f"<style>{_CSS}</style></head><body>",
             *_head(summary, metrics, name),
-            *_time(metrics),
-            *_pictures(metrics),
-            *_failures(metrics, groups),
-            *_steps(metrics),
-            *_money(metrics, models),
-            *_items(metrics),
-            *_merges(metrics),
+            *body(metrics, groups, models),
             "<footer>What each figure means: the page “Metrics” of Prodigy’s documentation.</footer>",
             "</body></html>\n",
         )
     )
+
+
+def body(
+    metrics: Metrics, groups: Sequence[dict[str, Any]], models: Sequence[dict[str, Any]], *, pictures: bool = True
+) -> Iterable[str]:
+    """What comes below the head, as lines of HTML: sections with pictures and tables, without script and without
+    styles of their own. pictures: those that need the library for them."""
+    yield from _time(metrics)
+    if pictures:
+        yield from _pictures(metrics)
+    yield from _failures(metrics, groups)
+    yield from _steps(metrics)
+    yield from _money(metrics, models)
+    yield from _items(metrics)
+    yield from _merges(metrics)
 
 
 def _head(summary: dict[str, Any], metrics: Metrics, name: str) -> Iterable[str]:
@@ -106,16 +115,16 @@ def _time(metrics: Metrics) -> Iterable[str]:
         return
     yield "<h2>Where the slots’ time went</h2>"
     shares = [(part, words, getattr(metrics.time, part)) for part, words in _PARTS]
-    bars = (
-        f'<div style="width:{value / total * 100:.2f}%;background:{_PART_COLOURS[part]}" title="{words}"></div>'
-        for part, words, value in shares
-    )
-    yield f'<div class="bar">{"".join(bars)}</div><ul class="key">'
+    x, bars, keys = 0.0, [], []
     for part, words, value in shares:
-        yield (
-            f'<li><i style="background:{_PART_COLOURS[part]}"></i>{words} {value / total * 100:.0f} %'
-            f" ({duration(value)})</li>"
+        width = value / total * 100
+        bars.append(
+            f'<rect x="{x:.2f}" width="{width:.2f}" height="8" fill="{_PART_COLOURS[part]}"><title>{words}</title></rect>'
         )
+        keys.append(f"<li>{_swatch(_PART_COLOURS[part])}{words} {width:.0f} % ({duration(value)})</li>")
+        x += width
+    shape = 'class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img"'
+    yield f'<svg {shape} aria-label="Where the slots’ time went">{"".join(bars)}</svg><ul class="key">{"".join(keys)}'
     yield "</ul>"
     if metrics.gate_closed_s:
         yield f"<p>For {duration(metrics.gate_closed_s)} the limit of an account let no agent start.</p>"
@@ -127,7 +136,7 @@ def _pictures(metrics: Metrics) -> Iterable[str]:
     yield "<h2>What each slot did when</h2>"
     yield f'<div class="scroll">{plots.timeline(metrics.lanes, metrics.driven_s)}</div><ul class="key">'
     for state, colour in plots.legend(segment.state for lane in metrics.lanes for segment in lane):
-        yield f'<li><i style="background:{colour}"></i>{state}</li>'
+        yield f"<li>{_swatch(colour)}{state}</li>"
     yield "</ul>"
     yield "<h2>Items that had succeeded, over time</h2>"
     yield f'<div class="scroll">{plots.throughput(metrics.throughput, metrics.driven_s)}</div>'
@@ -138,6 +147,10 @@ def _pictures(metrics: Metrics) -> Iterable[str]:
         cost = plots.distribution(metrics.item_cost, "What items cost", seconds=False)
         yield f'<div><h2>What items cost</h2><div class="scroll">{cost}</div></div>'
     yield "</div>"
+
+
+def _swatch(colour: str) -> str:
+    return f'<svg class="swatch" viewBox="0 0 1 1" aria-hidden="true"><rect width="1" height="1" fill="{colour}"/></svg>'
 
 
 def _failures(metrics: Metrics, groups: Sequence[dict[str, Any]]) -> Iterable[str]:

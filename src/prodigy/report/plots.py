@@ -208,8 +208,24 @@ def _in_a_page(svg: str, what: str, titles: dict[str, str]) -> str:
     svg = re.sub(r'<g id="(bar\d+)">', lambda found: f"<g><title>{escape(titles.get(found[1], ''))}</title>", svg)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r' style="([^"]*)"', lambda found: _as_attributes(found[1]), svg)
     svg = re.sub(r"\n\s*", "\n", svg)
     return svg.replace(_INK, "currentColor").strip()
+
+
+_FONT = re.compile(r"(?P<size>[\d.]+px) .+")
+
+
+def _as_attributes(style: str) -> str:
+    """Declarations of a style as attributes of a picture, which a page needs no leave for."""
+    found = []
+    for declaration in style.split(";"):
+        name, _, value = (part.strip() for part in declaration.partition(":"))
+        if name == "font" and (font := _FONT.fullmatch(value)):
+            found.append(("font-size", font["size"]))  # the family is the page's
+        elif name:
+            found.append((name, value))
+    return "".join(f' {name}="{value}"' for name, value in found)
 
 
 def legend(states: Iterable[str]) -> list[tuple[str, str]]:

@@ -58,7 +58,7 @@ class _Made:
     due: float = 0.0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Listener:
     """Somebody who looks. waiting: what changed and was not sent yet."""
 
