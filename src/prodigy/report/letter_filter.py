@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prodigy.errors import UsageError
-from prodigy.workflow.expression import MISSING, ExpressionError, Find, compile_expression, item_finder
+from prodigy.report.filters import compiled, unknown
+from prodigy.workflow.expression import MISSING, Find, item_finder
 
 Letter = Mapping[str, Any]
 
@@ -27,10 +27,7 @@ class LetterFilter:
     """
 
     def __init__(self, text: str) -> None:
-        try:
-            self._expression = compile_expression(text)
-        except ExpressionError as error:
-            raise UsageError(_shown(text, error), hint=error.hint) from error
+        self._expression = compiled(text)
 
     def __call__(self, letter: Letter) -> bool:
         return self._expression.holds(_finder(letter))
@@ -38,14 +35,7 @@ class LetterFilter:
     def unknown(self, letters: Iterable[Letter]) -> list[str]:
         """The names in the filter that neither any of these items nor a letter has: mistyped, or texts without
         quotes."""
-        left = dict.fromkeys(self._expression.paths)
-        for letter in letters:
-            find = _finder(letter)
-            for path in [path for path in left if find(path) is not MISSING]:
-                del left[path]
-            if not left:
-                break
-        return list(left)
+        return unknown(self._expression, map(_finder, letters))
 
 
 def letter_filter(text: str) -> LetterFilter:
@@ -71,12 +61,3 @@ def _finder(letter: Letter) -> Find:
         return in_letter(path) if found is MISSING and not path.startswith(("item.", "item[")) else found
 
     return find
-
-
-def _shown(text: str, error: ExpressionError) -> str:
-    """The message, with a caret under the place: of the one line it is in, when there are several."""
-    before = text[: error.column - 1]
-    start = before.rfind("\n") + 1
-    line = text[start:].partition("\n")[0]
-    spaces = "".join("\t" if character == "\t" else " " for character in before[start:])
-    return f"--filter, column {error.column}: {error.message}\n    {line}\n    {spaces}^"

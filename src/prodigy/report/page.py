@@ -119,7 +119,8 @@ def _time(metrics: Metrics) -> Iterable[str]:
     for part, words, value in shares:
         width = value / total * 100
         bars.append(
-            f'<rect x="{x:.2f}" width="{width:.2f}" height="8" fill="{_PART_COLOURS[part]}"><title>{words}</title></rect>'
+            f'<rect x="{x:.2f}" width="{width:.2f}" height="8" fill="{_PART_COLOURS[part]}">'
+            f"<title>{words}</title></rect>"
         )
         keys.append(f"<li>{_swatch(_PART_COLOURS[part])}{words} {width:.0f} % ({duration(value)})</li>")
         x += width
@@ -150,7 +151,9 @@ def _pictures(metrics: Metrics) -> Iterable[str]:
 
 
 def _swatch(colour: str) -> str:
-    return f'<svg class="swatch" viewBox="0 0 1 1" aria-hidden="true"><rect width="1" height="1" fill="{colour}"/></svg>'
+    return (
+        f'<svg class="swatch" viewBox="0 0 1 1" aria-hidden="true"><rect width="1" height="1" fill="{colour}"/></svg>'
+    )
 
 
 def _failures(metrics: Metrics, groups: Sequence[dict[str, Any]]) -> Iterable[str]:

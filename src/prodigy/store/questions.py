@@ -269,6 +269,13 @@ class Questions:
         """All rows that answer a statement. For the modules beside this one."""
         return self._all(statement, *values)
 
+    def each(self, statement: str, *values: object) -> Iterator[sqlite3.Row]:
+        """The rows that answer a statement, one after another: there may be more than memory should hold."""
+        try:
+            yield from self._view.execute(statement, values)
+        except sqlite3.Error as error:
+            raise trouble(self.directory, "read", error) from error
+
     def step_was_started(self, prefix: str) -> bool:
         """Whether any step below `prefix` began there (and was not taken over from another attempt)."""
         return (

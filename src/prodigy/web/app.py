@@ -21,6 +21,7 @@ from prodigy.web.access import Access
 from prodigy.web.acting import act
 from prodigy.web.guard import Guard, enter, own_names
 from prodigy.web.parts import PARTS
+from prodigy.web.performance import Performance
 from prodigy.web.run_pages import RunPages
 from prodigy.web.runs_list import RunList
 from prodigy.web.watching import Watch
@@ -41,7 +42,7 @@ class Settings:
 def application(access: Access, settings: Settings) -> ASGIApp:
     """The whole dashboard, guarded."""
     watch, known = Watch(PARTS), RunList()
-    run_pages = RunPages(watch)
+    run_pages = RunPages(watch, Performance(known))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

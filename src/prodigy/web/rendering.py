@@ -27,7 +27,7 @@ def environment() -> Environment:
     made.filters |= {
         "duration": words.duration, "dollars": words.dollars, "percent": words.percent, "pace": words.pace,
         "number": lambda value: f"{value:,}", "words": lambda text: str(text).replace("_", " "), "moment": moment,
-        "tone": tone, "lines": lines, "since": since, "share": share,
+        "tone": tone, "lines": lines, "raw": Raw, "since": since, "share": share,
     }  # fmt: skip
     made.globals |= {"version": __version__}
     return made
@@ -40,7 +40,11 @@ def render(template: str, **values: Any) -> str:
 
 def _shown(value: object) -> object:
     """What is put into a page in place of a value."""
-    return words.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return words.printable(value) if isinstance(value, str) and not isinstance(value, Markup | Raw) else value
+
+
+class Raw(str):
+    """A value that a form sends back: escaped like all, but as it is."""
 
 
 def lines(text: str) -> Markup:

@@ -77,14 +77,14 @@ class RunList:
     def summary(self, run_id: str) -> Mapping[str, Any]:
         """How a run stands. Raises as `Store.open` does."""
         known, now = self._known.get(run_id), time.monotonic()
-        mark = _mark(run_id)
-        if known is not None and (known.mark == mark or now < known.due):
+        marked = mark(run_id)
+        if known is not None and (known.mark == marked or now < known.due):
             return known.summary
         with closing(Store.open(run_directory(run_id))) as store:
             summary = summarise(store)
         ended = time.monotonic()
         with self._lock:
-            self._known[run_id] = _Known(summary, mark, ended + SHARE * (ended - now))
+            self._known[run_id] = _Known(summary, marked, ended + SHARE * (ended - now))
         return summary
 
     def _state(self, row: IndexRow) -> str:
@@ -109,7 +109,7 @@ def repository_of(row: IndexRow) -> str:
     return row.common_dir.removesuffix("/.git")
 
 
-def _mark(run_id: str) -> tuple[object, ...]:
+def mark(run_id: str) -> tuple[object, ...]:
     """Changes when the run does: the sizes and times of its files, and whether a process drives it."""
     directory = run_directory(run_id)
     found: list[object] = [is_held(directory)]
