@@ -11,8 +11,8 @@ import click
 from prodigy.cli import common
 from prodigy.cli.dlq_letters import find_letter, name_of, print_json, queue, retry_command, stage_of
 from prodigy.cli.words import counted, printable, quoted
-from prodigy.engine.cleaning import repository
 from prodigy.git.command import GitError
+from prodigy.git.context import repository
 from prodigy.git.repo import Repo
 from prodigy.report.letter_advice import advice
 from prodigy.report.letter_analysis import kind_of

@@ -131,7 +131,7 @@ class Attempt:
     def _begin(self, key: AttemptKey, previous: AttemptRow | None) -> AttemptRow:
         """Count the attempt before anything of it exists: it can never be started twice unseen."""
         run = self._run
-        begins = beginning(run, self._newest, key.fanout, key.ordinal, previous)
+        begins = beginning(run.store, run.options, self._newest, key.fanout, key.ordinal, previous)
         elsewhere = begins.boundary != Snapshot(begins.base, None)
         run.store.record(
             ev.AgentStarted(
@@ -238,7 +238,8 @@ class Attempt:
         if not before or before[-1].kind in NOT_A_TRY:
             return None
         continues = attempt.start_head is not None
-        return after_attempt(self._run, key.fanout, key.ordinal, before[-1], continues=continues)
+        run = self._run
+        return after_attempt(run.store, run.private, key.fanout, key.ordinal, before[-1], continues=continues)
 
     def _limit(self, key: AttemptKey) -> TimeLimit | None:
         return item_limit(self._mapping.limits, self._mapping.steps_of(key.ordinal), key.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prodigy.engine.run import BY_OUTCOME, Run
+from prodigy.engine.run import BY_OUTCOME, Options
 from prodigy.executors.base import Snapshot
 from prodigy.state.items import NOT_A_TRY
 from prodigy.state.step_path import attempt_path, step_in_list
@@ -28,16 +28,19 @@ class Beginning:
     inside: tuple[str, ...] = ()
 
 
-def beginning(run: Run, mapping: MapReduce, fanout: str, ordinal: int, previous: AttemptRow | None) -> Beginning:
-    """Where the attempt after `previous` begins.
+def beginning(
+    store: Store, options: Options, mapping: MapReduce, fanout: str, ordinal: int, previous: AttemptRow | None
+) -> Beginning:
+    """Where the attempt after `previous` begins. options: the run's.
 
     An attempt that ended through no fault of the item's is continued; after a failure, so is one whose finished steps
     the user wants kept. Steps that the workflow has changed since are not taken over, nor any behind them.
     """
-    afresh = Beginning(run.merges.tip(), Snapshot(run.merges.tip(), None))
+    tip = store.run().tip
+    afresh = Beginning(tip, Snapshot(tip, None))
     if previous is None:
         return afresh
-    wish = run.options.items_from if previous.started_at < run.options.items_since else BY_OUTCOME
+    wish = options.items_from if previous.started_at < options.items_since else BY_OUTCOME
     if wish == "start":
         return afresh
     blameless = previous.state == "interrupted" or previous.kind in NOT_A_TRY
@@ -45,21 +48,21 @@ def beginning(run: Run, mapping: MapReduce, fanout: str, ordinal: int, previous:
         return afresh
     path = attempt_path(fanout, ordinal, previous.number)
     steps = mapping.steps_of(ordinal)
-    finished = _unchanged_steps(run.store, steps, path, settled=True)
+    finished = _unchanged_steps(store, steps, path, settled=True)
     start = start_of(previous)
     taken, inside = finished, tuple[str, ...]()
-    if blameless and _goes_on_inside(run.store, steps, path, finished):
+    if blameless and _goes_on_inside(store, steps, path, finished):
         if previous.state == "interrupted":
             taken = (*finished, len(finished) + 1)
         else:
-            inside = _blameless_inside(run.store, path, len(finished) + 1)
-        found = run.store.last_boundary(path)
+            inside = _blameless_inside(store, path, len(finished) + 1)
+        found = store.last_boundary(path)
     else:
-        done = _done_inside(run.store, steps, path, finished)
+        done = _done_inside(store, steps, path, finished)
         if not finished and not done:
             return afresh
         inside = tuple(execution for executions in done.values() for execution in executions)
-        found = run.store.boundary_after([f"{path}/{step}" for step in (*taken, *done)])
+        found = store.boundary_after([f"{path}/{step}" for step in (*taken, *done)])
     boundary = Snapshot(*found) if found else start
     if not taken and not inside and boundary == start and start.head == previous.base:
         return afresh

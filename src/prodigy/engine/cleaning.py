@@ -23,6 +23,7 @@ from prodigy.executors.base import ProcessState
 from prodigy.executors.processes import Processes
 from prodigy.git import clone, files, worktrees
 from prodigy.git.command import GitError
+from prodigy.git.context import repository
 from prodigy.git.repo import ANY, RefChange, Repo
 from prodigy.home import home
 from prodigy.store.lock import RunLock, is_held, take_helpers_lock
@@ -82,12 +83,6 @@ class How:
     force: bool
     dry_run: bool
     careful: bool = False
-
-
-def repository(common_dir: Path) -> Repo:
-    """The repository as it is known by the directory that its worktrees share, from wherever one stands."""
-    root = common_dir.parent if common_dir.name == ".git" else common_dir
-    return Repo(root, common_dir, common_dir)
 
 
 def left_on_disk(common_dir: Path) -> list[Left]:

@@ -44,7 +44,7 @@ from prodigy.executors.processes import Processes
 from prodigy.executors.registry import Site
 from prodigy.executors.registry import executor as make_executor
 from prodigy.git import clone
-from prodigy.git.context import discover
+from prodigy.git.context import RUN_GIT, discover
 from prodigy.git.identity import agent_env, no_push_env
 from prodigy.git.private import PrivateGit
 from prodigy.git.ref_ledger import RefLedger
@@ -228,7 +228,7 @@ def _repository(row: RunRow, helpers: int) -> Repo:
 
 
 def _private(directory: Path, row: RunRow, repo: Repo) -> PrivateGit:
-    path = directory / "git"
+    path = directory / RUN_GIT
     if row.status == "new":
         shutil.rmtree(path, ignore_errors=True)  # begun by a coordinator that was killed
         return PrivateGit.create(path, repo, row.base)

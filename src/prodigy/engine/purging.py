@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prodigy.engine import holding, refs
-from prodigy.engine.cleaning import repository
 from prodigy.errors import EnvironmentProblem
 from prodigy.git import worktrees
 from prodigy.git.command import GitError
+from prodigy.git.context import repository
 from prodigy.git.repo import RefChange, Repo
 from prodigy.state import events as ev
 from prodigy.state.items import ItemState

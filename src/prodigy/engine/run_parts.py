@@ -18,6 +18,7 @@ from prodigy.engine.event_archive import archive
 from prodigy.engine.refs import own_prefixes
 from prodigy.executors.allowance import disk_usage
 from prodigy.git import worktrees
+from prodigy.git.context import repository
 from prodigy.git.repo import RefChange, Repo
 from prodigy.state import events as ev
 from prodigy.store import trail
@@ -46,7 +47,7 @@ class OpenRun:
     def _repo(self) -> Repo | None:
         """None when it is not where it was."""
         common_dir = Path(self._row.common_dir)
-        return cleaning.repository(common_dir) if common_dir.is_dir() else None
+        return repository(common_dir) if common_dir.is_dir() else None
 
     # Dead letters ------------------------------------------------------------------------------------------
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from prodigy.executors.base import Snapshot
 from prodigy.git import showing
+from prodigy.git.private import PrivateGit
 from prodigy.secrets import mask
 from prodigy.state.dead_letter import Failure
 from prodigy.state.step_path import attempt_path
 from prodigy.store.rows import AttemptRow
-
-if TYPE_CHECKING:  # it imports the step executor, which needs this
-    from prodigy.engine.run import Run
+from prodigy.store.store import Store
 
 _DIFF_BYTES = 12_000
 _OUTPUT_CHARACTERS = 4_000
@@ -29,19 +26,21 @@ def after_failure(failure: Failure) -> str:
     )
 
 
-def after_attempt(run: Run, fanout: str, ordinal: int, attempt: AttemptRow, *, continues: bool) -> str | None:
+def after_attempt(
+    store: Store, private: PrivateGit, fanout: str, ordinal: int, attempt: AttemptRow, *, continues: bool
+) -> str | None:
     """For an attempt after `attempt`, which has failed; None when it did not fail by itself.
 
     continues: whether the work of that attempt is in the worktree.
     """
     if attempt.state != "failed":
         return None
-    output = run.store.last_output(fanout, ordinal, attempt.number)
+    output = store.last_output(fanout, ordinal, attempt.number)
     lines = ["Note: an earlier attempt at this item failed.", *_words(attempt.error or "", output)]
     if not continues:
-        found = run.store.last_boundary(attempt_path(fanout, ordinal, attempt.number))
+        found = store.last_boundary(attempt_path(fanout, ordinal, attempt.number))
         work = Snapshot(*found) if found else Snapshot(attempt.head or attempt.base, None)
-        diff = showing.patch(run.private, attempt.base, work.commit or work.head, _DIFF_BYTES)
+        diff = showing.patch(private, attempt.base, work.commit or work.head, _DIFF_BYTES)
         if diff:
             lines += ["What it had changed, which is not in this worktree:", "```diff", mask(diff), "```"]
     return "\n".join([*lines, "Do not repeat what led to that."])

@@ -24,10 +24,10 @@ from prodigy import __version__
 from prodigy.engine import archive
 from prodigy.engine.archive import BUNDLE, DATABASE, Manifest
 from prodigy.engine.bundling import keep_unnamed, make_bundle, refs_of
-from prodigy.engine.cleaning import repository
 from prodigy.errors import EnvironmentProblem, RunLocked, UsageError
 from prodigy.executors.base import ProcessState
 from prodigy.executors.processes import LAUNCHER_LOG, Processes
+from prodigy.git.context import repository
 from prodigy.git.repo import Repo
 from prodigy.state import events as ev
 from prodigy.store.database import SCHEMA_VERSION, connect, now

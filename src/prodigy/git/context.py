@@ -18,6 +18,8 @@ from prodigy.git.repo import Repo
 
 MINIMUM_VERSION = (2, 38)  # the first with `merge-tree --write-tree`
 
+RUN_GIT = "git"  # in a run's directory, its private git directory
+
 _FETCH_EVERYTHING = (
     "git fetch --refetch --no-filter {remote} && git config --unset-all remote.{remote}.promisor && "
     "git config --unset-all remote.{remote}.partialclonefilter"
@@ -67,6 +69,17 @@ def discover(path: Path, branch_prefix: str = "prodigy") -> Context:
         git_version=version,
         unused_filters=config.unused_filters(entries),
     )
+
+
+def repository(common_dir: Path) -> Repo:
+    """The repository as it is known by the directory that its worktrees share, from wherever one stands."""
+    root = common_dir.parent if common_dir.name == ".git" else common_dir
+    return Repo(root, common_dir, common_dir)
+
+
+def private_of_run(directory: Path, common_dir: Path) -> PrivateGit:
+    """The private git directory of a run, by the run's directory. Raises GitError when it is not there."""
+    return PrivateGit.open(directory / RUN_GIT, repository(common_dir))
 
 
 def common_dir_around(path: Path) -> Path:

@@ -60,12 +60,9 @@ class Log:
     def _execution(self, record: dict[str, object], *, held: bool) -> Execution:
         path = str(event_of(record)["path"])
         row = self.row(path)
-        state = "retired" if row is None else row.state
-        if row is not None and row.state == "finished":
-            state = "skipped" if row.skipped else "failed" if row.kind else "ok"
-        elif state == "started":
-            runs = held or self.processes.state(path) is ProcessState.RUNNING
-            state = "running" if runs else "interrupted"
+        state = "retired"
+        if row is not None:
+            state = self.state_of(path, row.state, skipped=row.skipped, kind=row.kind, held=held)
         place = _ATTEMPT.fullmatch(path)
         item = self.store.item(place["fanout"], int(place["ordinal"])).item_id if place else None
         return Execution(
@@ -77,6 +74,16 @@ class Log:
             started_at=str(record["timestamp"]),
             directory=str(self.directory(path)),
         )  # fmt: skip
+
+    def state_of(self, path: str, stored: str, *, skipped: bool, kind: str | None, held: bool | None = None) -> str:
+        """The state of an execution for people, see `Execution`. stored: as the database has it. held: whether a
+        process drives the run, looked up when it is not known."""
+        if stored == "finished":
+            return "skipped" if skipped else "failed" if kind else "ok"
+        if stored == "started":
+            held = is_held(self.store.directory) if held is None else held
+            return "running" if held or self.processes.state(path) is ProcessState.RUNNING else "interrupted"
+        return stored
 
     def places_of_item(self, item_id: str) -> list[tuple[str, int]]:
         """(fan-out, ordinal) of every item with this id."""

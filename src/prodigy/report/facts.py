@@ -175,7 +175,7 @@ def _executions(store: Store) -> tuple[ExecutionFacts, ...]:
             attempt=_attempt_of(row["path"]),
             name=names.get(row["fingerprint"]) or "(no name)",
             doer=row["agent"] or "shell",
-            role=next((kind for pattern, kind in _KINDS if pattern.search(row["path"])), "step"),
+            role=role_of(row["path"]),
             state=row["state"],
             kind=row["kind"],
             started=seconds(row["started_at"]),
@@ -187,6 +187,11 @@ def _executions(store: Store) -> tuple[ExecutionFacts, ...]:
         )
         for row in rows
     )
+
+
+def role_of(path: str) -> str:
+    """What a step is for, by its path: `step`, `check`, `handler`, `conflict` or `merge check`."""
+    return next((kind for pattern, kind in _KINDS if pattern.search(path)), "step")
 
 
 def _attempt_of(path: str) -> Key | None:

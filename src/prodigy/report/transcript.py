@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prodigy.agents.base import Agent, Finished, Text, ToolCall
+from prodigy.agents.base import Agent
+from prodigy.report.conversation import Conversation
 
 _TOOL_LINES = 12
 _TOOL_WIDTH = 200
@@ -14,30 +15,22 @@ class Transcript:
     """Turns lines of output into text, one after another."""
 
     def __init__(self, adapter: Agent) -> None:
-        self._adapter = adapter
-        self._state = adapter.new_state()
-        self._in_text = False
+        self._conversation = Conversation(adapter)
 
     def lines(self, line: bytes) -> Iterator[str]:
         """What one line of output says, as lines of text; none when it says nothing to people."""
-        self._state, events = self._adapter.fold(self._state, line, 0.0)
-        told = False
-        for event in events:
-            match event:
-                case Text(text=text):
-                    told = True
-                    yield from text.splitlines()
-                case ToolCall(name=name, summary=summary):
-                    told = True
-                    yield f"> {name}: {summary}".rstrip(": ")
-                case Finished():
-                    told = True
-                    yield f"= {self._adapter.describe(line) or 'finished'}"
-        if output := self._adapter.tool_output(line):
-            told = True
-            yield from _shortened(output)
-        if not told and (described := self._adapter.describe(line)):
-            yield f"- {described}"
+        for part in self._conversation.parts(line):
+            match part.kind:
+                case "text":
+                    yield from part.text.splitlines()
+                case "tool":
+                    yield f"> {part.name}: {part.text}".rstrip(": ")
+                case "end":
+                    yield f"= {part.text}"
+                case "result":
+                    yield from _shortened(part.text)
+                case _:
+                    yield f"- {part.text}"
 
 
 def _shortened(output: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from prodigy.errors import ProdigyError
-from prodigy.web import pages, runs_page
+from prodigy.web import item_pages, pages, runs_page
 from prodigy.web.access import Access
 from prodigy.web.acting import act
 from prodigy.web.guard import Guard, enter, own_names
@@ -75,6 +75,7 @@ def application(access: Access, settings: Settings) -> ASGIApp:
         *runs_page.routes(known),
         Route("/runs/{run_id}/live", live),
         Route("/runs/{run_id}/parts", parts),
+        *item_pages.routes(),
         *run_pages.routes(),
         Route("/runs/{run_id}/{act}", act, methods=["POST"]),
     ]
