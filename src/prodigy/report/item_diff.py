@@ -81,7 +81,7 @@ def attempt_diff(store: Store, fanout: str, ordinal: int, number: int) -> Diff |
     try:
         return between(private_of_run(store.directory, Path(store.run().common_dir)), attempt.base, head)
     except (ProdigyError, OSError) as error:
-        return Diff(attempt.base, head, problem=str(error))
+        return Diff(attempt.base, head, problem=error.what if isinstance(error, ProdigyError) else str(error))
 
 
 def between(private: PrivateGit, base: str, head: str) -> Diff:

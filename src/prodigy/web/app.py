@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,9 +20,12 @@ from prodigy.errors import ProdigyError
 from prodigy.web import item_pages, pages, runs_page
 from prodigy.web.access import Access
 from prodigy.web.acting import act
+from prodigy.web.api import Api
 from prodigy.web.guard import Guard, enter, own_names
+from prodigy.web.item_tables import Tables
 from prodigy.web.parts import PARTS
 from prodigy.web.performance import Performance
+from prodigy.web.prometheus import metrics
 from prodigy.web.run_pages import RunPages
 from prodigy.web.runs_list import RunList
 from prodigy.web.watching import Watch
@@ -42,7 +46,8 @@ class Settings:
 def application(access: Access, settings: Settings) -> ASGIApp:
     """The whole dashboard, guarded."""
     watch, known = Watch(PARTS), RunList()
-    run_pages = RunPages(watch, Performance(known))
+    tables = Tables()
+    run_pages = RunPages(watch, Performance(known), tables)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -71,6 +76,8 @@ def application(access: Access, settings: Settings) -> ASGIApp:
     routes = [
         Route("/enter/{token}", lambda request: enter(access, settings.cookie, request)),
         Route("/healthz", lambda _: PlainTextResponse("ok\n")),
+        Route("/metrics", lambda _: Response(metrics(known), media_type=CONTENT_TYPE_LATEST)),
+        *Api(known, tables).routes(),
         Mount("/static", StaticFiles(packages=[("prodigy.web", "static")])),
         *runs_page.routes(known),
         Route("/runs/{run_id}/live", live),
@@ -93,8 +100,7 @@ def _wanted(request: Request) -> list[str]:
 
 def _of_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProdigyError)
-    missing = str(error).startswith("there is no ")
-    return pages.of_error(request, error, 404 if missing else 500 if error.exit_code == 5 else 400)
+    return pages.of_error(request, error)
 
 
 def _of_http(request: Request, error: Exception) -> Response:

@@ -51,9 +51,16 @@ def problem_page(request: Request, status: int, what: str, hint: str | None) -> 
     return HTMLResponse(html, status)
 
 
-def of_error(request: Request, error: ProdigyError, status: int = 400) -> Response:
+def of_error(request: Request, error: ProdigyError) -> Response:
     """An error of the program as a page, or as a notice."""
-    return problem_page(request, status, str(error), error.hint)
+    what, hint, status = told(error)
+    return problem_page(request, status, what, hint)
+
+
+def told(error: ProdigyError) -> tuple[str, str | None, int]:
+    """(what happened and where, what to do, HTTP status)."""
+    status = 404 if error.what.startswith("there is no ") else 500 if error.exit_code == 5 else 400
+    return f"{error.where}: {error.what}" if error.where else error.what, error.hint, status
 
 
 def notice(what: str, hint: str | None = None, *, tone: str = "good") -> Response:

@@ -20,10 +20,10 @@ from prodigy.web.watching import Watch
 class RunPages:
     """The pages of all runs; see `routes` for their addresses."""
 
-    def __init__(self, watch: Watch, performance: Performance) -> None:
+    def __init__(self, watch: Watch, performance: Performance, tables: Tables) -> None:
         self._watch = watch
         self._performance = performance
-        self._tables = Tables()
+        self._tables = tables
 
     def routes(self) -> list[Route]:
         return [

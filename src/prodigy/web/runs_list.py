@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from prodigy.store.store import Store
 
 PAGE = 50
 SHARE = 20.0  # a summary that took a second to make is not made again within so many
+GOING = ("new", "running", "paused", "interrupted")
 STATES = ("running", "paused", "interrupted", "cancelled", "failed", "completed_with_failures", "completed", "new")
 
 
@@ -73,6 +74,15 @@ class RunList:
         number = min(max(1, number), pages)
         lines = tuple(self._line(row) for row in chosen[(number - 1) * PAGE : number * PAGE])
         return RunPage(lines, len(chosen), number, pages, Counter(states.values()), len(rows))
+
+    def going(self, most: int) -> Iterator[Mapping[str, Any]]:
+        """The summaries of the newest runs that are not over."""
+        rows = [row for row in index.runs() if row.status in GOING]
+        for row in rows[:most]:
+            with suppress(ProdigyError):  # the list tells of it
+                summary = self.summary(row.id)
+                if summary["status"] in GOING:
+                    yield summary
 
     def summary(self, run_id: str) -> Mapping[str, Any]:
         """How a run stands. Raises as `Store.open` does."""
