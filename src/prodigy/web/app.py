@@ -89,7 +89,7 @@ def application(access: Access, settings: Settings) -> ASGIApp:
     inner = Starlette(
         routes=routes,
         lifespan=lifespan,
-        exception_handlers={ProdigyError: _of_error, HTTPException: _of_http},
+        exception_handlers={ProdigyError: _of_error, HTTPException: _of_http, Exception: _of_bug},
     )
     return Guard(inner, access, settings.cookie, settings.names | own_names(), settings.read_only)
 
@@ -101,6 +101,13 @@ def _wanted(request: Request) -> list[str]:
 def _of_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProdigyError)
     return pages.of_error(request, error)
+
+
+def _of_bug(request: Request, error: Exception) -> Response:  # noqa: ARG001 - its traceback goes to standard error
+    what = "The dashboard has made a mistake; the run is not touched by it."
+    return pages.problem_page(
+        request, 500, what, "What went wrong stands in the terminal that serves it: please report it."
+    )
 
 
 def _of_http(request: Request, error: Exception) -> Response:

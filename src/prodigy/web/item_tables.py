@@ -92,8 +92,10 @@ class Tables:
             (row,) = store.ask("SELECT coalesce(max(seq), 0) AS newest FROM event")
             started = time.monotonic()
             known = self._made.get((run_id, query))
-            if known is not None and (known.newest == row["newest"] or started < known.due):
+            if known is not None and known.newest == row["newest"]:
                 return known.html
+            if known is not None and started < known.due:
+                return known.html + _again(run_id, query, row["newest"], known.due - started)
             html = self._render(store, run_id, query)
         ended = time.monotonic()
         with self._lock:
@@ -127,3 +129,13 @@ class Tables:
             store, wanted=wanted, states=[query.state] if query.state else [], search=query.search, sort=query.sort,
             descending=query.descending, number=query.number, size=size, cache=cache,
         )  # fmt: skip
+
+
+def _again(run_id: str, query: Query, newest: int, after_s: float) -> str:
+    """What lets a page ask again, when it was given a table that is older than the run is."""
+    return render(
+        "again.html",
+        address=f"/runs/{run_id}/items?{query.parameters()}",
+        newest=newest,
+        after_ms=int(after_s * 1000) + 50,
+    )

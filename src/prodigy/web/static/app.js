@@ -55,7 +55,6 @@
     localise(document);
     tick();
     setInterval(tick, 1000);
-    listen();
     const toggle = document.getElementById("theme");
     toggle?.addEventListener("click", () => {
       const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -63,25 +62,35 @@
       localStorage.setItem("theme", root.dataset.theme);
     });
   });
+  document.addEventListener("htmx:after:process", listen, { once: true });  // before that, nobody hears it
+  document.addEventListener("visibilitychange", () => { if (document.hidden) { letGo?.(); letGo = null; } else listen(); });
   document.addEventListener("htmx:after:swap", () => { localise(document); tick(); });
   document.addEventListener("htmx:sse:after:connection", () => state(""));
   document.addEventListener("htmx:sse:error", () => state("The server does not answer: trying again…"));
-  document.addEventListener("htmx:sse:close", () => { letGo?.(); letGo = null; if (!document.hidden) setTimeout(listen, 1000); });
-  document.addEventListener("htmx:error", () => { if (live()) state("The server does not answer: trying again…"); });
+  const again = () => { letGo?.(); letGo = null; setTimeout(listen, 1000); };
+  document.addEventListener("htmx:sse:close", again);
+  document.addEventListener("htmx:error", (event) => {
+    if (!live()) return;
+    state("The server does not answer: trying again…");
+    if (event.target === live() && !live()._htmx?.sse) again();  // a stream that never began does not begin by itself
+  });
   document.addEventListener("htmx:after:request", (event) => { if (event.detail?.ctx?.response?.status === 200) state(""); });
 
   // All boxes of a table at once, and how many are ticked.
-  document.addEventListener("change", (event) => {
-    const box = event.target;
-    if (!(box instanceof HTMLInputElement) || box.type !== "checkbox") return;
-    const form = box.closest("form");
-    if (!form) return;
-    const boxes = [...form.querySelectorAll("input[name=item]")];
-    if (box.matches("[data-all]")) for (const one of boxes) one.checked = box.checked;
+  const count = (form) => {
+    const boxes = [...form.querySelectorAll("input[name=item][type=checkbox]")];
     const number = boxes.filter((one) => one.checked).length;
     for (const at of form.querySelectorAll("[data-selected]")) put(at, String(number));
     for (const button of form.querySelectorAll("button[data-needs-selection]")) button.disabled = number === 0;
+  };
+  document.addEventListener("change", (event) => {
+    const box = event.target;
+    const form = box instanceof HTMLInputElement && box.type === "checkbox" ? box.closest("form") : null;
+    if (!form) return;
+    if (box.matches("[data-all]")) for (const one of form.querySelectorAll("input[name=item]")) one.checked = box.checked;
+    count(form);
   });
+  document.addEventListener("htmx:after:swap", () => { for (const form of document.querySelectorAll("main form")) count(form); });
 
   // `/` goes to the search, as in many tools.
   document.addEventListener("keydown", (event) => {
