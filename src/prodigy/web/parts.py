@@ -9,9 +9,9 @@ from typing import Any
 
 from prodigy.executors.warden import STDOUT
 from prodigy.report.failures import failure_groups
-from prodigy.report.slots import slots
+from prodigy.report.slots import slot_order, slots
 from prodigy.report.view import Line
-from prodigy.state.step_path import parse_attempt
+from prodigy.state.step_path import attempt_path, parse_attempt
 from prodigy.store import merges
 from prodigy.web.rendering import render
 from prodigy.web.watching import Seen
@@ -50,9 +50,16 @@ def lanes(seen: Seen) -> str:
 
 
 def running(seen: Seen) -> str:
-    """A line for each thing that runs, the oldest first."""
+    """A line for each thing that runs, by its slot: what comes next in the same slot takes the same place."""
     offset = time.time() - time.monotonic()
-    shown = sorted(seen.view.lines.items(), key=lambda pair: pair[1].since)
+    slot = {
+        attempt_path(row["fanout"], row["ordinal"], row["number"]): slot_order(row["worktree"])
+        for row in seen.store.ask(
+            "SELECT attempt.fanout, attempt.ordinal, number, worktree FROM item JOIN attempt ON attempt.fanout ="
+            " item.fanout AND attempt.ordinal = item.ordinal AND number = item.attempt WHERE item.state = 'running'"
+        )
+    }
+    shown = sorted(seen.view.lines.items(), key=lambda pair: (slot.get(pair[0], slot_order("")), pair[1].since))
     rows = [_running(seen, path, line, offset) for path, line in shown[:MOST_RUNNING]]
     return render(
         "part_running.html",

@@ -45,6 +45,8 @@ def serve(place: Place, page: str, *, read_only: bool, ready: Callable[[str], No
     server = _Server(config, lambda: ready(link(place.host, port, access.new_link(), page)))
     try:
         server.run(sockets=[bound])
+    except KeyboardInterrupt:
+        return  # the way to end it
     finally:
         bound.close()
 
