@@ -19,7 +19,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # Whose docstrings are texts of the program.
-SHOWN = ("prodigy/__init__.py", "prodigy/api/", "prodigy/cli/", "prodigy/mcp_server/")
+SHOWN = ("prodigy/__init__.py", "prodigy/api/", "prodigy/mcp_server/", "prodigy/web/answers.py")
+COMMANDS = "prodigy/cli/"  # of these, what is decorated: commands
 
 
 class SmallWheel(BuildHookInterface[Any]):
@@ -50,7 +51,7 @@ def small(name: str, content: bytes) -> bytes:
         return content
     lines = content.decode().split("\n")
     if not name.startswith(SHOWN):
-        for first, last in _docstrings(content.decode()):
+        for first, last in _docstrings(content.decode(), but_decorated=name.startswith(COMMANDS)):
             lines[first - 1 : last] = [""] * (last - first + 1)
     for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
         if token.type == tokenize.COMMENT:
@@ -59,11 +60,16 @@ def small(name: str, content: bytes) -> bytes:
     return "\n".join(lines).encode()
 
 
-def _docstrings(source: str) -> list[tuple[int, int]]:
-    """(first line, last line) of each docstring that something stands beside: an empty body is none."""
+def _docstrings(source: str, *, but_decorated: bool) -> list[tuple[int, int]]:
+    """(first line, last line) of each docstring that something stands beside: an empty body is none. but_decorated:
+    not of what has a decorator."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or len(node.body) < 2:
+        if not isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if not node.body or (len(node.body) < 2 and not isinstance(node, ast.Module)):
+            continue
+        if but_decorated and not isinstance(node, ast.Module) and node.decorator_list:
             continue
         first = node.body[0]
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
