@@ -60,10 +60,12 @@ def test_the_code_in_the_wheel_is_that_of_the_sources_line_by_line(wheel: Path) 
 
 
 def _code(source: str) -> str:
-    """What a source does, with the numbers of its lines, without the docstrings of functions and classes."""
+    """What a source does, with the numbers of its lines, without docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and len(node.body) > 1:
+        if not isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if len(node.body) > (0 if isinstance(node, ast.Module) else 1):
             first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 del node.body[0]
