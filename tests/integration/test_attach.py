@@ -19,6 +19,11 @@ from prodigy.state.items import ItemState
 from prodigy.store.store import Store
 from support import Done, Project, wait_until
 
+# What a view shows; times are compared by themselves.
+SHOWN = (
+    "workflow", "state", "error", "phase", "phases", "failure_count", "failures", "warnings", "cost_usd", "tokens",
+    "gates", "queued", "checking", "merges", "merged_into", "held_by", "budget_usd", "max_parallel", "_waiting",
+)  # fmt: skip
 ATTACH = "from prodigy.cli.main import main; main()"
 GATED = """
 name: gated
@@ -174,3 +179,37 @@ def test_rich_is_not_imported_without_a_terminal(project: Project) -> None:
         env=project.environment(), capture_output=True, check=True, text=True,
     )  # fmt: skip
     assert done.stdout == "False\n"
+
+
+def test_a_very_long_history_is_told_by_the_tables_and_the_same(driven: Driven) -> None:
+    driven.wait_at_the_gate()
+    with closing(Store.open(driven.directory)) as store:
+        told(store)
+        driven.open_the_gate()
+        driven.process.communicate()
+        told(store)
+
+
+def told(store: Store) -> None:
+    """Whether a view of all events and one of the tables show the same."""
+    view, seen = history(store)
+    short, newest = history(store, folded=0)
+    assert newest == seen
+    for name in SHOWN:
+        assert getattr(short, name) == getattr(view, name), name
+    assert view.batch is not None
+    assert short.batch is not None
+    for name in ("fanout", "total", "done", "failed", "timed"):
+        assert getattr(short.batch, name) == getattr(view.batch, name), name
+    assert short.batch.timed_s == pytest.approx(view.batch.timed_s)
+    assert short.lines.keys() == view.lines.keys()
+    for path, line in view.lines.items():
+        other = short.lines[path]
+        assert (other.label, other.attempt, other.begun, other.merging) == (
+            line.label, line.attempt, line.begun, line.merging,
+        )  # fmt: skip
+        assert (other.step and (other.step.path, other.step.label, other.step.agent, other.step.adapter)) == (
+            line.step and (line.step.path, line.step.label, line.step.agent, line.step.adapter)
+        )
+        assert other.since == pytest.approx(line.since, abs=0.1)
+    assert short.started_at == pytest.approx(view.started_at or 0.0, abs=0.1)

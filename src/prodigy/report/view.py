@@ -166,6 +166,10 @@ class RunView:
             case _:
                 self._run(event, at)
 
+    def waits_until(self, item: tuple[str, int], at: float) -> None:
+        """Take in that an item's next attempt may begin then."""
+        self._waiting[item] = at
+
     def waiting(self, now: float) -> tuple[int, float]:
         """How many items wait for their next attempt, and in how many seconds the first of them may begin."""
         left = [at - now for at in self._waiting.values() if at > now] if self.state == RUNNING else []

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prodigy.errors import CorruptState
@@ -268,6 +269,15 @@ class Questions:
     def ask(self, statement: str, *values: object) -> list[sqlite3.Row]:
         """All rows that answer a statement. For the modules beside this one."""
         return self._all(statement, *values)
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """All questions inside are answered as the database is at the first of them, whatever others write."""
+        self._all("BEGIN")
+        try:
+            yield
+        finally:
+            self._all("COMMIT")
 
     def each(self, statement: str, *values: object) -> Iterator[sqlite3.Row]:
         """The rows that answer a statement, one after another: there may be more than memory should hold."""
