@@ -284,7 +284,8 @@ class RunView:
             case ev.AgentFailed(duration_s=duration_s):
                 self._item_ended(path, failed=True, duration_s=duration_s)
                 self._open_failures.add(key)
-                self._note_failure(event.label, event.kind, "" if event.collected else event.error, event.item_id)
+                self.failure_count += 1
+                self.note_failure(event.label, event.kind, "" if event.collected else event.error, event.item_id)
             case ev.AgentInterrupted():
                 self.lines.pop(path, None)
             case ev.AgentRetrying(delay_s=delay_s):
@@ -314,9 +315,9 @@ class RunView:
         if self.batch:
             self.batch.end(failed=failed, duration_s=duration_s)
 
-    def _note_failure(self, label: str, kind: str, message: str, item_id: str = "") -> None:
+    def note_failure(self, label: str, kind: str, message: str, item_id: str = "") -> None:
+        """Keep one of the newest failures in mind. item_id: empty for a step of the run."""
         self.failures.append(FailureNote(label, kind, _clip(message), item_id))
-        self.failure_count += 1
 
     def _add(self, path: str, line: Line) -> None:
         self.lines.pop(path, None)
@@ -386,7 +387,8 @@ class RunView:
             if event.tokens is not None:
                 spender.tokens = (spender.tokens or 0) + event.tokens
         if isinstance(event, ev.StepFinished) and event.kind is not None and is_of_the_run(event.path):
-            self._note_failure(f"step {event.path}", event.kind, event.message or "")
+            self.failure_count += 1
+            self.note_failure(f"step {event.path}", event.kind, event.message or "")
 
 
 def owner_of(path: str) -> str:

@@ -11,7 +11,7 @@ import time
 
 from prodigy.report.facts import seconds
 from prodigy.report.item_story import Labels
-from prodigy.report.view import KEPT_FAILURES, LONGEST_TEXT, FailureNote, Line, RunView, StepNow, owner_of
+from prodigy.report.view import KEPT_FAILURES, Line, RunView, StepNow, owner_of
 from prodigy.state.items import ItemState
 from prodigy.state.step_path import attempt_path, is_of_the_run, parse_attempt, split_try
 from prodigy.store import merges
@@ -54,12 +54,16 @@ def _count(view: RunView, store: Store) -> None:
     batch.done = counts[ItemState.SUCCEEDED] + counts[ItemState.SKIPPED] + batch.failed
     (times,) = store.ask(
         "SELECT count(duration_s) AS n, coalesce(sum(duration_s), 0) AS s, count(DISTINCT worktree) AS slots"
-        " FROM attempt WHERE fanout = coalesce(?, fanout) AND state IN ('succeeded', 'failed')",
+        " FROM attempt WHERE fanout = coalesce(?, fanout) AND state IN ('succeeded', 'failed') AND ended_at >= ?",
         fanout,
+        dt.datetime.fromtimestamp((view.started_at or 0.0) - _offset(), dt.UTC).isoformat(timespec="milliseconds"),
     )
     batch.timed, batch.timed_s = times["n"], times["s"]
     batch.peak = min(times["slots"], view.max_parallel or times["slots"])
-    (merged,) = store.ask("SELECT count(*) AS n FROM attempt WHERE merged IS NOT NULL")
+    (merged,) = store.ask(
+        "SELECT (SELECT count(*) FROM attempt WHERE merged IS NOT NULL AND queued_at IS NOT NULL) + (SELECT count(*)"
+        " FROM event WHERE type = 'worktree_merged' AND json_extract(data, '$.path') NOT GLOB 'merges/*') AS n"
+    )
     view.merges = merged["n"]
     now = time.time()
     for row in store.ask(
@@ -73,17 +77,25 @@ def _count(view: RunView, store: Store) -> None:
 
 
 def _failures(view: RunView, store: Store) -> None:
+    """The attempts that failed, and the steps of the run itself."""
     (row,) = store.ask("SELECT count(*) AS n FROM attempt WHERE state = 'failed'")
-    view.failure_count += row["n"]
     newest = store.ask(
-        "SELECT label, kind, error, item_id FROM attempt JOIN item USING (fanout, ordinal)"
+        "SELECT ended_at AS at, label AS name, kind, error, item_id FROM attempt JOIN item USING (fanout, ordinal)"
         " WHERE attempt.state = 'failed' ORDER BY ended_at DESC LIMIT ?",
         KEPT_FAILURES,
     )
-    for one in newest[::-1]:
-        message = one["error"] or ""
-        message = message if len(message) <= LONGEST_TEXT else f"{message[: LONGEST_TEXT - 1]}…"
-        view.failures.append(FailureNote(one["label"], one["kind"] or "unknown", message, one["item_id"]))
+    steps = [
+        step
+        for step in store.ask(
+            "SELECT finished_at AS at, path || '/t' || try AS name, kind, message AS error, '' AS item_id FROM step"
+            " WHERE kind IS NOT NULL AND state IN ('finished', 'retired') AND path NOT GLOB '*/i[0-9]*/a[0-9]*'"
+        )
+        if is_of_the_run(step["name"])
+    ]
+    view.failure_count = row["n"] + len(steps)
+    for one in sorted([*newest, *steps], key=lambda one: one["at"])[-KEPT_FAILURES:]:
+        name = one["name"] if one["item_id"] else f"step {one['name']}"
+        view.note_failure(name, one["kind"] or "unknown", one["error"] or "", one["item_id"])
 
 
 def _lines(view: RunView, store: Store) -> None:
