@@ -45,6 +45,11 @@ def take_in(view: RunView, store: Store) -> None:
 
 
 def _count(view: RunView, store: Store) -> None:
+    (merged,) = store.ask(
+        "SELECT (SELECT count(*) FROM attempt WHERE merged IS NOT NULL AND queued_at IS NOT NULL) + (SELECT count(*)"
+        " FROM event WHERE type = 'worktree_merged' AND json_extract(data, '$.path') NOT GLOB 'merges/*') AS n"
+    )
+    view.merges = merged["n"]
     batch = view.batch
     if batch is None:
         return
@@ -60,11 +65,6 @@ def _count(view: RunView, store: Store) -> None:
     )
     batch.timed, batch.timed_s = times["n"], times["s"]
     batch.peak = min(times["slots"], view.max_parallel or times["slots"])
-    (merged,) = store.ask(
-        "SELECT (SELECT count(*) FROM attempt WHERE merged IS NOT NULL AND queued_at IS NOT NULL) + (SELECT count(*)"
-        " FROM event WHERE type = 'worktree_merged' AND json_extract(data, '$.path') NOT GLOB 'merges/*') AS n"
-    )
-    view.merges = merged["n"]
     now = time.time()
     for row in store.ask(
         "SELECT item.fanout, item.ordinal, ended_at, retry_delay_s FROM item JOIN attempt ON attempt.fanout ="
