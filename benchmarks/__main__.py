@@ -5,7 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import agents, dead_letters, engine_only, growth, merge_checks, overhead, planning, scaling, startup
+from benchmarks import (
+    agents,
+    dashboard,
+    dead_letters,
+    engine_only,
+    growth,
+    merge_checks,
+    overhead,
+    planning,
+    scaling,
+    startup,
+)
 from benchmarks.common import Result, set_identity
 
 # name -> the quick set, then the full one.
@@ -35,6 +46,11 @@ BENCHMARKS: dict[str, tuple[Callable[[], list[Result]], Callable[[], list[Result
         lambda: merge_checks.merge_checks(items=160, seeds=3),
     ),
     "agents": (agents.agents, agents.agents),
+    "dashboard": (lambda: dashboard.watching(15.0), dashboard.watching),
+    "items-table": (
+        lambda: dashboard.items_table((1_000, 10_000)),
+        lambda: dashboard.items_table((1_000, 10_000, 100_000)),
+    ),
     "startup": (lambda: startup.startup(5), lambda: startup.startup(15)),
 }
 

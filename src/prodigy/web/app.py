@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -30,6 +30,7 @@ from prodigy.web.run_pages import RunPages
 from prodigy.web.runs_list import RunList
 from prodigy.web.watching import Watch
 
+CHANGED = b"event: changed\ndata:\n\n"  # for what a page asks for itself: its table, its figures
 PING_S = 15  # a stream says so often that it is still there
 
 
@@ -60,11 +61,10 @@ def application(access: Access, settings: Settings) -> ASGIApp:
         watched = watch.run(request.path_params["run_id"])
         await watched.parts(())  # one that can't be read is told now
 
-        async def changes() -> AsyncIterator[ServerSentEvent]:
-            async for changed in watched.changes(names):
-                if changed:
-                    yield ServerSentEvent(pages.partials(request, changed))
-                yield ServerSentEvent("", event="changed")
+        async def changes() -> AsyncIterator[bytes]:
+            async for found, changed in watched.changes(names):
+                if message := pages.streamed(request, found) + (CHANGED if changed else b""):
+                    yield message
 
         return EventSourceResponse(changes(), ping=PING_S)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Mapping
@@ -16,9 +17,11 @@ from prodigy.store.paths import run_directory
 from prodigy.store.store import Store
 from prodigy.web.parts import FORM_TOKEN
 from prodigy.web.rendering import render
+from prodigy.web.runs_list import mark
 
 SHARE = 20.0  # what took a second to make is not made again within so many
 LEAST_S = 1.0
+_NUMBERS = itertools.count()  # an element with a new name is a new element
 KEPT = 64
 
 _COLUMNS = (
@@ -74,7 +77,7 @@ class Query:
 @dataclass(frozen=True)
 class _Made:
     html: str
-    newest: int
+    mark: tuple[object, ...]
     due: float
 
 
@@ -88,19 +91,17 @@ class Tables:
 
     def html(self, run_id: str, query: Query) -> str:
         """The table. A filter that is none is told in its place. Raises as `Store.open` does."""
+        started, known, marked = time.monotonic(), self._made.get((run_id, query)), mark(run_id)
+        if known is not None and known.mark == marked:
+            return known.html
+        if known is not None and started < known.due:
+            return known.html + _again(run_id, query, known.due - started)
         with closing(Store.open(run_directory(run_id))) as store:
-            (row,) = store.ask("SELECT coalesce(max(seq), 0) AS newest FROM event")
-            started = time.monotonic()
-            known = self._made.get((run_id, query))
-            if known is not None and known.newest == row["newest"]:
-                return known.html
-            if known is not None and started < known.due:
-                return known.html + _again(run_id, query, row["newest"], known.due - started)
             html = self._render(store, run_id, query)
         ended = time.monotonic()
         with self._lock:
             self._made.pop((run_id, query), None)
-            self._made[run_id, query] = _Made(html, row["newest"], ended + max(LEAST_S, SHARE * (ended - started)))
+            self._made[run_id, query] = _Made(html, marked, ended + max(LEAST_S, SHARE * (ended - started)))
             while len(self._made) > KEPT:
                 del self._made[next(iter(self._made))]
         return html
@@ -131,11 +132,11 @@ class Tables:
         )  # fmt: skip
 
 
-def _again(run_id: str, query: Query, newest: int, after_s: float) -> str:
+def _again(run_id: str, query: Query, after_s: float) -> str:
     """What lets a page ask again, when it was given a table that is older than the run is."""
     return render(
         "again.html",
         address=f"/runs/{run_id}/items?{query.parameters()}",
-        newest=newest,
+        number=next(_NUMBERS),
         after_ms=int(after_s * 1000) + 50,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from starlette.requests import Request
@@ -41,6 +42,19 @@ def partials(request: Request, parts: Mapping[str, str]) -> str:
         f'<hx-partial hx-target="#{name}" hx-swap="innerMorph">{for_session(request, html)}</hx-partial>'
         for name, html in parts.items()
     )
+
+
+def streamed(request: Request, parts: Mapping[str, str]) -> bytes:
+    """The same as a message of a stream; what is alike for all is made once."""
+    session = request.state.session
+    token = (session.form_token if session else "").encode()
+    return b"".join(_message(name, html).replace(FORM_TOKEN.encode(), token) for name, html in parts.items())
+
+
+@lru_cache(maxsize=64)
+def _message(name: str, html: str) -> bytes:
+    text = f'<hx-partial hx-target="#{name}" hx-swap="innerMorph">{html}</hx-partial>'
+    return "".join(f"data: {line}\n" for line in text.splitlines()).encode() + b"\n"
 
 
 def problem_page(request: Request, status: int, what: str, hint: str | None) -> Response:

@@ -14,7 +14,7 @@ from prodigy.report.view import Line
 from prodigy.state.step_path import attempt_path, parse_attempt
 from prodigy.store import merges
 from prodigy.web.rendering import render
-from prodigy.web.watching import Seen
+from prodigy.web.watching import Part, Seen
 
 MOST_RUNNING = 100  # lines of what runs
 MOST_CHECKS = 30
@@ -129,5 +129,6 @@ def activity(seen: Seen) -> str:
 
 
 PARTS = {
-    "head": head, "slots": lanes, "running": running, "failures": failures, "queue": queue, "activity": activity,
+    "head": Part(head, 1.0), "slots": Part(lanes, 4.0), "running": Part(running, 2.0),
+    "failures": Part(failures, 2.0), "queue": Part(queue, 1.0), "activity": Part(activity, 1.0),
 }  # fmt: skip

@@ -40,7 +40,7 @@ def serve(place: Place, page: str, *, read_only: bool, ready: Callable[[str], No
     settings = Settings(cookie_name(port), frozenset(name.lower() for name in place.names), read_only)
     config = uvicorn.Config(
         application(access, settings), http="h11", ws="none", lifespan="on", log_level="error", access_log=False,
-        server_header=False, timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=30,
+        server_header=False, proxy_headers=False, timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=30,
     )  # fmt: skip
     server = _Server(config, lambda: ready(link(place.host, port, access.new_link(), page)))
     try:

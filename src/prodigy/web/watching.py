@@ -26,6 +26,7 @@ from prodigy.web.activity import KEPT, told
 
 LOOK_S = 1.0  # between two looks at a run
 SHARE = 20.0  # what took a second to make is not made again within so many
+CHANGED_S = 1.9  # between two times that it is told that anything has changed
 CLOCK_S = 5.0  # bars and estimates move on although nothing has happened
 LINGER_S = 20.0  # a run nobody looks at any more is kept open for who loads its page again
 
@@ -44,7 +45,12 @@ class Seen:
     activity: tuple[Mapping[str, Any], ...]
 
 
-Part = Callable[[Seen], str]
+@dataclass(frozen=True)
+class Part:
+    """make: its HTML. every_s: it is not made more often; a picture of the last half hour need not be."""
+
+    make: Callable[[Seen], str]
+    every_s: float
 
 
 @dataclass
@@ -60,9 +66,12 @@ class _Made:
 
 @dataclass(eq=False)
 class _Listener:
-    """Somebody who looks. waiting: what changed and was not sent yet."""
+    """Somebody who looks. waiting: what changed and was not sent yet. is_behind: the run has changed since the last
+    time that was told, `told_at`."""
 
     parts: frozenset[str]
+    is_behind: bool = False
+    told_at: float = 0.0
     waiting: dict[str, str] = field(default_factory=dict)
     told: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -102,11 +111,11 @@ class Watched:
         await self._in_thread(lambda: self._look(wanted))
         return {name: self._made[name].html for name in wanted}
 
-    async def changes(self, names: Iterable[str]) -> AsyncIterator[dict[str, str]]:
-        """All these parts at first, then those that have changed, as often as there are any; `{}` when only something
-        else in the run has. Ends when the run can't be read any more."""
+    async def changes(self, names: Iterable[str]) -> AsyncIterator[tuple[dict[str, str], bool]]:
+        """All these parts at first, then those that have changed, as often as there are any; and whether anything in
+        the run has, which is told every other second at the most. Ends when the run can't be read any more."""
         listener = _Listener(frozenset(names))
-        listener.waiting = await self.parts(names)
+        listener.waiting, listener.is_behind = await self.parts(names), True
         listener.told.set()
         self._listeners.add(listener)
         if self._loop is None or self._loop.done():
@@ -117,7 +126,10 @@ class Watched:
                 await listener.told.wait()
                 listener.told.clear()
                 waiting, listener.waiting = listener.waiting, {}
-                yield waiting
+                changed = listener.is_behind and time.monotonic() - listener.told_at >= CHANGED_S
+                if changed:
+                    listener.is_behind, listener.told_at = False, time.monotonic()
+                yield waiting, changed
         finally:
             self._listeners.discard(listener)
             self.last_wanted = time.monotonic()
@@ -139,8 +151,9 @@ class Watched:
                 changed = await self._in_thread(lambda wanted=wanted: self._look(wanted))  # type: ignore[misc]
                 for listener in self._listeners:
                     new = {name: html for name, html in changed.items() if name in listener.parts}
-                    if new or self._seen != before:
-                        listener.waiting |= new
+                    listener.waiting |= new
+                    listener.is_behind |= self._seen != before
+                    if new or listener.is_behind:
                         listener.told.set()
         except ProdigyError:
             return  # who looks is told when the page is asked for again
@@ -186,11 +199,11 @@ class Watched:
             if not self._is_due(made, started, is_driven=is_driven):
                 continue
             seen = seen or self._now(store, is_driven=is_driven)
-            html = self._known[name](seen)
+            html = self._known[name].make(seen)
             ended = time.monotonic()
             if html != made.html:
                 changed[name] = html
-            due = ended + SHARE * (ended - started)
+            due = ended + max(self._known[name].every_s - LOOK_S / 2, SHARE * (ended - started))
             self._made[name] = _Made(html, self._seen, is_driven, ended, due)
         return changed
 

@@ -92,6 +92,12 @@
   });
   document.addEventListener("htmx:after:swap", () => { for (const form of document.querySelectorAll("main form")) count(form); });
 
+  // A bar of the picture leads to its item.
+  document.addEventListener("click", (event) => {
+    const bar = event.target.closest?.("rect[data-go]");
+    if (bar) location.href = bar.closest("svg").dataset.base + bar.dataset.go.split("/").map(encodeURIComponent).join("/");
+  });
+
   // `/` goes to the search, as in many tools.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
