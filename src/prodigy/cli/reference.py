@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -18,6 +18,7 @@ from prodigy.cli.completion import TABLE, table_text
 from prodigy.cli.group import command_group
 from prodigy.cli.python_reference import python_page
 from prodigy.cli.starters_table import starters_list
+from prodigy.report.item_table import NAMES
 from prodigy.workflow.catalogue_page import variables_page
 from prodigy.workflow.reference import given_up_keys, other_names, refused_keys, workflow_page
 
@@ -85,13 +86,14 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(part.replace("\b", "").split()) for part in parts)
 
 
-PARTS = {
+PARTS: dict[str, Callable[[], str]] = {
     "other names": other_names,
     "refused keys": refused_keys,
     "given up keys": given_up_keys,
     "agents": agents_table,
     "agent variables": agent_variables_table,
     "starters": starters_list,
+    "item names": lambda: ", ".join(f"`{name}`" for name in NAMES),
 }
 _PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
