@@ -128,8 +128,7 @@ class _Watching:
 
     def __init__(self, item: _Item) -> None:
         self._item = item
-        self._newest = -1
-        self._driven = False
+        self._version: tuple[object, ...] = ()
         self._story_html = ""
         self._shown: StepStory | None = None
         self._output: StepOutput | None = None
@@ -147,9 +146,9 @@ class _Watching:
         item = self._item
         with closing(Store.open(run_directory(item.run_id))) as store:
             driven = is_held(store.directory)
-            (row,) = store.ask("SELECT coalesce(max(seq), 0) AS newest FROM event")
-            if (row["newest"], driven) != (self._newest, self._driven):
-                self._newest, self._driven = row["newest"], driven
+            version = (*_version(store, item), driven)
+            if version != self._version:
+                self._version = version
                 attempts = story(store, item.fanout, item.ordinal)
                 html = _story(store, item, attempts, driven=driven)
                 if html != self._story_html:
@@ -169,6 +168,26 @@ class _Watching:
 
     def _send(self, target: str, how: str, html: str) -> None:
         self._messages.append(f'<hx-partial hx-target="#{target}" hx-swap="{how}">{html}</hx-partial>')
+
+
+def _version(store: Store, item: _Item) -> tuple[object, ...]:
+    """Changes when something happens to the item: what others do is nothing to its page."""
+    path = f"{item.fanout}/i{item.ordinal:04d}"
+    (row,) = store.ask(
+        "SELECT state, attempt, tries, EXISTS (SELECT 1 FROM dead_letter AS letter WHERE letter.fanout = item.fanout"
+        " AND letter.ordinal = item.ordinal) AS letter FROM item WHERE fanout = ? AND ordinal = ?",
+        item.fanout, item.ordinal,
+    )  # fmt: skip
+    (steps,) = store.ask(
+        "SELECT count(*) AS n, max(ended) AS ended, sum(state = 'started') AS started FROM step"
+        " WHERE path >= ? AND path < ?",
+        f"{path}/", f"{path}0",
+    )  # fmt: skip
+    (attempts,) = store.ask(
+        "SELECT max(ended_at) AS ended, max(queued) AS queued FROM attempt WHERE fanout = ? AND ordinal = ?",
+        item.fanout, item.ordinal,
+    )  # fmt: skip
+    return (*row, *steps, *attempts)
 
 
 def _everything(item: _Item) -> dict[str, Any]:

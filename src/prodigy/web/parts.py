@@ -25,20 +25,15 @@ FORM_TOKEN = secrets.token_hex(16)
 def head(seen: Seen) -> str:
     """State, phases, progress, what is left, spend and what may not start; and what can be done about it."""
     summary, view = seen.summary, seen.view
-    items = summary["items"]
-    ended = items["successful"] + items["failed"] + items["skipped"]
-    offset = time.time() - time.monotonic()
     eta_s = view.eta_s(time.monotonic()) if seen.is_driven and not summary["held"] else None
-    waiting, wait_s = view.waiting(time.monotonic())
+    waiting, _ = view.waiting(time.monotonic())
     budget = view.budget_usd
     return render(
         "part_head.html",
-        run=summary, now=seen.now, is_driven=seen.is_driven, form_token=FORM_TOKEN,
+        run=summary, is_driven=seen.is_driven, form_token=FORM_TOKEN,
         phases=list(view.phases) or ([summary["phase"]] if summary["phase"] else []),
-        ended=ended, eta_s=eta_s, waiting=waiting, wait_s=wait_s, width=view.max_parallel,
-        budget=budget, gates=summary["gates"], merges=view.merges,
-        left_s=None if view.started_at is None else view.started_at + offset,
-        can_retry=summary["dead_letters"] > 0,
+        eta_s=eta_s, waiting=waiting, width=view.max_parallel,
+        budget=budget, gates=summary["gates"],
         over=summary["status"] in ("completed", "completed_with_failures"),
     )  # fmt: skip
 
