@@ -38,4 +38,6 @@ def percent(part: float | None) -> str:
 def printable(text: str) -> str:
     """Text for a terminal or a page: what could move the cursor, forge a line or turn the direction of reading is
     shown escaped."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

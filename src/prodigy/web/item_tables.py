@@ -20,7 +20,8 @@ from prodigy.web.rendering import render
 from prodigy.web.runs_list import mark
 
 SHARE = 20.0  # what took a second to make is not made again within so many
-LEAST_S = 1.0
+LEAST_S = 2.0
+AGAIN_S = 2.5  # a run that goes on changing is told of before that
 _NUMBERS = itertools.count()  # an element with a new name is a new element
 KEPT = 64
 
@@ -138,5 +139,5 @@ def _again(run_id: str, query: Query, after_s: float) -> str:
         "again.html",
         address=f"/runs/{run_id}/items?{query.parameters()}",
         number=next(_NUMBERS),
-        after_ms=int(after_s * 1000) + 50,
+        after_ms=int(max(AGAIN_S, after_s + 0.05) * 1000),
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from prodigy.executors.warden import STDOUT
 from prodigy.report.failures import failure_groups
-from prodigy.report.slots import slot_order, slots
+from prodigy.report.slots import Slots, slot_order, slots
 from prodigy.report.view import Line
+from prodigy.report.words import duration, printable
 from prodigy.state.step_path import attempt_path, parse_attempt
 from prodigy.store import merges
 from prodigy.web.rendering import render
@@ -18,6 +22,8 @@ from prodigy.web.watching import Part, Seen
 
 MOST_RUNNING = 100  # lines of what runs
 MOST_CHECKS = 30
+LANE, LOW_LANE, MANY_LANES = 18, 10, 24  # pixels that a lane is high, and when there are many
+WIDTH, LEAST_WIDTH = 1000, 1.5  # of the picture, and of a bar in it
 # Stands for the token of a form until the part is sent to somebody; no value can contain it.
 FORM_TOKEN = secrets.token_hex(16)
 
@@ -41,7 +47,32 @@ def head(seen: Seen) -> str:
 def lanes(seen: Seen) -> str:
     """What each slot did when."""
     found = slots(seen.store, seen.now)
-    return render("part_slots.html", slots=found, run_id=seen.summary["run_id"], is_driven=seen.is_driven)
+    height = LANE if len(found.lanes) <= MANY_LANES else LOW_LANE
+    return render(
+        "part_slots.html",
+        slots=found, run_id=seen.summary["run_id"], is_driven=seen.is_driven, height=height,
+        drawn=Markup("\n").join(_drawn(found, height)),
+    )  # fmt: skip
+
+
+_IDLE = Markup('<rect class="idle" x="0" y="{}" width="{}" height="{}"/>')
+_BAR = Markup('<rect class="{}" x="{:.1f}" y="{}" width="{:.1f}" height="{}"{}><title>{}</title></rect>')
+_GO = Markup(' data-go="{}/i{:04d}"')
+
+
+def _drawn(found: Slots, height: int) -> Iterator[Markup]:
+    """The bars of all lanes, WIDTH units wide. Not by a template: there are hundreds, again every few seconds."""
+    scale = WIDTH / found.span_s
+    for row, lane in enumerate(found.lanes):
+        y = row * height + 1
+        yield _IDLE.format(y, WIDTH, height - 2)
+        for bar in lane.bars:
+            start = max(bar.start, found.start) - found.start
+            width = max((min(bar.end, found.end) - found.start - start) * scale, LEAST_WIDTH)
+            again = f", attempt {bar.attempt}" if bar.attempt > 1 else ""
+            title = printable(f"{bar.label}{again}: {bar.state.replace('_', ' ')}, {duration(bar.took_s)}")
+            go = _GO.format(*bar.place) if bar.place else ""
+            yield _BAR.format(bar.state, start * scale, y, width, height - 2, go, title)
 
 
 def running(seen: Seen) -> str:

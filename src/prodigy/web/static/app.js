@@ -92,6 +92,15 @@
   });
   document.addEventListener("htmx:after:swap", () => { for (const form of document.querySelectorAll("main form")) count(form); });
 
+  // Output is followed as long as its end is in sight.
+  let follows = true;
+  const toEnd = () => { const said = document.getElementById("said"); if (said && follows) said.scrollTop = said.scrollHeight; };
+  document.addEventListener("scroll", ({ target }) => {
+    if (target.id === "said") follows = target.scrollTop + target.clientHeight > target.scrollHeight - 40;
+  }, true);
+  document.addEventListener("htmx:after:swap", toEnd);
+  document.addEventListener("DOMContentLoaded", toEnd);
+
   // A bar of the picture leads to its item.
   document.addEventListener("click", (event) => {
     const bar = event.target.closest?.("rect[data-go]");
