@@ -7,6 +7,9 @@ AGENTS := tests/agents
 # Half the suite waits for processes, so twice as many workers as cores pay off.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
+# Each worker reads all tests; with what Python has compiled it reads them in half the time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup sandbox demo agents agents-slow test conformance chaos fuzz bench bench-full lint docs lock clean
 
 setup: $(READY)
