@@ -12,6 +12,10 @@ import termios
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
+
+from support import wait_until
+
 PATIENCE_S = 60
 
 
@@ -20,7 +24,8 @@ def answered(
 ) -> tuple[int, str, list[tuple[str, str]]]:
     """Run the command line to its end; (exit code, all that the terminal showed, answers that nobody asked for).
 
-    answers: what is shown before each answer, and what is typed then.
+    answers: what is shown before each answer, and what is typed then, when the program has begun to wait for it: a
+    Ctrl-C between the question and that would go unnoticed by Python until something else is typed.
     """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -29,6 +34,7 @@ def answered(
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C becomes a signal
     )  # fmt: skip
     os.close(theirs)
+    asking = psutil.Process(process.pid)
     waiting, shown, seen = list(answers), b"", 0
     try:
         while select.select([ours], [], [], PATIENCE_S)[0]:
@@ -39,6 +45,7 @@ def answered(
             shown += data
             if waiting and waiting[0][0].encode() in shown[seen:]:
                 seen = len(shown)
+                wait_until(lambda: asking.status() == psutil.STATUS_SLEEPING, "it waits for the answer")
                 os.write(ours, waiting.pop(0)[1].encode())
             if not data:
                 break

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from prodigy.store.checked import MAX_KEYS, CheckedScripts
 from prodigy.workflow.catalogue import available
@@ -14,14 +16,20 @@ from support import Project
 TEXT = '- shell: echo ${run.id}\n- {shell: "echo hi", id: x}\n- shell: echo ${x} ${raw:run.id}\n'
 
 
-def test_a_second_look_at_a_file_starts_no_parser(tmp_path: Path) -> None:
-    known = CheckedScripts(tmp_path / "cache" / "scripts")
-    parse("- shell: echo ${run.id}\n- shell: ls\n", "w.yml", known)
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRODIGY_HOME", str(tmp_path / "home"))
+
+
+def test_a_second_look_at_a_file_starts_no_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse("- shell: echo ${run.id}\n- shell: ls\n", "w.yml", CheckedScripts())
     forget()
-    again = CheckedScripts(tmp_path / "cache" / "scripts")
-    before = os.times().children_user, os.times().children_system
-    parse("- shell: echo ${run.id}\n- shell: ls\n", "w.yml", again)
-    assert (os.times().children_user, os.times().children_system) == before
+
+    def refuse(argv: list[str], **_: object) -> None:
+        raise AssertionError(f"{argv} was started")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    parse("- shell: echo ${run.id}\n- shell: ls\n", "w.yml", CheckedScripts())
 
 
 def test_what_is_wrong_or_raw_is_told_every_time(tmp_path: Path) -> None:
