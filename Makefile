@@ -10,7 +10,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 # Each worker reads all tests; with what Python has compiled it reads them in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup sandbox demo agents agents-slow test conformance chaos fuzz bench bench-full lint docs lock clean
+.PHONY: setup sandbox chromium demo agents agents-slow test conformance chaos fuzz bench bench-full lint docs lock clean
 
 setup: $(READY)
 
@@ -46,6 +46,14 @@ sandbox:
 		(apt-get download bubblewrap || { [ "$$(id -u)" = 0 ] && apt-get update && apt-get download bubblewrap; }) && \
 		dpkg-deb -x bubblewrap_*.deb . && cp usr/bin/bwrap "$(abspath $(BIN))/bwrap"; rm -rf "$$part" \
 	) >/dev/null 2>&1 || echo "sandbox: bubblewrap is not there, so the tests of sandboxes are skipped"
+
+# A browser for the tests of the dashboard, where the system has none and we may install it; else they are skipped.
+chromium:
+	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+		{ apt-get install -qq -y --no-install-recommends chromium >/dev/null 2>&1 || \
+		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } >/dev/null 2>&1; }; \
+	} || echo "chromium: it is not installed, so the tests of the dashboard in a browser are skipped"
 
 # What holds for every agent, with the real programs.
 conformance: setup agents agents-slow
