@@ -316,6 +316,20 @@ def test_a_port_that_is_taken_is_told_and_without_a_choice_another_is_found(proj
     assert project.prodigy("dashboard", "no-such-run").code == 2
 
 
+def test_another_link_is_to_the_server_that_there_is(project: Project) -> None:
+    refused = project.prodigy("dashboard", "--link")
+    assert (refused.code, "no dashboard is served" in refused.err) == (2, True)
+    served = Dashboard(project)
+    try:
+        told = project.prodigy("dashboard", "--link").out
+        assert told.startswith(f"Dashboard: {served.url}/enter/")
+        assert Client(served).get(told.split()[1]).status == 200
+    finally:
+        served.close()
+    refused = project.prodigy("dashboard", "--link")
+    assert f"no dashboard is served at port {served.port}" in refused.err
+
+
 def test_ctrl_c_ends_it_and_the_run_goes_on(project: Project) -> None:
     assert project.prodigy("run", project.workflow(WAITING), "--detach", "--no-merge").code == 0
     served = Dashboard(project)

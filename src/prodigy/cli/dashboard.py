@@ -37,7 +37,7 @@ def dashboard_command(
     It shows every run of this machine's PRODIGY_HOME, also those that other processes drive and those that are over.
     The link that it prints opens once; the browser that opened it is known for a week.
     """
-    from prodigy.web.serve import PORT, Place, link, serve
+    from prodigy.web.serve import Place, another_link, serve
 
     page = "/" if run_reference is None else f"/runs/{common.resolve(run_reference)}"
 
@@ -51,9 +51,7 @@ def dashboard_command(
             click.echo("No browser could be started: open the link in one.", err=True)
 
     if only_link:
-        from prodigy.web.access import Access
-
-        ready(link(host, PORT if port is None else port, Access().new_link(), page))
+        ready(another_link(host, port, page))
         return
     if not _is_loopback(host):
         click.echo(

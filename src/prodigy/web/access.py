@@ -55,6 +55,16 @@ class Access:
                 hint="Make that directory writable, or name another home in PRODIGY_HOME.",
             ) from error
 
+    def note_port(self, port: int) -> None:
+        """Remember where a server was started last."""
+        (home() / "dashboard" / "port").write_text(f"{port}\n")
+
+    def last_port(self) -> int | None:
+        """Where a server was started last; None when none was."""
+        with suppress(FileNotFoundError, ValueError):
+            return int((home() / "dashboard" / "port").read_text())
+        return None
+
     def new_link(self) -> str:
         """The token of a link that opens the dashboard once."""
         token = secrets.token_urlsafe(_SECRET_BYTES)

@@ -37,6 +37,7 @@ def serve(place: Place, page: str, *, read_only: bool, ready: Callable[[str], No
     access = Access()
     bound = _bound(place)
     port = bound.getsockname()[1]
+    access.note_port(port)
     settings = Settings(cookie_name(port), frozenset(name.lower() for name in place.names), read_only)
     config = uvicorn.Config(
         application(access, settings), http="h11", ws="none", lifespan="on", log_level="error", access_log=False,
@@ -64,9 +65,33 @@ class _Server(uvicorn.Server):
             self._ready()
 
 
+def another_link(host: str, port: int | None, page: str) -> str:
+    """A link to a server that there is: at this port, by default the one that was started last. Raises UsageError when
+    there is none, EnvironmentProblem as `Access` does."""
+    access = Access()
+    if port is None:
+        port = access.last_port()
+    try:
+        if port is None:
+            raise ConnectionRefusedError
+        socket.create_connection((_reached(host), port), timeout=2).close()
+    except OSError as error:
+        where = "" if port is None else f" at port {port}"
+        raise UsageError(
+            f"no dashboard is served{where}", hint="Start one with `prodigy dashboard`, or say where it is with --port."
+        ) from error
+    return link(host, port, access.new_link(), page)
+
+
+def _reached(host: str) -> str:
+    """Where this machine reaches what is served at an address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what it is asked for
+
+
 def link(host: str, port: int, token: str, page: str) -> str:
     """The address that opens a page once."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    reached = _reached(host)
+    shown = f"[{reached}]" if ":" in reached else reached
     to = "" if page == "/" else f"?{urlencode({'to': page}, safe='/')}"
     return f"http://{shown}:{port}/enter/{token}{to}"
 
