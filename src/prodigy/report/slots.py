@@ -66,13 +66,12 @@ def slots(store: Store, now: float, span_s: float = SPAN_S) -> Slots:
     driven = sessions(store, now)
     clock = Clock(driven)
     end = clock.total
-    start = max(0.0, end - max(span_s, LEAST_SPAN_S))
+    start = end - max(min(span_s, end), LEAST_SPAN_S)  # of a young run, what was before it is empty
     by_slot: dict[str, list[Bar]] = defaultdict(list)
-    for row in _attempts(store, clock.real(start)) if driven else ():
+    for row in _attempts(store, clock.real(max(0.0, start))) if driven else ():
         for bar in _bars(store, row, clock):
             if bar.end >= start:
                 by_slot[str(row["worktree"])].append(bar)
-    end = max(end, start + LEAST_SPAN_S)
     lanes = [
         _lane(PurePath(slot).name, bars, start, end)
         for slot, bars in sorted(by_slot.items(), key=lambda pair: slot_order(pair[0]))
@@ -133,7 +132,8 @@ def _lane(name: str, bars: list[Bar], start: float, end: float) -> Lane:
     for bar in bars:
         covered += max(0.0, bar.end - max(bar.start, until))
         until = max(until, bar.end)
-    return Lane(name, tuple(bars), min(1.0, covered / (end - start)) if end > start else 0.0)
+    begun = max(0.0, start)
+    return Lane(name, tuple(bars), min(1.0, covered / (end - begun)) if end > begun else 0.0)
 
 
 def _thinned(lanes: list[Lane], span_s: float) -> list[Lane]:

@@ -208,9 +208,9 @@ class Watched:
         return changed
 
     def _is_due(self, made: _Made, now: float, *, is_driven: bool) -> bool:
-        if made.number == -1:
-            return True
-        is_old = (made.number, made.is_driven) != (self._seen, is_driven) or (is_driven and now - made.at > CLOCK_S)
+        if made.number == -1 or made.is_driven != is_driven:
+            return True  # how a run stands at its end is wanted at once
+        is_old = made.number != self._seen or (is_driven and now - made.at > CLOCK_S)
         return is_old and now >= made.due
 
     def _now(self, store: Store, *, is_driven: bool) -> Seen:
