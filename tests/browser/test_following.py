@@ -119,7 +119,7 @@ def test_a_run_is_steered_and_who_did_it_is_told(project: Project, dashboard: Da
     expect(activity.get_by_text("via dashboard")).to_have_count(5)
     let(project, "ok-2", "ok-3", "ok-4", "bad-1")
     page.get_by_role("button", name="Go on").click()
-    expect(page.locator("#head .badge")).to_have_text("completed with failures", timeout=30_000)
+    expect(page.locator("#head .badge")).to_have_text("completed with failures")
     events = project.prodigy("events", "ls", "--json").out
     assert '"max_parallel": 4' in events.replace("\\", "")
 
@@ -134,7 +134,7 @@ def test_a_page_finds_a_server_again_that_was_killed(project: Project, dashboard
     let(project, "ok-1", "ok-2")
     wait_until(lambda: git(project.repo, "log", "--oneline", project.run_branch()).count("made") == 2, "two are merged")
     dashboard.restart()
-    expect(card(page, "succeeded")).to_have_text("2 of 5", timeout=20_000)
+    expect(card(page, "succeeded")).to_have_text("2 of 5")
     expect(page.locator("#connection")).to_be_hidden()
     page.get_by_role("button", name="Pause").click()  # the session, and its forms, are good still
     expect(page.locator("#head .badge")).to_have_text("paused")

@@ -231,10 +231,10 @@ map:
     pages = [first, *(opened(dashboard, f"/runs/{project.run_id()}", again=first) for _ in range(7))]
     (project.folder / "go-a").touch()
     for page in pages:
-        expect(page.locator("#head .cards dd").first).to_have_text("1 of 2", timeout=15_000)
+        expect(page.locator("#head .cards dd").first).to_have_text("1 of 2")
     (project.folder / "go-b").touch()
     for page in pages:
-        expect(page.locator("#head .badge")).to_have_text("completed", timeout=15_000)
+        expect(page.locator("#head .badge")).to_have_text("completed")
 
 
 def test_one_that_only_shows_has_nothing_to_click(small: Project, opened: Open) -> None:
