@@ -172,11 +172,28 @@ def _end(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
 def _import_all() -> None:
     import prodigy
 
+    gc.disable()  # there is no garbage yet
     for module in pkgutil.walk_packages(prodigy.__path__, "prodigy."):
         importlib.import_module(module.name)
     for name in ("rich.live", "rich.table", "lark", "re2", "jsonschema", "psutil", "ruamel.yaml"):
         importlib.import_module(name)
+    _use()
     gc.freeze()
+    gc.enable()
+
+
+def _use() -> None:
+    """What is made when it is used for the first time, and is the same for every call."""
+    from pydantic import BaseModel
+
+    from prodigy.workflow.load import parse
+    from prodigy.workflow.shell_words import forget
+
+    for model in BaseModel.__subclasses__():
+        if model.__module__.startswith("prodigy."):
+            model.model_rebuild()
+    parse("map: {input: ls, filter: item.a > 1, agent_template: [{shell: 'echo ${item}', when: '${item} == 1'}]}", "")
+    forget()
 
 
 def _serve(requests: socket.socket) -> Mapping[str, object]:
