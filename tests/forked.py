@@ -15,6 +15,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import importlib.util
 import json
 import os
 import pkgutil
@@ -34,7 +35,7 @@ from typing import IO, TextIO
 
 _MOST = 1 << 20  # bytes of a request
 # The working directory decides where Python looks for modules, these what it does with what it finds.
-_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "PRODIGY_PLATFORM")
+_AT_START = ("PYTHON", "LC_ALL", "LC_CTYPE", "LANG", "TZ", "PRODIGY_PLATFORM")
 # Passes on, to be forked, all that it was started with, then the signals that it gets; and ends as that did. It imports
 # little, because that is what a call costs.
 _PROGRAM = """#!{python} -IS
@@ -64,7 +65,14 @@ sys.exit(code)
 
 def fits(env: Mapping[str, str]) -> bool:
     """Whether a call with these variables beside those of the tests themselves may be forked."""
-    return not any(name.startswith(_AT_START) for name in env)
+    early = [name for name in env if name.startswith(_AT_START)]
+    return not early or (early == ["PYTHONPATH"] and not any(map(_hides, env["PYTHONPATH"].split(os.pathsep))))
+
+
+def _hides(folder: str) -> bool:
+    """Whether there is a module in it that takes the place of another, which has been imported already."""
+    names = {path.name.partition(".")[0] for path in Path(folder).iterdir()} if folder not in sys.path else set()
+    return any(importlib.util.find_spec(name) for name in names if not name.startswith("__"))
 
 
 def call(args: Sequence[str], where: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
@@ -347,6 +355,7 @@ def main() -> None:
     os.chdir(where)
     os.environ.clear()
     os.environ.update(env)
+    sys.path[1:1] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
     importlib.reload(prodigy.faults)  # which reads the environment
     sys.argv = ["prodigy", *args]
     try:
