@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Generator, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import Project, end_processes_of, make_project
+from support import Project, end_processes_of, in_memory, make_project
 
 # Claude Code, and what stands in for it, skips no permissions as root without it.
 os.environ["IS_SANDBOX"] = "1"
@@ -30,6 +31,21 @@ _ANY_TIME: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthC
 settings.register_profile("same", derandomize=True, **_ANY_TIME)
 settings.register_profile("fuzz", settings.get_profile("default"), max_examples=1000, **_ANY_TIME)
 settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Repositories, worktrees and databases of tests are made in memory where there is room."""
+    if config.option.basetemp is None and (memory := in_memory()) is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """They go when all is over and well. After each test would be too early: what the test let go, or killed, may still
+    look for a file there, and would do so for ever."""
+    if exitstatus == 0 and session.config.option.basetemp is None:
+        factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+        shutil.rmtree(factory.getbasetemp(), ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)

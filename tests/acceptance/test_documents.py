@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 import docs_support as docs
+import forked
 from agent_support import stand_in_path
 from docs_support import DOCS, ROOT, Block, Page
 from prodigy.cli import reference
@@ -76,7 +77,8 @@ def test_every_check_is_one_that_is_made() -> None:
 def test_every_command_of_a_page_does_and_prints_what_is_shown(project: Project, page: Page) -> None:
     environment = project.environment({"HOME": str(project.folder), "TERM": "dumb"})
     # The stand-in is what `claude` is; `prodigy` and `python3` are those that the tests run with.
-    environment["PATH"] = f"{stand_in_path(project.folder)}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    programs = (stand_in_path(project.folder), forked.program(), Path(sys.executable).parent, os.environ["PATH"])
+    environment["PATH"] = ":".join(map(str, programs))
     git(project.repo, "config", "user.name", "Ada")
     git(project.repo, "config", "user.email", "ada@example.org")
     shell = docs.Shell(project.repo, environment)

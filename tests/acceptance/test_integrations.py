@@ -17,6 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
+import forked
 from prodigy.workflow.recognise import is_workflow
 from support import Project, git
 
@@ -122,7 +123,7 @@ class Job:
             **{name: value for name, value in self.project.environment().items() if not name.startswith("GIT_")},
             **known, "HOME": str(self.folder), "PRODIGY_HOME": str(self.folder / ".prodigy"),
             "GITHUB_OUTPUT": str(told), "GITHUB_STEP_SUMMARY": str(self.folder / "summary"),
-            "PATH": f"{self.project.folder / 'stand-ins'}:{BIN}:{os.environ['PATH']}",
+            "PATH": f"{self.project.folder / 'stand-ins'}:{forked.program()}:{BIN}:{os.environ['PATH']}",
         }  # fmt: skip
         script = self.folder / "step.sh"
         script.write_text(step["run"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from prodigy.workflow.yaml_nodes import Mapping, Node, Sequence, Text
 
 ROOT = Path(__file__).parents[2]
 _LONGEST = 20_000
+# What every mapping or list that is one has in it; to read all other texts takes long.
+_LIKELY = re.compile(r"map|steps|commands|tasks|^[ \t]*[-\[]", re.MULTILINE)
 
 
 def plain(node: Node | None) -> object:
@@ -64,7 +67,7 @@ def _in_pages() -> Iterator[str]:
 
 
 def _looks_like_one(text: str) -> bool:
-    if len(text) > _LONGEST or (read := document(text)) is None:
+    if len(text) > _LONGEST or not _LIKELY.search(text) or (read := document(text)) is None:
         return False
     root = read.root
     if isinstance(root, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cache
 
 import pytest
@@ -28,9 +29,19 @@ def complaints(text: str) -> list[str]:
     return [f"{error.json_path}: {error.message}"[:300] for error in validator().iter_errors(plain(read.root))]
 
 
+class AllKnown:
+    """No shell text is looked at: a schema has nothing to say of them, and their parsers take their time."""
+
+    def __contains__(self, key: str) -> bool:
+        return True
+
+    def add(self, keys: Iterable[str]) -> None:
+        """There is nothing to remember."""
+
+
 def loads(text: str) -> bool:
     try:
-        parse(text, "w.yml")
+        parse(text, "w.yml", AllKnown())
     except ProdigyError:
         return False
     return True
