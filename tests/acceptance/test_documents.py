@@ -33,7 +33,14 @@ PAGES = docs.pages()
 BLOCKS = [block for page in PAGES for block in page.blocks]
 HOSTS = re.compile(r"https?://([^/\s)>]+)")
 # Places that a reader may be sent to; no page may need the network to be understood.
-KNOWN_HOSTS = {"www.rfc-editor.org", "docs.claude.com", "localhost:8090", "localhost:4318"}
+KNOWN_HOSTS = {
+    "127.0.0.1",
+    "127.0.0.1:7070",
+    "www.rfc-editor.org",
+    "docs.claude.com",
+    "localhost:8090",
+    "localhost:4318",
+}
 
 
 def named(blocks: list[Block]) -> Sequence[object]:
